@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Prints how many user-space instructions the gateway spends on one short request.
+# A count, unlike a time, hardly depends on what else the machine is doing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! command -v valgrind >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get install -y -qq valgrind >/dev/null 2>&1 ||
+            { apt-get update -qq && apt-get install -y -qq valgrind; } >/dev/null 2>&1 || true
+    fi
+fi
+if ! command -v valgrind >/dev/null; then
+    echo "instructions per short request: not counted, valgrind is missing"
+    exit 0
+fi
+
+cargo build --release --locked --bin relayfreellm --example upstream
+exec python3 scripts/instructions.py target/release/relayfreellm target/release/examples/upstream

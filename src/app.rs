@@ -1,0 +1,358 @@
+//! The composition root: the only file that names every concrete type.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::breaker::Breakers;
+use crate::catalog::Catalog;
+use crate::catalog::IdBook;
+use crate::catalog::Kind;
+use crate::catalog::Period;
+use crate::catalog::ProviderId;
+use crate::catalog::Scale;
+use crate::catalog::Unit;
+use crate::clock::SharedClock;
+use crate::clock::SystemClock;
+use crate::config;
+use crate::config::Config;
+use crate::config::Settings;
+use crate::context;
+use crate::dispatch;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::Pool;
+use crate::normalize;
+use crate::provider::ChatProvider;
+use crate::provider::openai_compatible::OpenAiCompatible;
+use crate::provider::quirks;
+use crate::provider::transport::Transport;
+use crate::quota::Ledger;
+use crate::quota::TargetBooks;
+use crate::select;
+use crate::select::Latencies;
+use crate::select::Selector;
+use crate::select::Strategy;
+use crate::server;
+use crate::session;
+use crate::session::Sessions;
+use crate::sim;
+use crate::sim::SimServer;
+use crate::status;
+use crate::store::OpenError;
+use crate::store::Rooms;
+use crate::store::Saving;
+use crate::store::Store;
+use crate::usage::UsageBook;
+
+/// How long running answers may take to finish once the gateway is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A gateway that is serving.
+pub struct App {
+    addr: SocketAddr,
+    catalog: Arc<Catalog>,
+    shutdown: CancellationToken,
+    serving: tokio::task::JoinHandle<usize>,
+    tasks: TaskTracker,
+    saving: Option<Saving>,
+    sim: Option<SimServer>,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be listened on.
+    #[error("can't listen on {host}:{port}: {fault}; choose another with --host and --port")]
+    Listen {
+        /// The host asked for.
+        host: String,
+        /// The port asked for.
+        port: u16,
+        /// What the system said.
+        fault: std::io::Error,
+    },
+    /// The simulated providers can't listen.
+    #[error("can't start the simulated providers: {0}")]
+    Simulation(std::io::Error),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A provider's URL can't be used.
+    #[error("{provider}: {fault}")]
+    Url {
+        /// Whose.
+        provider: String,
+        /// What is wrong with it.
+        fault: http::uri::InvalidUri,
+    },
+}
+
+impl App {
+    /// Binds, opens the store, and begins to serve.
+    ///
+    /// # Errors
+    /// [`StartError`] says what stood in the way; nothing is left running then.
+    pub async fn start(mut config: Config, ids: &mut IdBook) -> Result<Self, StartError> {
+        let clock: SharedClock = Arc::new(SystemClock::start());
+        let (host, port) = (config.host.clone(), config.port);
+        let listener = TcpListener::bind((host.as_str(), port))
+            .await
+            .map_err(|fault| StartError::Listen { host: host.clone(), port, fault })?;
+        let addr =
+            listener.local_addr().map_err(|fault| StartError::Listen { host, port, fault })?;
+        let Parts { catalog, clients, sim } = Parts::make(&mut config, addr.port(), ids, &clock)?;
+        let books = books(&config.settings);
+        books.ledger.configure(target_books(&catalog));
+        let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
+        let saving = match &config.data_dir {
+            Some(dir) => {
+                let store = Store::open(dir, clock.now())?;
+                Some(start_saving(store, &books, &shared_catalog, &clock)?)
+            }
+            None => None,
+        };
+        let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
+        let pool = Pool { selector, clients };
+        let (dispatcher, settlements) = Dispatcher::new(
+            pool,
+            books.clone(),
+            Arc::clone(&clock),
+            dispatch_params(&config.settings),
+        );
+        let views = status::Books {
+            catalog: shared_catalog,
+            ledger: books.ledger,
+            breakers: books.breakers,
+            usage: books.usage,
+            clock,
+        };
+        let tasks = TaskTracker::new();
+        tasks.spawn(dispatch::run_settlements(settlements));
+        let params = server_params(&config);
+        let router = server::router(params.clone(), Arc::new(dispatcher), Arc::new(views));
+        let shutdown = CancellationToken::new();
+        let stopping = shutdown.clone();
+        let serving = tasks
+            .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
+        Ok(Self { addr, catalog, shutdown, serving, tasks, saving, sim })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whom it asks.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Where the simulated providers of a demo listen.
+    pub fn sim_addr(&self) -> Option<SocketAddr> {
+        self.sim.as_ref().map(SimServer::addr)
+    }
+
+    /// Stops accepting, lets running answers finish (30 s at most), saves, and says how many
+    /// connections had to be cut.
+    pub async fn stop(self) -> usize {
+        self.shutdown.cancel();
+        let cut = self.serving.await.unwrap_or(0);
+        // With the last connection the dispatcher is gone, and so the settlements come to an end.
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(saving) = self.saving {
+            saving.stop();
+        }
+        if let Some(sim) = self.sim {
+            sim.stop().await;
+        }
+        cut
+    }
+}
+
+/// The providers as configured, with a client for each.
+pub struct Parts {
+    /// The facts.
+    pub catalog: Arc<Catalog>,
+    /// One client a provider.
+    pub clients: HashMap<ProviderId, Arc<dyn ChatProvider>>,
+    /// The simulated providers, when it is a demo; they live as long as this.
+    pub sim: Option<SimServer>,
+}
+
+impl Parts {
+    /// Makes the clients, and for a demo the providers themselves: beside `port`.
+    ///
+    /// # Errors
+    /// [`StartError::Simulation`] and [`StartError::Url`].
+    pub fn make(
+        config: &mut Config,
+        port: u16,
+        ids: &mut IdBook,
+        clock: &SharedClock,
+    ) -> Result<Self, StartError> {
+        let mut sim = None;
+        if config.demo {
+            let server = start_sim(port, clock).map_err(StartError::Simulation)?;
+            config.catalog = demo_catalog(&server, ids);
+            sim = Some(server);
+        }
+        let catalog = Arc::new(std::mem::take(&mut config.catalog));
+        let clients = clients(&catalog, clock)?;
+        Ok(Self { catalog, clients, sim })
+    }
+}
+
+fn books(settings: &Settings) -> dispatch::Books {
+    let sessions = session::Params {
+        enabled: settings.session.affinity_enabled,
+        ttl: settings.session.ttl,
+        max_sessions: settings.session.max_sessions,
+    };
+    dispatch::Books {
+        ledger: Arc::new(Ledger::new()),
+        breakers: Arc::new(Breakers::new()),
+        sessions: Arc::new(Sessions::new(sessions)),
+        usage: Arc::new(UsageBook::new()),
+        latencies: Arc::new(Latencies::default()),
+    }
+}
+
+fn target_books(catalog: &Catalog) -> Vec<TargetBooks> {
+    let books = catalog.targets().map(|it| TargetBooks {
+        target: it.id,
+        account: it.key.account,
+        model: it.model.id,
+        limits: it.model.limits.clone(),
+        scope: it.model.scope,
+        reset: it.model.reset,
+        max_concurrent: it.model.max_concurrent,
+        reserves_max_tokens: it.model.reserves_max_tokens,
+    });
+    books.collect()
+}
+
+fn start_saving(
+    mut store: Store,
+    books: &dispatch::Books,
+    catalog: &Arc<ArcSwap<Catalog>>,
+    clock: &SharedClock,
+) -> Result<Saving, OpenError> {
+    let rooms = Rooms {
+        ledger: Arc::clone(&books.ledger),
+        usage: Arc::clone(&books.usage),
+        sessions: Arc::clone(&books.sessions),
+        breakers: Arc::clone(&books.breakers),
+    };
+    store.restore(&rooms, &catalog.load(), clock.now());
+    store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
+}
+
+fn clients(
+    catalog: &Catalog,
+    clock: &SharedClock,
+) -> Result<HashMap<ProviderId, Arc<dyn ChatProvider>>, StartError> {
+    let transport = Transport::new();
+    let mut clients: HashMap<ProviderId, Arc<dyn ChatProvider>> = HashMap::new();
+    for provider in catalog.providers() {
+        let client: Arc<dyn ChatProvider> = match provider.kind {
+            Kind::OpenAi => {
+                let client = OpenAiCompatible::new(
+                    &provider.base_url,
+                    quirks::of(&provider.name),
+                    transport.clone(),
+                    Arc::clone(clock),
+                );
+                let name = || provider.name.to_string();
+                Arc::new(client.map_err(|fault| StartError::Url { provider: name(), fault })?)
+            }
+        };
+        clients.insert(provider.id, client);
+    }
+    Ok(clients)
+}
+
+fn select_params(settings: &Settings) -> select::Params {
+    let strategy = |it| match it {
+        config::Strategy::RoundRobin => Strategy::RoundRobin,
+        config::Strategy::Random => Strategy::Random,
+        config::Strategy::Weighted => Strategy::Weighted,
+    };
+    select::Params {
+        provider_strategy: strategy(settings.routing.provider_strategy),
+        model_strategy: strategy(settings.routing.model_strategy),
+    }
+}
+
+fn dispatch_params(settings: &Settings) -> dispatch::Params {
+    let context = &settings.context;
+    dispatch::Params {
+        max_retries: settings.routing.max_retries,
+        max_quota_wait: settings.routing.max_quota_wait,
+        deadline: settings.routing.deadline,
+        timeout: settings.http.timeout,
+        first_token_timeout: settings.http.first_token_timeout,
+        context: context::Params {
+            recent_keep: context.static_recent_keep,
+            enabled: context.management_mode != config::ContextMode::Disabled,
+            answer_reserve: context.answer_reserve_tokens,
+        },
+        normalizer: normalize::Params { enabled: settings.normalizer.enabled },
+    }
+}
+
+fn server_params(config: &Config) -> server::Params {
+    let http = &config.settings.http;
+    server::Params {
+        master_key: config.master_key.clone(),
+        insecure: config.insecure,
+        allowed_origins: http.allowed_origins.clone(),
+        session_header: config.settings.session.id_header.clone(),
+        max_body_bytes: http.max_body_bytes,
+        max_concurrent_requests: http.max_concurrent_requests,
+        ..server::Params::default()
+    }
+}
+
+/// Starts the demo's providers beside the gateway: on the next port, so that the README can name
+/// it, or on any when that one is taken.
+fn start_sim(gateway_port: u16, clock: &SharedClock) -> std::io::Result<SimServer> {
+    let start =
+        |port| SimServer::start(sim::demo(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)), clock);
+    start(gateway_port.wrapping_add(1)).or_else(|_| start(0))
+}
+
+fn demo_catalog(server: &SimServer, ids: &mut IdBook) -> Catalog {
+    let units = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
+    let periods = [Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month];
+    let limit = |it: &sim::DemoLimit| {
+        let all = units.iter().flat_map(|unit| periods.iter().map(move |period| (unit, *period)));
+        all.into_iter()
+            .find(|((_, unit), period)| it.key == format!("{unit}_per_{}", period.name()))
+            .map(|((unit, _), period)| (*unit, period, it.max))
+    };
+    let model = |it: &sim::DemoModel| config::DemoModel {
+        name: it.name.to_owned(),
+        kind: it.kind.to_owned(),
+        scale: Scale::parse(it.scale).unwrap_or(Scale::Medium),
+        vision: false,
+        max_context: Some(it.max_context),
+        limits: it.limits.iter().filter_map(limit).collect(),
+    };
+    let entries: Vec<config::DemoEntry> = sim::demo_providers()
+        .iter()
+        .map(|it| config::DemoEntry {
+            name: it.name.to_owned(),
+            base_url: server.base_url(it.name),
+            key: it.key.to_owned(),
+            models: it.models.iter().map(model).collect(),
+        })
+        .collect();
+    config::demo_catalog(&entries, ids)
+}

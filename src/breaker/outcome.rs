@@ -1,0 +1,135 @@
+//! How a call went, and what that says about each of its scopes.
+
+use std::time::Duration;
+
+use crate::breaker::Scope;
+
+/// How a call went, seen from the provider's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered. For a stream: its first content has come.
+    Success,
+    /// It asked to be left alone (429) until this monotonic time.
+    Throttled {
+        /// When it may be asked again.
+        until: Duration,
+    },
+    /// It refused the key (401, 403).
+    KeyRejected,
+    /// It does not have the model (404).
+    ModelGone,
+    /// It failed (5xx, time-out, unreadable or empty answer).
+    Fault,
+    /// It could not be connected to.
+    ConnectFault,
+    /// Its first token came too late.
+    Slow,
+    /// It says nothing of the provider: the caller's own fault, or abandoned.
+    Neutral,
+}
+
+/// What opened a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The provider asked for it.
+    Throttled,
+    /// The key was refused.
+    KeyRejected,
+    /// The model is gone.
+    ModelGone,
+    /// Too many failures in a row.
+    Faults,
+    /// Too many failed connections in a row.
+    Unreachable,
+    /// Too many slow answers in a row.
+    Slow,
+}
+
+impl Reason {
+    /// All of them, for those that read names back.
+    pub const ALL: [Self; 6] = [
+        Self::Throttled,
+        Self::KeyRejected,
+        Self::ModelGone,
+        Self::Faults,
+        Self::Unreachable,
+        Self::Slow,
+    ];
+
+    /// A short name for views and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::KeyRejected => "key_rejected",
+            Self::ModelGone => "model_gone",
+            Self::Faults => "faults",
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// How long a breaker stays open the first time for this reason, and at most; each time in a
+    /// row doubles it. For [`Self::Throttled`] the provider says how long, up to a month.
+    pub(crate) fn cooldown(self) -> (Duration, Duration) {
+        let (first, most) = match self {
+            Self::Throttled => (31 * 86_400, 31 * 86_400),
+            Self::KeyRejected => (300, 6 * 3_600),
+            Self::ModelGone => (3_600, 3_600),
+            Self::Faults | Self::Slow => (10, 300),
+            Self::Unreachable => (5, 120),
+        };
+        (Duration::from_secs(first), Duration::from_secs(most))
+    }
+}
+
+/// What an outcome means for one scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It works.
+    Good,
+    /// Nothing.
+    None,
+    /// Open until this monotonic time.
+    Until(Duration),
+    /// Open at once, for longer each time.
+    Bad(Reason),
+    /// One of a run that opens it: `weight` of `limit`.
+    Strike {
+        /// What the run is made of.
+        reason: Reason,
+        /// How much this one adds.
+        weight: u32,
+        /// How much opens it.
+        limit: u32,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn verdict(self, scope: Scope) -> Verdict {
+        match (self, scope) {
+            (Self::ConnectFault, Scope::Provider(_)) => {
+                Verdict::Strike { reason: Reason::Unreachable, weight: 1, limit: 2 }
+            }
+            (Self::Neutral | Self::ConnectFault, _) => Verdict::None,
+            // A provider's breaker is about reaching it, and all the rest begins with that.
+            (_, Scope::Provider(_)) | (Self::Success, _) => Verdict::Good,
+            (Self::Throttled { until }, Scope::Target(_)) => Verdict::Until(until),
+            (Self::KeyRejected, Scope::Key(_)) => Verdict::Bad(Reason::KeyRejected),
+            (Self::ModelGone, Scope::Model(_)) => Verdict::Bad(Reason::ModelGone),
+            (Self::Fault, Scope::Target(_)) => {
+                Verdict::Strike { reason: Reason::Faults, weight: 2, limit: 6 }
+            }
+            (Self::Slow, Scope::Target(_)) => {
+                Verdict::Strike { reason: Reason::Slow, weight: 1, limit: 6 }
+            }
+            (
+                Self::Throttled { .. }
+                | Self::KeyRejected
+                | Self::ModelGone
+                | Self::Fault
+                | Self::Slow,
+                _,
+            ) => Verdict::None,
+        }
+    }
+}

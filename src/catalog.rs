@@ -1,0 +1,382 @@
+//! The immutable facts: which providers, models and keys there are, what they can do and what they
+//! allow. A catalog is built whole, shared behind an `Arc` and swapped whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);
+    };
+}
+
+id!(
+    /// A provider by name. Never reused while the process lives, so state survives a reload.
+    ProviderId
+);
+id!(
+    /// One provider's model by name.
+    ModelId
+);
+id!(
+    /// One key of one provider.
+    KeyId
+);
+id!(
+    /// What a provider counts as one customer: a key, or all keys of one group.
+    AccountId
+);
+id!(
+    /// One (provider, key, model): what a request is sent to.
+    TargetId
+);
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unit {
+    /// Upstream requests.
+    Requests,
+    /// Prompt and completion tokens together.
+    Tokens,
+}
+
+impl Unit {
+    /// As written in the limits file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+/// How long a limit's window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Period {
+    /// One second.
+    Second,
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day; see [`Reset`] for where it begins.
+    Day,
+    /// One month: 30 days when rolling, the calendar's (UTC) otherwise.
+    Month,
+}
+
+impl Period {
+    /// As written in the limits file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
+    /// The window's length when it rolls. A rolling month is 30 days.
+    pub fn rolling(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Month => 30 * 86_400,
+        })
+    }
+}
+
+/// When day and month windows begin anew. Shorter windows always roll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Reset {
+    /// Each unit comes back one period after it was used.
+    #[default]
+    Rolling,
+    /// Days begin at midnight UTC, months on the first at midnight UTC.
+    UtcDay,
+    /// Days begin at midnight in Los Angeles (daylight saving included), months on the first UTC.
+    PacificDay,
+    /// Days roll; months begin on the first at midnight UTC.
+    Month,
+}
+
+/// One upper bound: at most `max` units a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What is counted.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// The most that may be used in one window.
+    pub max: u64,
+}
+
+/// Do a provider's models share one bucket?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum QuotaScope {
+    /// Each model of a key has its own.
+    #[default]
+    Model,
+    /// All models of an account draw on the same.
+    Account,
+}
+
+/// What a provider does with prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Privacy {
+    /// Says it does not train on them.
+    NoTraining,
+    /// Trains on them.
+    Trains,
+    /// Depends on a switch in the account.
+    Configurable,
+    /// Nothing leaves the user's machines.
+    Local,
+    /// Not established.
+    #[default]
+    Unknown,
+}
+
+/// How big a model is, for the `model_scale` filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
+    /// Quick and cheap.
+    Small,
+    /// In between.
+    Medium,
+    /// The most able.
+    Large,
+}
+
+impl Scale {
+    /// As written in the limits file and in requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Medium => "medium",
+            Self::Large => "large",
+        }
+    }
+
+    /// Reads `small`, `medium` or `large`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Small, Self::Medium, Self::Large].into_iter().find(|it| it.name() == text)
+    }
+}
+
+/// The wire a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// OpenAI's chat completions.
+    OpenAi,
+}
+
+/// A key as the caller of a provider needs it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Who it is.
+    pub id: KeyId,
+    /// Whose quota it draws on.
+    pub account: AccountId,
+    /// The group it was written with, whose keys share one account; `None` for one that stands alone.
+    pub group: Option<Arc<str>>,
+    /// The secret itself; `None` for a provider that asks for none.
+    pub secret: Option<SecretString>,
+    /// For people: at most the last four characters of the secret.
+    pub label: Arc<str>,
+}
+
+/// One model of one provider.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Who it is.
+    pub id: ModelId,
+    /// The provider's own name for it; may contain slashes.
+    pub name: Arc<str>,
+    /// `<provider>/<model>`: what a caller may ask for and what answers name.
+    pub routable: Arc<str>,
+    /// What it is for: `text`, `coding`, `ocr` and so on.
+    pub kind: Arc<str>,
+    /// How big it is.
+    pub scale: Scale,
+    /// Does it see images?
+    pub vision: bool,
+    /// What it allows, per account or per account and model as `scope` says.
+    pub limits: Vec<Limit>,
+    /// Whose bucket `limits` speak of.
+    pub scope: QuotaScope,
+    /// When its day and month windows begin.
+    pub reset: Reset,
+    /// Tokens it can hold, prompt and answer together; `None` when unknown.
+    pub max_context: Option<u64>,
+    /// Capabilities said in the limits file; one that is absent counts as allowed.
+    pub capabilities: HashMap<String, bool>,
+    /// Weight for weighted strategies where given.
+    pub weight: Option<f64>,
+    /// Calls that may be under way at once with one key; `None` = no bound.
+    pub max_concurrent: Option<u32>,
+    /// Does a failed request count against its quota at the provider?
+    pub failed_requests_count: bool,
+    /// Does the provider take `max_tokens` off the token window before it answers?
+    pub reserves_max_tokens: bool,
+    /// A retired name: requests for it go to this model of the same provider.
+    pub successor: Option<Arc<str>>,
+    /// One target for each of the provider's keys, in the keys' order.
+    pub targets: Vec<TargetId>,
+}
+
+impl Model {
+    /// May a request that needs `capability` go here? Absent means yes.
+    pub fn allows(&self, capability: &str) -> bool {
+        self.capabilities.get(capability).copied().unwrap_or(true)
+    }
+}
+
+/// One provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Who it is.
+    pub id: ProviderId,
+    /// Its name as the limits file writes it.
+    pub name: Arc<str>,
+    /// The wire it speaks.
+    pub kind: Kind,
+    /// What stands before `/chat/completions`.
+    pub base_url: Arc<str>,
+    /// What it does with prompts.
+    pub privacy: Privacy,
+    /// How long its first token may take, where it needs longer or shorter than the default.
+    pub first_token_timeout: Option<Duration>,
+    /// Its keys; never empty (a provider without key needs has one with no secret).
+    pub keys: Vec<Key>,
+    /// Its models.
+    pub models: Vec<Model>,
+}
+
+/// Where a target is found in its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index into [`Catalog::providers`].
+    pub provider: usize,
+    /// Index into that provider's models.
+    pub model: usize,
+    /// Index into that provider's keys.
+    pub key: usize,
+}
+
+/// A target with everything that is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetView<'a> {
+    /// Who it is.
+    pub id: TargetId,
+    /// Its provider.
+    pub provider: &'a Provider,
+    /// Its model.
+    pub model: &'a Model,
+    /// Its key.
+    pub key: &'a Key,
+}
+
+/// All providers, as one immutable whole.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    providers: Vec<Provider>,
+    places: HashMap<TargetId, Place>,
+}
+
+impl Catalog {
+    /// Indexes `providers`.
+    pub fn new(providers: Vec<Provider>) -> Self {
+        let mut places = HashMap::new();
+        for (p, provider) in providers.iter().enumerate() {
+            for (m, model) in provider.models.iter().enumerate() {
+                for (k, target) in model.targets.iter().enumerate() {
+                    places.insert(*target, Place { provider: p, model: m, key: k });
+                }
+            }
+        }
+        Self { providers, places }
+    }
+
+    /// The providers in the limits file's order.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Every model with its provider.
+    pub fn models(&self) -> impl Iterator<Item = (&Provider, &Model)> {
+        self.providers.iter().flat_map(|it| it.models.iter().map(move |model| (it, model)))
+    }
+
+    /// Everything known of `target`; `None` when a reload has taken it away.
+    pub fn target(&self, target: TargetId) -> Option<TargetView<'_>> {
+        let place = self.places.get(&target)?;
+        let provider = self.providers.get(place.provider)?;
+        Some(TargetView {
+            id: target,
+            provider,
+            model: provider.models.get(place.model)?,
+            key: provider.keys.get(place.key)?,
+        })
+    }
+
+    /// All targets.
+    pub fn targets(&self) -> impl Iterator<Item = TargetView<'_>> {
+        self.models().flat_map(|(provider, model)| {
+            model.targets.iter().zip(&provider.keys).map(move |(id, key)| TargetView {
+                id: *id,
+                provider,
+                model,
+                key,
+            })
+        })
+    }
+}
+
+/// Gives out ids by name and never gives one out twice, so that what is remembered under an id
+/// keeps its meaning across reloads.
+#[derive(Debug, Default)]
+pub struct IdBook {
+    ids: HashMap<String, u32>,
+}
+
+impl IdBook {
+    /// The id of `name` within `space`: the same one each time it is asked for.
+    fn id(&mut self, space: &str, name: &str) -> u32 {
+        let next = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        *self.ids.entry(format!("{space}\u{0}{name}")).or_insert(next)
+    }
+
+    /// A provider's id.
+    pub fn provider(&mut self, name: &str) -> ProviderId {
+        ProviderId(self.id("provider", name))
+    }
+
+    /// The id of a provider's model.
+    pub fn model(&mut self, provider: &str, model: &str) -> ModelId {
+        ModelId(self.id("model", &format!("{provider}\u{0}{model}")))
+    }
+
+    /// The id of a provider's key, told by its secret.
+    pub fn key(&mut self, provider: &str, secret: &str) -> KeyId {
+        KeyId(self.id("key", &format!("{provider}\u{0}{secret}")))
+    }
+
+    /// The id of a provider's account: a group's name, or the secret of a key that stands alone.
+    pub fn account(&mut self, provider: &str, group_or_secret: &str) -> AccountId {
+        AccountId(self.id("account", &format!("{provider}\u{0}{group_or_secret}")))
+    }
+
+    /// The id of a (provider, key, model).
+    pub fn target(&mut self, key: KeyId, model: ModelId) -> TargetId {
+        TargetId(self.id("target", &format!("{}\u{0}{}", key.0, model.0)))
+    }
+}

@@ -1,0 +1,40 @@
+//! What a user reads when the gateway has started.
+
+use std::fmt::Write as _;
+
+use crate::app::App;
+
+/// Where it listens, whom it asks and, in the demo, how to break them.
+pub(super) fn text(app: &App) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "RelayFreeLLM listens on http://{}/v1", app.addr());
+    for provider in app.catalog().providers() {
+        let models = provider.models.iter().filter(|it| it.successor.is_none()).count();
+        let keys = provider.keys.len();
+        let _ = writeln!(
+            out,
+            "  {:<12} {models} model{}, {keys} key{}",
+            provider.name,
+            plural(models),
+            plural(keys)
+        );
+    }
+    if let Some(sim) = app.sim_addr() {
+        let _ = write!(
+            out,
+            "\nThis is a demo: its providers are simulated, on http://{sim}. groq is out of quota,\n\
+             mistral is slow, cerebras fails now and then, nvidia is well. Ask something:\n\n  \
+             curl http://{addr}/v1/chat/completions -d '{{\"model\":\"meta-model\",\"messages\":[{{\"role\":\"user\",\"content\":\"Why is the sky blue?\"}}]}}'\n\n\
+             Break a provider, and see the answers keep coming; mend it again:\n\n  \
+             curl -X POST 'http://{sim}/nvidia/fault?kind=down'\n  \
+             curl -X POST http://{sim}/nvidia/mend\n",
+            addr = app.addr()
+        );
+    }
+    out
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}

@@ -1,0 +1,63 @@
+//! `serve`: the gateway, until it is told to stop.
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::catalog::IdBook;
+use crate::cli::EXIT_FAILED;
+use crate::cli::EXIT_REFUSED;
+use crate::cli::banner;
+use crate::cli::complain;
+use crate::cli::say;
+use crate::config;
+use crate::config::Config;
+use crate::config::Flags;
+use crate::telemetry;
+
+/// Runs the gateway until Ctrl-C or SIGTERM.
+pub(super) fn serve(flags: &Flags) -> ExitCode {
+    let environment = &config::process_environment;
+    telemetry::start(environment("RUST_LOG").as_deref());
+    let mut ids = IdBook::default();
+    let config = match config::load(flags, environment, &mut ids) {
+        Ok(config) => config,
+        Err(refusal) => return complain(&refusal.to_string(), EXIT_REFUSED),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(config, &mut ids)),
+        Err(fault) => complain(&format!("can't start the runtime: {fault}"), EXIT_FAILED),
+    }
+}
+
+async fn run(config: Config, ids: &mut IdBook) -> ExitCode {
+    let notes = config.notes.clone();
+    let app = match App::start(config, ids).await {
+        Ok(app) => app,
+        Err(fault) => return complain(&fault.to_string(), EXIT_FAILED),
+    };
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    say(&banner::text(&app));
+    let told = told_to_stop().await;
+    tracing::info!("{told}: no new requests; running answers may finish");
+    let cut = app.stop().await;
+    if cut > 0 {
+        tracing::warn!("{cut} connections were still open after 30 s and were closed");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Waits for Ctrl-C or SIGTERM and says which it was.
+async fn told_to_stop() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without a handler the signal ends the process, which is what was asked for.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}

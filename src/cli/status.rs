@@ -1,0 +1,173 @@
+//! `status`: a running gateway's providers, as a table.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::AUTHORIZATION;
+use secrecy::ExposeSecret as _;
+
+use crate::cli::EXIT_FAILED;
+use crate::cli::EXIT_REFUSED;
+use crate::cli::complain;
+use crate::cli::say;
+use crate::cli::table::table;
+use crate::config;
+use crate::config::Flags;
+use crate::config::Reach;
+use crate::provider::SentMark;
+use crate::provider::transport::Transport;
+use crate::provider::transport::read_answer;
+use crate::status::pool::CircuitStatus;
+use crate::status::pool::Pool;
+use crate::status::pool::ProviderStatus;
+use crate::status::pool::TargetStatus;
+use crate::status::pool::WindowStatus;
+
+/// A gateway on this machine answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the gateway at `--host` and `--port` and prints what it says.
+pub(super) fn status(flags: &Flags) -> ExitCode {
+    let reach = match config::reach(flags, &config::process_environment) {
+        Ok(reach) => reach,
+        Err(refusal) => return complain(&refusal.to_string(), EXIT_REFUSED),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(fault) => return complain(&format!("can't start the runtime: {fault}"), EXIT_FAILED),
+    };
+    match runtime.block_on(ask(&reach)) {
+        Ok(pool) => {
+            say(&render(&pool));
+            ExitCode::SUCCESS
+        }
+        Err(text) => complain(&text, EXIT_FAILED),
+    }
+}
+
+async fn ask(reach: &Reach) -> Result<Pool, String> {
+    let host =
+        if reach.host.contains(':') { format!("[{}]", reach.host) } else { reach.host.clone() };
+    let url = format!("http://{host}:{}/v1/status", reach.port);
+    let mut request = Request::get(&url);
+    if let Some(key) = &reach.master_key {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
+    }
+    let request = request.body(Bytes::new()).map_err(|it| format!("{url}: {it}"))?;
+    let asking = async {
+        let answer = Transport::new().send(request, SentMark::default()).await?;
+        let status = answer.status();
+        Ok((status, read_answer(answer.into_body()).await?))
+    };
+    let answer: Result<_, crate::provider::fault::Fault> =
+        tokio::time::timeout(PATIENCE, asking).await.map_err(|_| format!("{url}: no answer"))?;
+    let (status, body) = answer.map_err(|it| {
+        format!("no gateway answers on {url} ({}); is it running, and on this port?", it.message)
+    })?;
+    if status == http::StatusCode::UNAUTHORIZED {
+        return Err(format!("{url}: the gateway wants a key; set RELAY_API_KEY"));
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        format!("{url}: HTTP {status}, and not the answer of this program; another one's port?")
+    })
+}
+
+fn render(pool: &Pool) -> String {
+    let providers = pool.providers.iter().map(provider_row).collect::<Vec<_>>();
+    let mut out = table(&["provider", "state", "keys", "models", "ready now"], &providers);
+    let targets: Vec<Vec<String>> = pool
+        .providers
+        .iter()
+        .flat_map(|provider| provider.targets.iter().map(|it| target_row(provider, it)))
+        .collect();
+    out.push('\n');
+    out.push_str(&table(&["model", "key", "state", "left"], &targets));
+    out
+}
+
+fn provider_row(provider: &ProviderStatus) -> Vec<String> {
+    let usable = provider.keys.iter().filter(|it| it.circuit.state != "open").count();
+    let ready = |it: &&TargetStatus| {
+        it.cooldown_remaining_sec == 0 && it.windows.iter().all(|it| it.left != Some(0))
+    };
+    let ready = provider.targets.iter().filter(ready).count();
+    let models = provider.targets.len() / provider.keys.len().max(1);
+    vec![
+        provider.id.clone(),
+        circuit(&provider.circuit),
+        format!("{usable} of {}", provider.keys.len()),
+        models.to_string(),
+        format!("{ready} of {}", provider.targets.len()),
+    ]
+}
+
+fn circuit(it: &CircuitStatus) -> String {
+    match (it.state.as_str(), &it.reason, it.retry_in_sec) {
+        ("closed", _, _) => "ok".to_owned(),
+        (state, Some(reason), Some(seconds)) => {
+            format!("{state}: {}, again in {}", reason.replace('_', " "), duration(seconds))
+        }
+        (state, _, _) => state.to_owned(),
+    }
+}
+
+fn target_row(provider: &ProviderStatus, it: &TargetStatus) -> Vec<String> {
+    let state = match (&it.reason, it.cooldown_remaining_sec) {
+        (Some(reason), rest) => {
+            format!("resting {}: {}", duration(rest), reason.replace('_', " "))
+        }
+        (None, _) if it.windows.iter().any(|it| it.left == Some(0)) => "spent".to_owned(),
+        (None, _) => "ok".to_owned(),
+    };
+    let left: Vec<String> = it.windows.iter().filter_map(window).collect();
+    let left = if left.is_empty() { "no limit known".to_owned() } else { left.join(", ") };
+    vec![format!("{}/{}", provider.id, it.model), it.key.clone(), state, left]
+}
+
+/// `29 of 30 requests/minute`.
+fn window(it: &WindowStatus) -> Option<String> {
+    let limit = match (it.configured, it.learned) {
+        (Some(a), Some(b)) => a.min(b),
+        (a, b) => a.or(b)?,
+    };
+    Some(format!("{} of {limit} {}/{}", it.left.unwrap_or(limit), it.unit, it.period))
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_the_unit_that_fits() {
+        assert_eq!([duration(5), duration(150), duration(7201)], ["5 s", "3 min", "3 h"]);
+    }
+
+    #[test]
+    fn the_lower_of_two_limits_is_shown() {
+        let it = |configured, learned, left| WindowStatus {
+            unit: "requests".to_owned(),
+            period: "day".to_owned(),
+            configured,
+            learned,
+            used: 1,
+            left,
+            resets_in_sec: 9,
+        };
+        assert_eq!(
+            window(&it(Some(30), Some(20), Some(19))),
+            Some("19 of 20 requests/day".to_owned())
+        );
+        assert_eq!(window(&it(None, None, None)), None);
+    }
+}

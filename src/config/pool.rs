@@ -1,0 +1,193 @@
+//! Makes the catalog's providers of what the limits file and the environment say.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::address::BaseUrl;
+use super::environment::Environment;
+use super::faults::Faults;
+use super::keys;
+use super::limits::KeyVariable;
+use super::limits::ModelEntry;
+use super::limits::ProviderEntry;
+use super::limits::Terms;
+use super::rules::Amount;
+use super::rules::Rule;
+
+use crate::catalog::IdBook;
+use crate::catalog::Key;
+use crate::catalog::Kind;
+use crate::catalog::Model;
+use crate::catalog::Provider;
+use crate::provider::registry;
+use crate::provider::registry::BuiltIn;
+
+/// What a provider is made with, and where is said what became of it.
+pub(super) struct Workshop<'a> {
+    pub(super) environment: &'a Environment<'a>,
+    /// The limits file, for faults.
+    pub(super) place: &'a str,
+    pub(super) faults: &'a Faults,
+    pub(super) notes: &'a mut Vec<String>,
+    pub(super) ids: &'a mut IdBook,
+}
+
+/// The providers that can be used. The others are left out, each with a note.
+pub(super) fn providers(entries: &[ProviderEntry], shop: &mut Workshop<'_>) -> Vec<Provider> {
+    let built: Vec<_> = entries.iter().filter_map(|it| provider(it, shop)).collect();
+    note_unread_keys(entries, shop);
+    built
+}
+
+/// The variables an entry's keys may stand in, the preferred one first.
+pub(super) fn key_variables(entry: &ProviderEntry) -> Vec<String> {
+    let prefix = variable_prefix(&entry.name);
+    let named = match &entry.key_variable {
+        KeyVariable::Named(name) => Some(name.clone()),
+        KeyVariable::Usual | KeyVariable::NotNeeded => None,
+    };
+    let usual = [format!("{prefix}_APIKEY"), format!("{prefix}_API_KEY")];
+    let known = registry::find(&entry.name).map_or(&[][..], |it| it.key_variables);
+    let mut seen = HashSet::new();
+    named
+        .into_iter()
+        .chain(usual)
+        .chain(known.iter().map(|it| (*it).to_owned()))
+        .filter(|it| seen.insert(it.clone()))
+        .collect()
+}
+
+fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> {
+    let built_in = registry::find(&entry.name);
+    let kind_name = entry.kind.or(built_in.map(|it| it.kind)).unwrap_or("openai");
+    let Some(kind) = wire(kind_name) else {
+        let name = &entry.name;
+        shop.notes.push(format!(
+            "{name}: its wire ({kind_name}) is not supported by this version, left out"
+        ));
+        return None;
+    };
+    let base_url = base_url(entry, built_in, kind_name, shop);
+    let keys = provider_keys(entry, shop);
+    note_terms_without_effect(entry, shop.notes);
+    if keys.is_empty() {
+        let variable = key_variables(entry).into_iter().next().unwrap_or_default();
+        shop.notes.push(format!("{}: no key ({variable} is not set), left out", entry.name));
+        return None;
+    }
+    if entry.models.is_empty() {
+        shop.notes.push(format!("{}: no models, left out", entry.name));
+        return None;
+    }
+    let models = entry.models.iter().map(|it| model(entry, it, &keys, shop.ids)).collect();
+    Some(Provider {
+        id: shop.ids.provider(&entry.name),
+        name: entry.name.as_str().into(),
+        kind,
+        base_url: base_url?.into(),
+        privacy: entry.terms.privacy.unwrap_or_default(),
+        first_token_timeout: entry.terms.first_token_timeout,
+        keys,
+        models,
+    })
+}
+
+fn wire(name: &str) -> Option<Kind> {
+    registry::KINDS.iter().find(|(it, _)| *it == name).and_then(|(_, kind)| *kind)
+}
+
+/// `<PROVIDER>_BASE_URL`, else the limits file's `url`, else the built-in one of the same wire.
+fn base_url(
+    entry: &ProviderEntry,
+    built_in: Option<&BuiltIn>,
+    kind: &str,
+    shop: &Workshop<'_>,
+) -> Option<String> {
+    let names = std::iter::once(entry.name.as_str()).chain(built_in.map(|it| it.name));
+    let variables: Vec<_> = names.map(|it| format!("{}_BASE_URL", variable_prefix(it))).collect();
+    if let Some(variable) = shop.environment.first(&variables) {
+        return variable.read(&BaseUrl, shop.faults);
+    }
+    let usual = built_in.filter(|it| it.kind == kind).map(|it| it.base_url.to_owned());
+    let url = entry.url.clone().or(usual);
+    if url.is_none() && !entry.url_is_faulty {
+        let key = format!("{}.url", entry.path);
+        let got = format!("nothing for {}, which has no built-in URL for this kind", entry.name);
+        shop.faults.add(shop.place, &key, got, BaseUrl.wanted());
+    }
+    url
+}
+
+fn provider_keys(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Vec<Key> {
+    let variables = key_variables(entry);
+    let Some(variable) = shop.environment.first(&variables) else {
+        let keyless = entry.key_variable == KeyVariable::NotNeeded;
+        return keyless.then(|| keys::no_key(&entry.name, shop.ids)).into_iter().collect();
+    };
+    for other in variables.iter().filter_map(|it| shop.environment.get(it)) {
+        if other.value != variable.value {
+            let (name, chosen) = (&other.name, &variable.name);
+            shop.notes.push(format!("{name} is not used, for {chosen} is set too"));
+        }
+    }
+    keys::keys(&entry.name, &variable, shop.faults, shop.notes, shop.ids)
+}
+
+fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut IdBook) -> Model {
+    let id = ids.model(&provider.name, &entry.name);
+    let (own, shared) = (&entry.terms, &provider.terms);
+    let max_concurrent = either(own, shared, |it| it.max_concurrent).and_then(Amount::bound);
+    Model {
+        id,
+        name: entry.name.as_str().into(),
+        routable: format!("{}/{}", provider.name, entry.name).into(),
+        kind: entry.kind.as_str().into(),
+        scale: entry.scale,
+        vision: entry.vision,
+        limits: entry.limits.clone(),
+        scope: either(own, shared, |it| it.scope).unwrap_or_default(),
+        reset: either(own, shared, |it| it.reset).unwrap_or_default(),
+        max_context: entry.max_context,
+        capabilities: entry.capabilities.clone(),
+        weight: entry.weight,
+        max_concurrent: max_concurrent.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
+        failed_requests_count: either(own, shared, |it| it.failed_requests_count)
+            .unwrap_or_default(),
+        reserves_max_tokens: either(own, shared, |it| it.reserves_max_tokens).unwrap_or_default(),
+        successor: entry.successor.as_deref().map(Arc::from),
+        targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
+    }
+}
+
+/// The model's own term, else the provider's.
+fn either<T>(own: &Terms, shared: &Terms, term: impl Fn(&Terms) -> Option<T>) -> Option<T> {
+    term(own).or_else(|| term(shared))
+}
+
+/// Upper case, and `_` for all that a variable's name cannot have.
+fn variable_prefix(name: &str) -> String {
+    let plain = |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_uppercase() } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+fn note_terms_without_effect(entry: &ProviderEntry, notes: &mut Vec<String>) {
+    let says =
+        |it: &&ModelEntry| it.terms.privacy.is_some() || it.terms.first_token_timeout.is_some();
+    for model in entry.models.iter().filter(says) {
+        notes.push(format!(
+            "{}/{}: privacy and first_token_timeout_seconds have an effect on the provider only",
+            entry.name, model.name
+        ));
+    }
+}
+
+/// A key in the `.env` file that no provider reads is probably misspelt.
+fn note_unread_keys(entries: &[ProviderEntry], shop: &mut Workshop<'_>) {
+    let read: HashSet<String> = entries.iter().flat_map(key_variables).collect();
+    let is_key = |it: &str| it.ends_with("_APIKEY") || it.ends_with("_API_KEY");
+    let (place, names) = shop.environment.file_names();
+    for name in names.filter(|it| is_key(it) && *it != "RELAY_API_KEY" && !read.contains(*it)) {
+        shop.notes
+            .push(format!("{place}: {name} is set, but no provider in {} reads it", shop.place));
+    }
+}

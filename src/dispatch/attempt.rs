@@ -1,0 +1,183 @@
+//! One upstream call, as one owned value that ends in the books on every path.
+//!
+//! Quota, breaker and usage are written by [`Attempt::succeed`], [`Attempt::fail`] or, when it is
+//! dropped (the caller hung up, a panic), by its `Drop`. None of them can be forgotten, because
+//! nothing else holds the reservation and the breaker's pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breaker::Outcome;
+use crate::breaker::Pass;
+use crate::breaker::Path;
+use crate::catalog::ModelId;
+use crate::catalog::TargetView;
+use crate::clock::Now;
+use crate::dispatch::Core;
+use crate::dispatch::settlement;
+use crate::dispatch::settlement::Settlement;
+use crate::dispatch::verdict;
+use crate::openai::ChatRequest;
+use crate::openai::TokenUsage;
+use crate::provider::SentMark;
+use crate::provider::fault::Fault;
+use crate::quota::Demand;
+use crate::quota::Reservation;
+use crate::select::Shut;
+use crate::usage::Spent;
+
+/// One call under way.
+pub(super) struct Attempt {
+    core: Arc<Core>,
+    open: Option<Open>,
+    request: Arc<ChatRequest>,
+    model: ModelId,
+    failed_requests_count: bool,
+    /// Set by the client as the request goes out.
+    pub(super) sent: SentMark,
+    /// When it began.
+    pub(super) started: Now,
+    /// Text passed on to the caller so far.
+    pub(super) delivered: String,
+    /// Has anything been passed on to the caller?
+    pub(super) begun: bool,
+    /// What the provider has said it used so far.
+    pub(super) usage: Option<TokenUsage>,
+}
+
+/// What has to be given back.
+struct Open {
+    reservation: Reservation,
+    /// `None` once a probe has told how it went.
+    pass: Option<Pass>,
+    path: Path,
+}
+
+impl Attempt {
+    /// Takes the quota and the breaker's leave, both or neither.
+    pub(super) fn open(
+        core: &Arc<Core>,
+        target: &TargetView<'_>,
+        demand: Demand,
+        request: &Arc<ChatRequest>,
+    ) -> Result<Self, Shut> {
+        let now = core.clock.now();
+        let path = Path {
+            provider: target.provider.id,
+            key: target.key.id,
+            model: target.model.id,
+            target: target.id,
+        };
+        let pass = core.books.breakers.enter(&path, now).map_err(Shut::Breaker)?;
+        let reservation = core.books.ledger.reserve(target.id, demand, now).map_err(Shut::Quota)?;
+        Ok(Self {
+            core: Arc::clone(core),
+            open: Some(Open { reservation, pass: Some(pass), path }),
+            request: Arc::clone(request),
+            model: target.model.id,
+            failed_requests_count: target.model.failed_requests_count,
+            sent: SentMark::default(),
+            started: now,
+            delivered: String::new(),
+            begun: false,
+            usage: None,
+        })
+    }
+
+    /// The first content has come: the answer has begun.
+    pub(super) fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            let waited = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+            self.core.books.latencies.observe(self.model, waited);
+            // A probe keeps all others waiting; what it was to find out is known now. Anyone
+            // else's verdict waits for the end, or streams that are always cut would look well.
+            if let Some(Open { pass, .. }) = &mut self.open
+                && pass.as_ref().is_some_and(Pass::is_probe)
+                && let Some(probe) = pass.take()
+            {
+                probe.report(Outcome::Success, self.core.clock.now());
+            }
+        }
+    }
+
+    /// Since it began.
+    pub(super) fn age(&self) -> Duration {
+        self.core.clock.now().monotonic.saturating_sub(self.started.monotonic)
+    }
+
+    /// The answer is complete. What it used is the provider's figure, or counted here when the
+    /// provider gave none; either way it is in the books when this returns.
+    pub(super) async fn succeed(mut self) -> TokenUsage {
+        let (usage, estimated) = if let Some(usage) = self.usage {
+            (usage, false)
+        } else {
+            let request = Arc::clone(&self.request);
+            let text = std::mem::take(&mut self.delivered);
+            (settlement::count(request, text).await, true)
+        };
+        let now = self.core.clock.now();
+        if let Some(Open { reservation, pass, .. }) = self.open.take() {
+            reservation.mark_sent();
+            reservation.settle(Some(usage.total()));
+            if let Some(pass) = pass {
+                pass.report(Outcome::Success, now);
+            }
+            let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
+            self.core.books.usage.record(self.model, spent);
+        }
+        usage
+    }
+
+    /// The call failed.
+    pub(super) fn fail(mut self, fault: &Fault) {
+        let now = self.core.clock.now();
+        self.core.books.usage.failed(self.model);
+        let Some(Open { reservation, pass, path }) = self.open.take() else { return };
+        let pass = pass.or_else(|| self.core.books.breakers.enter(&path, now).ok());
+        if let Some(pass) = pass {
+            pass.report(verdict::outcome(fault, now), now);
+        }
+        if self.sent.is_set() {
+            reservation.mark_sent();
+        }
+        if self.begun {
+            self.settle_later(reservation);
+        } else if verdict::quota(fault) == verdict::Quota::Spent {
+            // Ends as its own drop says: spent when it was sent, given back when it was not.
+            drop(reservation);
+        } else {
+            reservation.failed(self.failed_requests_count);
+        }
+    }
+
+    /// A call that delivered something counts with what it delivered. Counting tokens takes
+    /// longer than a drop may, so it is left to the one who does nothing else.
+    fn settle_later(&mut self, reservation: Reservation) {
+        let settlement = Settlement {
+            reservation,
+            usage: Arc::clone(&self.core.books.usage),
+            model: self.model,
+            request: Arc::clone(&self.request),
+            delivered: std::mem::take(&mut self.delivered),
+            reported: self.usage,
+        };
+        if self.core.settlements.try_send(settlement).is_err() {
+            tracing::warn!("too many answers wait to be counted; this one keeps what it reserved");
+        }
+    }
+}
+
+impl Drop for Attempt {
+    /// The caller has gone, or something panicked. Before the request was written nothing has
+    /// happened; after it, the provider counts it and so do we.
+    fn drop(&mut self) {
+        let Some(Open { reservation, pass, .. }) = self.open.take() else { return };
+        // Unreported, a pass gives back its place as a probe and says nothing.
+        drop(pass);
+        if self.sent.is_set() {
+            reservation.mark_sent();
+            self.settle_later(reservation);
+        }
+    }
+}

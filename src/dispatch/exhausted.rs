@@ -1,0 +1,243 @@
+//! Nothing could answer: what the caller is told, with true times and other ways to go.
+
+use std::time::Duration;
+
+use crate::breaker::Path;
+use crate::breaker::Reason;
+use crate::breaker::Scope;
+use crate::breaker::State;
+use crate::catalog::Model;
+use crate::catalog::Provider;
+use crate::catalog::TargetView;
+use crate::clock::Now;
+use crate::dispatch::demand::demand;
+use crate::dispatch::demand::gates;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::verdict;
+use crate::openai::ApiError;
+use crate::openai::Exhaustion;
+use crate::openai::ProviderState;
+use crate::openai::Suggestion;
+use crate::provider::fault::FaultKind;
+use crate::quota::Bound;
+use crate::select::Gates;
+use crate::select::Shut;
+
+/// Models suggested in an error.
+const SUGGESTIONS: usize = 5;
+/// What a caller is told when nobody can know: long enough to be kind, short enough to be useful.
+const UNKNOWN_REST: Duration = Duration::from_secs(5);
+
+/// When a target can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    /// From this monotonic time on.
+    At(Duration),
+    /// When another call ends.
+    Unknown,
+    /// Not in this request's life.
+    Never,
+}
+
+/// Why it can't be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outlook {
+    when: When,
+    /// Does waiting help, rather than a repair?
+    waiting_helps: bool,
+}
+
+/// What there is to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Some target that this request may go to can be asked after so long.
+    For(Duration),
+    /// It can when another call ends, whenever that is.
+    ForACall,
+    /// Waiting does not help.
+    InVain,
+}
+
+/// What this request could wait for.
+pub(super) fn soonest(travel: &Travel) -> Wait {
+    let now = travel.core.clock.now();
+    let soonest = outlooks(travel, now)
+        .into_iter()
+        .filter(|it| it.waiting_helps && it.when != When::Never)
+        .map(|it| it.when)
+        .min();
+    match soonest {
+        Some(When::At(time)) => Wait::For(time.saturating_sub(now.monotonic)),
+        Some(_) => Wait::ForACall,
+        None => Wait::InVain,
+    }
+}
+
+/// The error for a journey without an answer.
+pub(super) fn error(travel: &Travel) -> ApiError {
+    let faults = &travel.faults;
+    let now = travel.core.clock.now();
+    let outlooks = outlooks(travel, now);
+    let last = faults.last().map(|(_, it)| it);
+    if let Some(last) = last.filter(|_| {
+        faults.iter().all(|(_, it)| verdict::speaks_of_request(it))
+            && outlooks.iter().all(|it| it.when == When::Never)
+    }) {
+        let code = match last.kind {
+            FaultKind::ContextTooLong => "context_length_exceeded",
+            _ => last.code.as_deref().unwrap_or("model_not_supported"),
+        };
+        let message = format!("No model took this request. The last said: {}", last.message);
+        return ApiError::invalid(message, last.param.as_deref()).with_code(code);
+    }
+    let waiting = outlooks.iter().any(|it| it.waiting_helps && it.when != When::Never);
+    let timed_out =
+        !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
+    let rest = rest(&outlooks, waiting, now);
+    let said = last.map_or_else(String::new, |it| format!(" The last said: {}.", it.summary()));
+    let tried = faults.len();
+    let error = if waiting {
+        let message = format!("All quota that this request may use is spent for now.{said}");
+        ApiError::new(429, "rate_limit_error", message).with_code("all_providers_exhausted")
+    } else if timed_out {
+        let message = format!("No provider answered in time ({tried} asked).{said}");
+        ApiError::new(504, "timeout_error", message).with_code("all_providers_timed_out")
+    } else {
+        let message = format!("No provider could answer ({tried} asked).{said}");
+        ApiError::new(503, "server_error", message).with_code("all_providers_failed")
+    };
+    ApiError { exhaustion: Some(Box::new(exhaustion(travel, now))), ..error.with_retry_after(rest) }
+}
+
+fn rest(outlooks: &[Outlook], waiting: bool, now: Now) -> Duration {
+    let soonest = outlooks.iter().filter(|it| it.waiting_helps || !waiting).map(|it| it.when).min();
+    match soonest {
+        Some(When::At(time)) => {
+            let rest = time.saturating_sub(now.monotonic);
+            if rest.is_zero() && !waiting { UNKNOWN_REST } else { rest }
+        }
+        _ => UNKNOWN_REST,
+    }
+}
+
+/// The outlook for every target this request may go to.
+fn outlooks(travel: &Travel, now: Now) -> Vec<Outlook> {
+    let demand = demand(&travel.core, &travel.request);
+    let gates = gates(&travel.core, &demand, now);
+    targets(travel).map(|it| outlook(travel, &it, &gates)).collect()
+}
+
+fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
+    travel.eligible.iter().flat_map(|(p, m)| {
+        let provider = travel.pool.selector.catalog.providers().get(*p);
+        let model = provider.and_then(|it| it.models.get(*m));
+        provider.zip(model).into_iter().flat_map(|(provider, model)| views(provider, model))
+    })
+}
+
+fn views<'a>(provider: &'a Provider, model: &'a Model) -> impl Iterator<Item = TargetView<'a>> {
+    let keys = model.targets.iter().zip(&provider.keys);
+    keys.map(move |(id, key)| TargetView { id: *id, provider, model, key })
+}
+
+fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlook {
+    if travel.is_out(target.id) {
+        return Outlook { when: When::Never, waiting_helps: false };
+    }
+    match gates.check(target) {
+        Ok(()) => Outlook { when: When::At(gates.now.monotonic), waiting_helps: false },
+        Err(Shut::Breaker(it)) => Outlook {
+            when: When::At(it.until),
+            waiting_helps: matches!(it.reason, Reason::Throttled),
+        },
+        Err(Shut::Quota(it)) => Outlook {
+            when: match (it.free.time(), it.bound) {
+                (Some(time), _) => When::At(time),
+                (None, Bound::Concurrency) => When::Unknown,
+                (None, _) => When::Never,
+            },
+            waiting_helps: true,
+        },
+    }
+}
+
+fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
+    let demand = demand(&travel.core, &travel.request);
+    let gates = gates(&travel.core, &demand, now);
+    let mut providers: Vec<ProviderState> = Vec::new();
+    let catalog = &travel.pool.selector.catalog;
+    for provider in catalog.providers() {
+        let mine: Vec<TargetView<'_>> =
+            targets(travel).filter(|it| it.provider.id == provider.id).collect();
+        if !mine.is_empty() {
+            providers.push(provider_state(travel, provider, &mine, &gates));
+        }
+    }
+    let mut others: Vec<(Duration, &Model)> = catalog
+        .models()
+        .filter(|(_, model)| model.successor.is_none())
+        .filter_map(|(provider, model)| {
+            let soonest = views(provider, model)
+                .filter(|it| !travel.is_out(it.id))
+                .filter_map(|it| wait_of(outlook(travel, &it, &gates), now))
+                .min()?;
+            // What was tried and failed just now is no suggestion.
+            let tried = travel.faults.iter().any(|(it, _)| model.targets.contains(it));
+            (!tried || !soonest.is_zero()).then_some((soonest, model))
+        })
+        .collect();
+    others.sort_by_key(|(wait, _)| *wait);
+    let suggestions = others.into_iter().take(SUGGESTIONS).map(|(wait, model)| Suggestion {
+        model: model.routable.to_string(),
+        available_in_ms: millis(wait),
+    });
+    Exhaustion { providers, suggestions: suggestions.collect() }
+}
+
+fn provider_state(
+    travel: &Travel,
+    provider: &Provider,
+    targets: &[TargetView<'_>],
+    gates: &Gates<'_>,
+) -> ProviderState {
+    let breakers = &travel.core.books.breakers;
+    let waits = targets.iter().filter_map(|it| wait_of(outlook(travel, it, gates), gates.now));
+    let keys_available = provider
+        .keys
+        .iter()
+        .filter(|it| breakers.state(Scope::Key(it.id), gates.now).state != State::Open)
+        .count();
+    // The provider is as well as the best of its targets.
+    let state = |it: &TargetView<'_>| match breakers.check(&path(it), gates.now) {
+        Ok(()) => State::Closed,
+        Err(blocked) => blocked.state,
+    };
+    let states: Vec<State> = targets.iter().map(state).collect();
+    let best = [State::Closed, State::HalfOpen].into_iter().find(|it| states.contains(it));
+    ProviderState {
+        id: provider.name.to_string(),
+        retry_after_ms: waits.min().map(millis),
+        keys_available,
+        circuit_state: best.unwrap_or(State::Open).as_str(),
+    }
+}
+
+fn path(target: &TargetView<'_>) -> Path {
+    Path {
+        provider: target.provider.id,
+        key: target.key.id,
+        model: target.model.id,
+        target: target.id,
+    }
+}
+
+fn wait_of(outlook: Outlook, now: Now) -> Option<Duration> {
+    match outlook.when {
+        When::At(time) => Some(time.saturating_sub(now.monotonic)),
+        When::Unknown | When::Never => None,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,419 @@
+//! One request's journey: legs of candidates, attempts, rests, and what the caller gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::TargetId;
+use crate::catalog::TargetView;
+use crate::clock::Now;
+use crate::dispatch::Core;
+use crate::dispatch::Pool;
+use crate::dispatch::attempt::Attempt;
+use crate::dispatch::demand::demand;
+use crate::dispatch::demand::gates;
+use crate::dispatch::exhausted;
+use crate::dispatch::exhausted::Wait;
+use crate::dispatch::legs::Leg;
+use crate::dispatch::outcome::Answer;
+use crate::dispatch::outcome::ChatCall;
+use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Progress;
+use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::RouteReason;
+use crate::dispatch::relay;
+use crate::dispatch::story::Story;
+use crate::dispatch::verdict;
+use crate::dispatch::verdict::Next;
+use crate::dispatch::whole;
+use crate::openai::ApiError;
+use crate::openai::ChatRequest;
+use crate::openai::RequestEdits;
+use crate::provider::Call;
+use crate::provider::Reply;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::provider::fault::Waited;
+use crate::select;
+use crate::select::Asked;
+use crate::select::Candidate;
+use crate::select::Eligible;
+use crate::select::Needs;
+use crate::select::Walk;
+use crate::session::Pin;
+
+/// Rest before targets that failed in passing are asked again; doubled with each round.
+const ROUND_REST: Duration = Duration::from_millis(100);
+/// How often a target whose calls under way are at their bound is looked at again.
+const CONCURRENCY_REST: Duration = Duration::from_millis(50);
+
+/// Takes one request through the pool.
+pub(super) async fn travel(
+    core: Arc<Core>,
+    call: ChatCall,
+    progress: Arc<Progress>,
+) -> Result<Answer, Failure> {
+    let pool = core.pool.load_full();
+    let (asked, eligible) = match whereto(&pool, &call.request) {
+        Ok(found) => found,
+        Err(error) => return Err(Failure { error: Box::new(error), route: None }),
+    };
+    let requested: Arc<str> = call.request.model.as_deref().unwrap_or("meta-model").into();
+    let stream = call.request.stream;
+    let story = Story::begin(&core.clock, call.request_id, Arc::clone(&requested), stream);
+    let mut travel = Travel {
+        started: core.clock.now(),
+        request: Arc::new(call.request),
+        session: call.session.filter(|_| !matches!(asked, Asked::Direct { .. })),
+        asked,
+        eligible,
+        requested,
+        progress,
+        story: Some(story),
+        attempts: 0,
+        rounds: 0,
+        waited: Duration::ZERO,
+        faults: Vec::new(),
+        out: Vec::new(),
+        last_route: None,
+        rng: fastrand::Rng::new(),
+        core,
+        pool,
+    };
+    let ending = travel.run().await;
+    if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
+        story.refused(failure.error.status, &failure.error.message);
+    }
+    ending
+}
+
+fn whereto(pool: &Pool, request: &ChatRequest) -> Result<(Asked, Eligible), ApiError> {
+    let catalog = &pool.selector.catalog;
+    let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
+        let name: String = request.model.iter().flat_map(|it| it.chars()).take(200).collect();
+        let message = format!(
+            "There is no model \"{name}\". Closest names: {}. GET /v1/models lists all.",
+            it.closest.join(", ")
+        );
+        ApiError::new(404, "invalid_request_error", message)
+            .with_code("model_not_found")
+            .with_param("model")
+    })?;
+    let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
+    Ok((asked, eligible))
+}
+
+/// A journey under way.
+pub(super) struct Travel {
+    pub(super) core: Arc<Core>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) request: Arc<ChatRequest>,
+    pub(super) eligible: Eligible,
+    pub(super) faults: Vec<(TargetId, Fault)>,
+    asked: Asked,
+    requested: Arc<str>,
+    session: Option<String>,
+    progress: Arc<Progress>,
+    /// Handed to the stream when one begins; written into the log when it is dropped.
+    story: Option<Story>,
+    started: Now,
+    attempts: u32,
+    rounds: u32,
+    waited: Duration,
+    /// Targets that would give the same fault again.
+    out: Vec<TargetId>,
+    last_route: Option<Route>,
+    rng: fastrand::Rng,
+}
+
+impl Travel {
+    async fn run(&mut self) -> Result<Answer, Failure> {
+        loop {
+            let failures = self.faults.len();
+            if let Some(answer) = self.round().await? {
+                return Ok(answer);
+            }
+            let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
+            let Some(rest) = self.rest(passing) else {
+                return Err(self.failure(exhausted::error(self)));
+            };
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    /// Walks the candidates of one leg.
+    pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Answer>, Failure> {
+        let mut walk = self.walk(leg);
+        while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
+            let Some(candidate) = self.next_candidate(&mut walk, leg) else { return Ok(None) };
+            let mut edits = leg.edits.clone();
+            let mut left_out: Vec<String> = Vec::new();
+            loop {
+                let tried = self.attempt(candidate, &edits, leg, &left_out).await;
+                let next = match tried {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(None) => break,
+                    Err(Some(fault)) => self.take_in(candidate.target, fault),
+                };
+                match next {
+                    Next::GiveBack => return Err(self.failure(self.given_back())),
+                    Next::RepeatWithout(field) if left_out.is_empty() => {
+                        edits.leave_out.push(field.clone());
+                        left_out.push(field);
+                    }
+                    Next::Candidate { model_to_blame } => {
+                        if model_to_blame {
+                            walk.blame_model();
+                        }
+                        break;
+                    }
+                    Next::RepeatWithout(_) => break,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn walk(&mut self, leg: &Leg) -> Walk {
+        let home = self.home(leg);
+        let now = self.core.clock.now();
+        let demand = demand(&self.core, &self.request);
+        let gates = gates(&self.core, &demand, now);
+        let selector = &self.pool.selector;
+        let mut walk =
+            selector.walk((&self.asked, leg.eligible.clone()), home, &gates, &mut self.rng);
+        walk.skip(&self.out);
+        walk
+    }
+
+    fn next_candidate(&mut self, walk: &mut Walk, leg: &Leg) -> Option<Candidate> {
+        let now = self.core.clock.now();
+        let pool = Arc::clone(&self.pool);
+        let core = Arc::clone(&self.core);
+        let request = Arc::clone(&self.request);
+        let demand = demand(&core, &request);
+        let gates = gates(&core, &demand, now);
+        let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
+        let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
+            return Some(candidate);
+        };
+        // Of several first requests of one session the first to come here decides for all.
+        let pin = self.pin_of(candidate.target)?;
+        if core.books.sessions.pin_if_absent(session, pin, now) == pin {
+            return Some(candidate);
+        }
+        *walk = self.walk(leg);
+        walk.next(&pool.selector, &gates, &mut self.rng)
+    }
+
+    /// One upstream call. `Err(None)`: the target closed between being chosen and being asked.
+    async fn attempt(
+        &mut self,
+        candidate: Candidate,
+        edits: &RequestEdits,
+        leg: &Leg,
+        left_out: &[String],
+    ) -> Result<Answer, Option<Fault>> {
+        let pool = Arc::clone(&self.pool);
+        let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
+        let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
+        let demand = demand(&self.core, &self.request)(target.model);
+        let opened = Attempt::open(&self.core, &target, demand, &self.request);
+        let Ok(attempt) = opened else { return Err(None) };
+        self.attempts += 1;
+        let mut route = self.route(&target, candidate.affinity, leg);
+        self.progress.set(route.clone());
+        self.last_route = Some(route.clone());
+        let call = Call {
+            model: Arc::clone(&target.model.name),
+            secret: target.key.secret.clone(),
+            request: Arc::clone(&self.request),
+            edits: edits.clone(),
+            sent: attempt.sent.clone(),
+        };
+        let (limit, waited) = self.patience(&target);
+        let deadline = tokio::time::Instant::now() + limit;
+        let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
+        let reply = tokio::time::timeout_at(deadline, client.send(call)).await;
+        let answer = match reply.unwrap_or_else(|_| Err(late())) {
+            Ok(Reply::Whole(reply)) => {
+                route.warnings.extend(dropped(&reply.dropped, left_out));
+                whole::answer(attempt, *reply, route, self.whole_terms(&target)).await
+            }
+            Ok(Reply::Stream(pieces)) => {
+                route.warnings.extend(dropped(&pieces.dropped, left_out));
+                let terms = self.stream_terms(&target, deadline, late());
+                relay::begin(attempt, pieces, route, terms).await
+            }
+            Err(fault) => Err((attempt, fault)),
+        };
+        match answer {
+            Ok(begun) => {
+                self.settle_down(target.id);
+                Ok(begun.into_answer(self.story.take()))
+            }
+            Err((attempt, fault)) => {
+                if let Some(story) = &mut self.story {
+                    story.failed(&target.model.routable, &fault, attempt.age());
+                }
+                attempt.fail(&fault);
+                Err(Some(fault))
+            }
+        }
+    }
+
+    fn whole_terms(&self, target: &TargetView<'_>) -> whole::Terms {
+        whole::Terms {
+            model: Arc::clone(&target.model.routable),
+            mode: self.core.params.normalizer.mode(self.wants_json()),
+        }
+    }
+
+    fn stream_terms(
+        &self,
+        target: &TargetView<'_>,
+        deadline: tokio::time::Instant,
+        late: Fault,
+    ) -> relay::Terms {
+        relay::Terms {
+            model: Arc::clone(&target.model.routable),
+            mode: self.core.params.normalizer.mode(self.wants_json()),
+            include_usage: self.request.include_usage,
+            first_content_by: deadline,
+            late,
+            silence: self.silence(target),
+            created: self.core.clock.now().unix_ms / 1000,
+        }
+    }
+
+    fn wants_json(&self) -> bool {
+        self.request.json_mode != crate::openai::JsonMode::Off
+    }
+
+    /// Remembers a fault and says where it leads.
+    fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
+        let next = verdict::next(&fault);
+        let repeats = verdict::may_pass(&fault) || matches!(fault.kind, FaultKind::RateLimited(_));
+        if !repeats {
+            self.out.push(target);
+        }
+        self.faults.push((target, fault));
+        next
+    }
+
+    /// The provider's own error, for the caller to mend.
+    fn given_back(&self) -> ApiError {
+        let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
+        let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
+        error.code.clone_from(&fault.code);
+        error
+    }
+
+    pub(super) fn failure(&self, error: ApiError) -> Failure {
+        Failure { error: Box::new(error), route: self.last_route.clone() }
+    }
+
+    /// How long to rest before another round; `None` when there is nothing to hope for.
+    fn rest(&mut self, passing: bool) -> Option<Duration> {
+        let left = self.time_left();
+        if self.attempts > self.core.params.max_retries || left.is_zero() {
+            return None;
+        }
+        if passing {
+            self.rounds += 1;
+            let rest = ROUND_REST.saturating_mul(1 << self.rounds.min(4));
+            return (rest < left).then_some(rest);
+        }
+        let patience = self.core.params.max_quota_wait.saturating_sub(self.waited).min(left);
+        let rest = match exhausted::soonest(self) {
+            Wait::For(rest) => rest,
+            Wait::ForACall => CONCURRENCY_REST,
+            Wait::InVain => return None,
+        };
+        // A little more than the exact time: the provider's clock is not ours.
+        let rest = rest + Duration::from_millis(5 + self.rng.u64(..20));
+        if rest > patience {
+            return None;
+        }
+        self.waited += rest;
+        Some(rest)
+    }
+
+    pub(super) fn is_out(&self, target: TargetId) -> bool {
+        self.out.contains(&target)
+    }
+
+    fn time_left(&self) -> Duration {
+        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.core.params.deadline.saturating_sub(spent)
+    }
+
+    /// How long this target may take until its first content (or its whole answer).
+    fn patience(&self, target: &TargetView<'_>) -> (Duration, Waited) {
+        let params = &self.core.params;
+        let own = target.provider.first_token_timeout;
+        let (limit, waited) = if self.request.stream {
+            (own.unwrap_or(params.first_token_timeout), Waited::FirstToken)
+        } else {
+            (self.silence(target), Waited::Answer)
+        };
+        (limit.min(self.time_left()), waited)
+    }
+
+    /// A provider that is known to need long for its first token gets as long for the rest.
+    fn silence(&self, target: &TargetView<'_>) -> Duration {
+        let own = target.provider.first_token_timeout.unwrap_or_default();
+        self.core.params.timeout.max(own)
+    }
+
+    fn route(&self, target: &TargetView<'_>, affinity: bool, leg: &Leg) -> Route {
+        let reason = match &self.asked {
+            _ if self.attempts > 1 => RouteReason::Failover,
+            Asked::Direct { .. } => RouteReason::Direct,
+            _ if affinity => RouteReason::Affinity,
+            _ => RouteReason::Meta,
+        };
+        let mut warnings = Vec::new();
+        if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
+            warnings.push(format!("retired={name}; served={}", target.model.routable));
+        }
+        Route {
+            provider: Arc::clone(&target.provider.name),
+            model: Arc::clone(&target.model.name),
+            requested: Arc::clone(&self.requested),
+            reason,
+            attempts: self.attempts,
+            context: leg.context.clone(),
+            warnings,
+            upstream_id: None,
+        }
+    }
+
+    fn pin_of(&self, target: TargetId) -> Option<Pin> {
+        let target = self.pool.selector.catalog.target(target)?;
+        Some(Pin { provider: target.provider.id, model: target.model.id })
+    }
+
+    /// The place in the catalog where the session lives.
+    fn home(&self, leg: &Leg) -> Option<(usize, usize)> {
+        let session = self.session.as_deref()?;
+        let pin = self.core.books.sessions.get(session, self.core.clock.now())?;
+        let providers = self.pool.selector.catalog.providers();
+        leg.eligible.iter().copied().find(|(p, m)| {
+            let model = providers.get(*p).and_then(|it| it.models.get(*m));
+            model.is_some_and(|it| it.id == pin.model)
+        })
+    }
+
+    /// The session stays where it was answered.
+    fn settle_down(&self, target: TargetId) {
+        if let (Some(session), Some(pin)) = (&self.session, self.pin_of(target)) {
+            self.core.books.sessions.pin(session, pin, self.core.clock.now());
+        }
+    }
+}
+
+fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
+    let all: Vec<&str> =
+        members.iter().copied().chain(left_out.iter().map(String::as_str)).collect();
+    (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
+}

@@ -1,0 +1,123 @@
+//! The journey of one request: candidates in order, one attempt after another, until one answers.
+//!
+//! [`journey`] walks, [`attempt`] is one upstream call that always ends in the books, [`verdict`]
+//! says what a fault means for the rest, [`relay`] passes a stream on, [`settlement`] counts what
+//! nobody else has counted.
+
+mod attempt;
+mod demand;
+mod exhausted;
+mod journey;
+mod legs;
+pub mod outcome;
+mod relay;
+mod settlement;
+mod story;
+mod verdict;
+mod whole;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::breaker::Breakers;
+use crate::catalog::ProviderId;
+use crate::clock::SharedClock;
+use crate::context;
+use crate::normalize;
+use crate::provider::ChatProvider;
+use crate::quota::Ledger;
+use crate::select::Latencies;
+use crate::select::Selector;
+use crate::session::Sessions;
+use crate::usage::UsageBook;
+
+use outcome::ChatCall;
+use outcome::ChatService;
+use outcome::Journey;
+use outcome::Progress;
+
+pub use settlement::Settlement;
+pub use settlement::run as run_settlements;
+
+/// Settlements that may wait to be counted. Beyond it a call keeps the quota it reserved.
+const SETTLEMENTS: usize = 4096;
+
+/// Bounds of a journey.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// Further attempts after the first.
+    pub max_retries: u32,
+    /// Longest wait for quota in one journey, all waits together.
+    pub max_quota_wait: Duration,
+    /// For the whole journey until the answer's first byte.
+    pub deadline: Duration,
+    /// One attempt's whole answer, or the silence between two events of a stream.
+    pub timeout: Duration,
+    /// A stream's first content.
+    pub first_token_timeout: Duration,
+    /// How conversations are made to fit.
+    pub context: context::Params,
+    /// How answers are normalised.
+    pub normalizer: normalize::Params,
+}
+
+/// What is swapped when the configuration is read anew: facts, order and clients belong together.
+pub struct Pool {
+    /// The catalog and whose turn it is in it.
+    pub selector: Selector,
+    /// A client for every provider of the catalog.
+    pub clients: HashMap<ProviderId, Arc<dyn ChatProvider>>,
+}
+
+/// The books a journey writes in. They outlive every reload.
+#[derive(Clone)]
+pub struct Books {
+    /// Quota.
+    pub ledger: Arc<Ledger>,
+    /// Who is well.
+    pub breakers: Arc<Breakers>,
+    /// Where sessions live.
+    pub sessions: Arc<Sessions>,
+    /// What was spent.
+    pub usage: Arc<UsageBook>,
+    /// How fast models are.
+    pub latencies: Arc<Latencies>,
+}
+
+/// Answers chat requests from a pool of providers.
+pub struct Dispatcher(Arc<Core>);
+
+/// What all journeys share.
+struct Core {
+    pool: ArcSwap<Pool>,
+    books: Books,
+    clock: SharedClock,
+    params: Params,
+    settlements: mpsc::Sender<Settlement>,
+}
+
+impl Dispatcher {
+    /// A dispatcher, and the settlements of its journeys, for [`run_settlements`].
+    pub fn new(
+        pool: Pool,
+        books: Books,
+        clock: SharedClock,
+        params: Params,
+    ) -> (Self, mpsc::Receiver<Settlement>) {
+        let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
+        let pool = ArcSwap::from_pointee(pool);
+        (Self(Arc::new(Core { pool, books, clock, params, settlements })), waiting)
+    }
+}
+
+impl ChatService for Dispatcher {
+    fn begin(&self, call: ChatCall) -> Journey {
+        let progress = Arc::new(Progress::default());
+        let answer = journey::travel(Arc::clone(&self.0), call, Arc::clone(&progress));
+        Journey { progress, answer: Box::pin(answer) }
+    }
+}

@@ -1,0 +1,130 @@
+//! What goes into a journey and what comes out of it: all that the server knows of dispatch.
+
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::openai::ApiError;
+use crate::openai::ChatRequest;
+
+/// Something that answers chat requests.
+pub trait ChatService: Send + Sync + 'static {
+    /// Begins a journey. Nothing happens until the returned future is polled; dropping it, or the
+    /// stream it gave, ends the journey and drops the upstream call.
+    fn begin(&self, call: ChatCall) -> Journey;
+}
+
+/// One chat request with what its headers say.
+#[derive(Clone, Debug)]
+pub struct ChatCall {
+    /// The checked body.
+    pub request: ChatRequest,
+    /// The caller's session, if it named one.
+    pub session: Option<String>,
+    /// Under which id it is logged.
+    pub request_id: Arc<str>,
+}
+
+/// A journey under way.
+pub struct Journey {
+    /// What is being tried now: for the headers of a stream that stays silent for long.
+    pub progress: Arc<Progress>,
+    /// The beginning of the answer. A whole answer is complete; a stream has its first content.
+    pub answer: BoxFuture<'static, Result<Answer, Failure>>,
+}
+
+/// The beginning of an answer.
+pub enum Answer {
+    /// A whole answer.
+    Whole {
+        /// How it came to be.
+        route: Route,
+        /// OpenAI's `chat.completion`.
+        body: Bytes,
+    },
+    /// A streamed answer that has begun.
+    Stream {
+        /// How it came to be.
+        route: Route,
+        /// Its events.
+        events: Events,
+    },
+}
+
+/// The data of each event of a stream: one `chat.completion.chunk` each. After the last one the
+/// stream is complete and `[DONE]` is due; an error ends it and is sent as its last event.
+pub type Events = BoxStream<'static, Result<Bytes, ApiError>>;
+
+/// A journey that ended without an answer.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What the caller is told. Boxed to keep the good path's results small.
+    pub error: Box<ApiError>,
+    /// What was tried last; `None` when no provider was asked.
+    pub route: Option<Route>,
+}
+
+/// How an answer came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The provider's name as the limits file writes it.
+    pub provider: Arc<str>,
+    /// The provider's own name for the model.
+    pub model: Arc<str>,
+    /// The model as the request named it; `meta-model` when it named none.
+    pub requested: Arc<str>,
+    /// Why this one.
+    pub reason: RouteReason,
+    /// Calls made, this one included.
+    pub attempts: u32,
+    /// What was done to the history, as `X-Relay-Context` says it.
+    pub context: Option<String>,
+    /// What was asked for and not done, as `X-Relay-Warning` says it.
+    pub warnings: Vec<String>,
+    /// The provider's own id for the answer.
+    pub upstream_id: Option<String>,
+}
+
+/// Why a target was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteReason {
+    /// The request names provider and model.
+    Direct,
+    /// The strategy's choice.
+    Meta,
+    /// The session lives there.
+    Affinity,
+    /// Another was asked before and failed.
+    Failover,
+}
+
+impl RouteReason {
+    /// As `X-Relay-Route-Reason` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Meta => "meta",
+            Self::Affinity => "affinity",
+            Self::Failover => "failover",
+        }
+    }
+}
+
+/// What a journey is trying now.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<Option<Route>>);
+
+impl Progress {
+    /// Says what is being tried.
+    pub fn set(&self, route: Route) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(route);
+    }
+
+    /// What is being tried; `None` before the first attempt.
+    pub fn get(&self) -> Option<Route> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

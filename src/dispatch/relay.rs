@@ -1,0 +1,300 @@
+//! Passing a stream on: chunk by chunk, under one id, through the normaliser.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::time::Instant;
+
+use crate::dispatch::attempt::Attempt;
+use crate::dispatch::outcome::Events;
+use crate::dispatch::outcome::Route;
+use crate::dispatch::story::Story;
+use crate::dispatch::whole::Begun;
+use crate::normalize::Mode;
+use crate::normalize::Normalizer;
+use crate::openai::ApiError;
+use crate::openai::Chunk;
+use crate::openai::ChunkChoice;
+use crate::openai::Heads;
+use crate::openai::TokenUsage;
+use crate::openai::json_string;
+use crate::provider::Pieces;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::provider::fault::Waited;
+
+/// Chunks that may come before the first content. Providers send one or two.
+const PREAMBLE: usize = 64;
+/// Choices followed in one stream; `n` beyond it is passed on as it comes.
+const CHOICES: usize = 128;
+
+/// How the answer is to be given.
+pub(super) struct Terms {
+    /// `<provider>/<model>`.
+    pub(super) model: Arc<str>,
+    pub(super) mode: Mode,
+    /// Did the caller ask for a usage chunk?
+    pub(super) include_usage: bool,
+    pub(super) first_content_by: Instant,
+    /// The fault it is when the first content comes later.
+    pub(super) late: Fault,
+    /// Longest silence between two events.
+    pub(super) silence: Duration,
+    /// Unix seconds.
+    pub(super) created: u64,
+}
+
+/// A stream under way.
+pub(super) struct Relay {
+    /// `None` once the call is in the books.
+    attempt: Option<Attempt>,
+    chunks: BoxStream<'static, Result<Chunk, Fault>>,
+    id: String,
+    model: String,
+    created: String,
+    terms: Terms,
+    choices: Vec<ChoiceState>,
+    ready: VecDeque<Bytes>,
+    /// The provider's usage chunk, kept back until the end.
+    usage_chunk: Option<Chunk>,
+    target: String,
+    reason: &'static str,
+    story: Option<Story>,
+}
+
+/// What has gone out of one choice.
+struct ChoiceState {
+    index: u64,
+    normalizer: Normalizer,
+    role_sent: bool,
+    finished: bool,
+}
+
+/// An id in OpenAI's form.
+pub(super) fn answer_id() -> String {
+    format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
+}
+
+/// Reads up to the first content. Until it has come nothing has been said to the caller, so a
+/// fault here is one of this attempt alone.
+pub(super) async fn begin(
+    attempt: Attempt,
+    pieces: Pieces,
+    mut route: Route,
+    terms: Terms,
+) -> Result<Begun, (Attempt, Fault)> {
+    let mut chunks = pieces.chunks;
+    let mut preamble: Vec<Chunk> = Vec::new();
+    loop {
+        let next = tokio::time::timeout_at(terms.first_content_by, chunks.next()).await;
+        let chunk = match next {
+            Err(_) => return Err((attempt, terms.late)),
+            Ok(Some(Err(fault))) => return Err((attempt, fault)),
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(None) if ended_on_purpose(&preamble) => break,
+            Ok(None) => {
+                let fault = Fault::new(FaultKind::Empty, "a stream with nothing in it");
+                return Err((attempt, fault));
+            }
+        };
+        let begun = chunk.adds_something();
+        preamble.push(chunk);
+        if begun {
+            break;
+        }
+        if preamble.len() > PREAMBLE {
+            let fault = Fault::new(FaultKind::Unreadable, "64 chunks and nothing said");
+            return Err((attempt, fault));
+        }
+    }
+    route.upstream_id = preamble.iter().find_map(|it| it.id.clone());
+    let mut relay = Box::new(Relay {
+        attempt: Some(attempt),
+        chunks,
+        id: json_string(&answer_id()),
+        model: json_string(&terms.model),
+        created: terms.created.to_string(),
+        target: format!("{}/{}", route.provider, route.model),
+        reason: route.reason.as_str(),
+        terms,
+        choices: Vec::new(),
+        ready: VecDeque::new(),
+        usage_chunk: None,
+        story: None,
+    });
+    if let Some(attempt) = &mut relay.attempt {
+        attempt.begin();
+    }
+    for chunk in preamble {
+        relay.take(chunk);
+    }
+    Ok(Begun::Stream { route, relay })
+}
+
+/// A stream may be over without content: cut by its token limit, or by a content filter.
+fn ended_on_purpose(chunks: &[Chunk]) -> bool {
+    let mut choices = chunks.iter().flat_map(|it| &it.choices);
+    choices.any(|it| matches!(it.finish.as_deref(), Some("length" | "content_filter")))
+}
+
+impl Relay {
+    /// The caller's events.
+    pub(super) fn into_events(mut self: Box<Self>, story: Option<Story>) -> Events {
+        self.story = story;
+        futures::stream::unfold(self, |mut relay| async move {
+            let next = relay.next().await?;
+            Some((next, relay))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            self.attempt.as_ref()?;
+            match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
+                Ok(Some(Ok(chunk))) => self.take(chunk),
+                Ok(Some(Err(fault))) => return Some(Err(self.break_off(&fault))),
+                Ok(None) => self.end().await,
+                Err(_) => {
+                    let message = format!("nothing for {:?}", self.terms.silence);
+                    let fault = Fault::new(FaultKind::Timeout(Waited::NextEvent), message);
+                    return Some(Err(self.break_off(&fault)));
+                }
+            }
+        }
+    }
+
+    /// Takes in one chunk and makes ready what may go out.
+    fn take(&mut self, mut chunk: Chunk) {
+        if let (Some(attempt), Some(usage)) = (&mut self.attempt, chunk.usage) {
+            attempt.usage = Some(usage);
+        }
+        if chunk.is_usage_only() {
+            self.usage_chunk = Some(chunk);
+            return;
+        }
+        let mut texts = Vec::with_capacity(1);
+        let mut role_due = Vec::with_capacity(1);
+        let mut goes_out = chunk.choices.is_empty();
+        for choice in &mut chunk.choices {
+            let had_text = !choice.text.is_empty();
+            let (text, due) = self.pass(choice);
+            let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
+            goes_out |= says_text || due || !had_text || choice.adds_else;
+            texts.push(text);
+            role_due.push(due);
+        }
+        if goes_out {
+            let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
+            self.ready.push_back(chunk.render(&heads, &texts, &role_due, None));
+        }
+    }
+
+    /// The text to send in place of a choice's own (`None` = its own), and whether its role is due.
+    fn pass(&mut self, choice: &ChunkChoice) -> (Option<String>, bool) {
+        let mode = self.terms.mode;
+        let known = self.choices.iter().position(|it| it.index == choice.index);
+        if known.is_none() && self.choices.len() < CHOICES {
+            self.choices.push(ChoiceState {
+                index: choice.index,
+                normalizer: Normalizer::new(mode),
+                role_sent: false,
+                finished: false,
+            });
+        }
+        let at = known.unwrap_or(self.choices.len().saturating_sub(1));
+        let Some(state) = self.choices.get_mut(at).filter(|it| it.index == choice.index) else {
+            return (None, false);
+        };
+        let due = !std::mem::replace(&mut state.role_sent, true);
+        let out = state.normalizer.push(&choice.text);
+        let text = match (&choice.finish, out) {
+            (Some(finish), out) if !state.finished => {
+                state.finished = true;
+                let rest = state.normalizer.finish(finish == "stop");
+                if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
+            }
+            (_, out) => out,
+        };
+        if let Some(attempt) = &mut self.attempt {
+            attempt.delivered.push_str(&text);
+        }
+        let changed = *text != *choice.text;
+        (changed.then(|| text.into_owned()), due)
+    }
+
+    /// The provider is done: what is held goes out, the call goes into the books, and the usage
+    /// chunk is the last.
+    async fn end(&mut self) {
+        for state in &mut self.choices {
+            if !std::mem::replace(&mut state.finished, true) {
+                // A provider that marks the end but not the reason has simply stopped.
+                let rest = state.normalizer.finish(true);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.delivered.push_str(&rest);
+                }
+                let delta = if rest.is_empty() {
+                    "{}".to_owned()
+                } else {
+                    format!(r#"{{"content":{}}}"#, json_string(&rest))
+                };
+                let choices = format!(
+                    r#"[{{"index":{},"delta":{delta},"finish_reason":"stop"}}]"#,
+                    state.index
+                );
+                let (id, model, created) = (&self.id, &self.model, &self.created);
+                self.ready.push_back(made(id, model, created, &choices, ""));
+            }
+        }
+        let Some(attempt) = self.attempt.take() else { return };
+        let usage = attempt.succeed().await;
+        if self.terms.include_usage {
+            self.ready.push_back(self.usage_event(usage));
+        }
+        if let Some(mut story) = self.story.take() {
+            let tokens = (usage.prompt, usage.completion);
+            story.answered(std::mem::take(&mut self.target), self.reason, tokens);
+        }
+    }
+
+    fn usage_event(&self, usage: TokenUsage) -> Bytes {
+        let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
+        match &self.usage_chunk {
+            // The provider's own, with every detail it has.
+            Some(chunk) if chunk.usage.is_some() => chunk.render(&heads, &[], &[], None),
+            _ => {
+                let usage = format!(r#","usage":{}"#, usage.to_json());
+                made(&self.id, &self.model, &self.created, "[]", &usage)
+            }
+        }
+    }
+
+    fn break_off(&mut self, fault: &Fault) -> ApiError {
+        let summary = fault.summary();
+        if let Some(mut story) = self.story.take() {
+            story.broke(self.target.clone(), summary.clone());
+        }
+        if let Some(attempt) = self.attempt.take() {
+            attempt.fail(fault);
+        }
+        self.ready.clear();
+        let message = format!("The answer broke off: {} ({summary}).", self.target);
+        ApiError::new(502, "server_error", message).with_code("stream_interrupted")
+    }
+}
+
+/// A chunk of our own making.
+fn made(id: &str, model: &str, created: &str, choices: &str, rest: &str) -> Bytes {
+    format!(
+        r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices}{rest}}}"#
+    )
+    .into()
+}

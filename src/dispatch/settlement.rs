@@ -1,0 +1,53 @@
+//! Counting what a provider did not: answers without usage, and answers that were cut off.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::catalog::ModelId;
+use crate::context::tokens;
+use crate::openai::ChatRequest;
+use crate::openai::TokenUsage;
+use crate::quota::Reservation;
+use crate::usage::Spent;
+use crate::usage::UsageBook;
+
+/// A call that ended without saying what it used.
+pub struct Settlement {
+    pub(super) reservation: Reservation,
+    pub(super) usage: Arc<UsageBook>,
+    pub(super) model: ModelId,
+    pub(super) request: Arc<ChatRequest>,
+    pub(super) delivered: String,
+    pub(super) reported: Option<TokenUsage>,
+}
+
+/// Settles what comes in, until every sender is gone.
+pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
+    while let Some(settlement) = waiting.recv().await {
+        let Settlement { reservation, usage, model, request, delivered, reported } = settlement;
+        let used = match reported {
+            Some(used) => used,
+            None => count(request, delivered).await,
+        };
+        reservation.settle(Some(used.total()));
+        let spent = Spent {
+            prompt: used.prompt,
+            completion: used.completion,
+            estimated: reported.is_none(),
+        };
+        usage.record(model, spent);
+    }
+}
+
+/// Counts a request and the text of its answer, away from the threads that serve.
+pub(super) async fn count(request: Arc<ChatRequest>, answer: String) -> TokenUsage {
+    let counting = tokio::task::spawn_blocking(move || {
+        // Each message costs its text and about four tokens around it; the whole has three more
+        // (OpenAI's own rule for its chat models).
+        let prompt: u64 =
+            request.messages().iter().map(|it| tokens::count(&it.text()) + 4).sum::<u64>() + 3;
+        TokenUsage { prompt, completion: tokens::count(&answer) }
+    });
+    counting.await.unwrap_or_default()
+}

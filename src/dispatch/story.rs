@@ -1,0 +1,103 @@
+//! The one line a request leaves in the log: where it went and why.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::clock::SharedClock;
+use crate::provider::fault::Fault;
+
+/// What happened so far. The line is written when it is dropped, so a request that nobody waits
+/// for any more leaves one too.
+pub(super) struct Story {
+    clock: SharedClock,
+    started: Now,
+    request_id: Arc<str>,
+    requested: Arc<str>,
+    stream: bool,
+    failures: String,
+    ending: Ending,
+}
+
+/// How it ended.
+enum Ending {
+    Open,
+    Answered { target: String, reason: &'static str, tokens: (u64, u64) },
+    Failed { status: u16, why: String },
+    Broken { target: String, why: String },
+}
+
+impl Story {
+    pub(super) fn begin(
+        clock: &SharedClock,
+        request_id: Arc<str>,
+        requested: Arc<str>,
+        stream: bool,
+    ) -> Self {
+        Self {
+            clock: Arc::clone(clock),
+            started: clock.now(),
+            request_id,
+            requested,
+            stream,
+            failures: String::new(),
+            ending: Ending::Open,
+        }
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(&mut self, target: &str, fault: &Fault, after: Duration) {
+        if !self.failures.is_empty() {
+            self.failures.push_str(", ");
+        }
+        // Writing to a string cannot fail.
+        let _ =
+            write!(self.failures, "{target}: {} after {} ms", fault.summary(), after.as_millis());
+        tracing::debug!(request = %self.request_id, target, fault = %fault.message, "attempt failed");
+    }
+
+    /// An answer was given whole.
+    pub(super) fn answered(&mut self, target: String, reason: &'static str, tokens: (u64, u64)) {
+        self.ending = Ending::Answered { target, reason, tokens };
+    }
+
+    /// The caller got an error.
+    pub(super) fn refused(&mut self, status: u16, why: &str) {
+        self.ending = Ending::Failed { status, why: why.to_owned() };
+    }
+
+    /// A stream that had begun broke off.
+    pub(super) fn broke(&mut self, target: String, why: String) {
+        self.ending = Ending::Broken { target, why };
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        let ms = self.clock.now().monotonic.saturating_sub(self.started.monotonic).as_millis();
+        let kind = if self.stream { "stream" } else { "answer" };
+        let (id, requested) = (&self.request_id, &self.requested);
+        let tried = if self.failures.is_empty() {
+            String::new()
+        } else {
+            format!(" | tried {}", self.failures)
+        };
+        match &self.ending {
+            Ending::Answered { target, reason, tokens: (prompt, completion) } => tracing::info!(
+                "{requested} -> {target} ({reason}) | {kind} in {ms} ms, {prompt}+{completion} tokens{tried} | {id}"
+            ),
+            Ending::Failed { status, why } => {
+                tracing::warn!("{requested} -> {status} | after {ms} ms: {why}{tried} | {id}");
+            }
+            Ending::Broken { target, why } => {
+                tracing::warn!(
+                    "{requested} -> {target} | broke off after {ms} ms: {why}{tried} | {id}"
+                );
+            }
+            Ending::Open => tracing::info!(
+                "{requested} -> caller hung up | {kind} dropped after {ms} ms{tried} | {id}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a fault means: for the books, and for the rest of the journey.
+
+use std::time::Duration;
+
+use crate::breaker::Outcome;
+use crate::catalog::Period;
+use crate::clock::Now;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::provider::fault::Waited;
+
+/// What to do after a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The caller has to mend the request: no other candidate would take it.
+    GiveBack,
+    /// The same target once more, without this member.
+    RepeatWithout(String),
+    /// The next candidate. Is the model to blame, so that its other keys can wait?
+    Candidate { model_to_blame: bool },
+}
+
+/// What becomes of the quota that was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quota {
+    /// The provider refused: it comes back, unless the provider counts refusals.
+    Refused,
+    /// The provider may have done the work: what was reserved is spent.
+    Spent,
+}
+
+/// Rest after a 429 that doesn't say for how long.
+const THROTTLED: Duration = Duration::from_secs(10);
+/// Rest after a 429 of a daily limit that doesn't say for how long: then it is tried again, for
+/// many providers' days roll.
+const SPENT_FOR_THE_DAY: Duration = Duration::from_secs(3600);
+/// The same for a monthly limit.
+const SPENT_FOR_THE_MONTH: Duration = Duration::from_secs(6 * 3600);
+/// Rest after "we are full".
+const BUSY: Duration = Duration::from_secs(5);
+/// A 429 is taken seriously even when it asks for no rest at all.
+const SHORTEST: Duration = Duration::from_millis(250);
+
+/// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
+const ESSENTIAL: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "n",
+];
+
+/// Where the journey goes.
+pub(super) fn next(fault: &Fault) -> Next {
+    match &fault.kind {
+        FaultKind::BadRequest => Next::GiveBack,
+        FaultKind::FieldUnknown(field) if !ESSENTIAL.contains(&field.as_str()) => {
+            Next::RepeatWithout(field.clone())
+        }
+        FaultKind::RateLimited(_) | FaultKind::KeyRejected | FaultKind::NoCredit => {
+            Next::Candidate { model_to_blame: false }
+        }
+        _ => Next::Candidate { model_to_blame: true },
+    }
+}
+
+/// What the breakers are told.
+pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
+    let rest = |otherwise: Duration| {
+        let rest = fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
+        Outcome::Throttled { until: now.monotonic + rest }
+    };
+    match &fault.kind {
+        FaultKind::RateLimited(Some(Period::Day)) => rest(SPENT_FOR_THE_DAY),
+        FaultKind::RateLimited(Some(Period::Month)) => rest(SPENT_FOR_THE_MONTH),
+        FaultKind::RateLimited(_) => rest(THROTTLED),
+        FaultKind::Busy => rest(BUSY),
+        FaultKind::Server if fault.retry_after.is_some() => rest(BUSY),
+        FaultKind::KeyRejected | FaultKind::NoCredit => Outcome::KeyRejected,
+        FaultKind::ModelGone => Outcome::ModelGone,
+        FaultKind::ContextTooLong
+        | FaultKind::FieldUnknown(_)
+        | FaultKind::BadRequest
+        | FaultKind::NotHere => Outcome::Neutral,
+        FaultKind::Connect => Outcome::ConnectFault,
+        FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
+        FaultKind::Server
+        | FaultKind::Unreadable
+        | FaultKind::Empty
+        | FaultKind::Cut
+        | FaultKind::Timeout(_) => Outcome::Fault,
+    }
+}
+
+/// What becomes of the reserved quota.
+pub(super) fn quota(fault: &Fault) -> Quota {
+    match fault.kind {
+        FaultKind::Unreadable | FaultKind::Empty | FaultKind::Cut | FaultKind::Timeout(_) => {
+            Quota::Spent
+        }
+        _ => Quota::Refused,
+    }
+}
+
+/// Might the very same target answer if it were asked again at once?
+pub(super) fn may_pass(fault: &Fault) -> bool {
+    matches!(
+        fault.kind,
+        FaultKind::Server
+            | FaultKind::Unreadable
+            | FaultKind::Empty
+            | FaultKind::Cut
+            | FaultKind::Connect
+    )
+}
+
+/// Does this fault speak of the request rather than of the provider?
+pub(super) fn speaks_of_request(fault: &Fault) -> bool {
+    matches!(
+        fault.kind,
+        FaultKind::NotHere | FaultKind::ContextTooLong | FaultKind::FieldUnknown(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: FaultKind) -> Fault {
+        Fault::new(kind, "")
+    }
+
+    #[test]
+    fn only_a_member_that_can_be_spared_is_left_out() {
+        let check = |field: &str, expected: Next| {
+            assert_eq!(next(&fault(FaultKind::FieldUnknown(field.to_owned()))), expected);
+        };
+        check("seed", Next::RepeatWithout("seed".to_owned()));
+        check("tools", Next::Candidate { model_to_blame: true });
+        check("messages", Next::Candidate { model_to_blame: true });
+    }
+
+    #[test]
+    fn a_throttle_rests_as_long_as_it_was_told() {
+        let now = Now { monotonic: Duration::from_secs(100), unix_ms: 0 };
+        let check = |kind, retry_after: Option<u64>, rest_ms: u64| {
+            let mut fault = fault(kind);
+            fault.retry_after = retry_after.map(Duration::from_millis);
+            let until = now.monotonic + Duration::from_millis(rest_ms);
+            assert_eq!(outcome(&fault, now), Outcome::Throttled { until });
+        };
+        check(FaultKind::RateLimited(None), Some(7_000), 7_000);
+        check(FaultKind::RateLimited(None), None, 10_000);
+        check(FaultKind::RateLimited(None), Some(0), 250);
+        check(FaultKind::RateLimited(Some(Period::Day)), None, 3_600_000);
+        check(FaultKind::Busy, None, 5_000);
+        check(FaultKind::Server, Some(2_000), 2_000);
+    }
+
+    #[test]
+    fn the_callers_own_fault_says_nothing_of_the_provider() {
+        let now = Now::default();
+        for kind in [
+            FaultKind::BadRequest,
+            FaultKind::ContextTooLong,
+            FaultKind::NotHere,
+            FaultKind::FieldUnknown("x".to_owned()),
+        ] {
+            assert_eq!(outcome(&fault(kind), now), Outcome::Neutral);
+        }
+        assert_eq!(next(&fault(FaultKind::BadRequest)), Next::GiveBack);
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `relayfreellm`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    relayfreellm::cli::run()
+}

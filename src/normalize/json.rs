@@ -1,0 +1,383 @@
+//! JSON mode: the value alone, without the fence and the prose around it.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+
+/// Text before the value is held back up to this many bytes; after that everything passes.
+const HOLD_BYTES: usize = 64 * 1024;
+/// How far is looked to tell a value from a bracket in prose. Undecided there means a value.
+const LOOKAHEAD_BYTES: usize = 64;
+
+/// The JSON object or array in an answer, without white space, code fence and prose around it.
+///
+/// A value at the very start is taken first, then one that fills a fenced block, then the first
+/// in prose. Brackets that cannot begin JSON (`[see below]`, `{name}`) are passed over. `None`
+/// where there is no value or where the first is broken: nothing inside a broken value is ever
+/// taken for the answer, and nothing is repaired.
+///
+/// A stream takes the first thing that begins like a value, since it cannot look ahead: it differs
+/// from this function for broken values and for a bracketed list in the prose before a fence.
+pub fn json_only(text: &str) -> Option<&str> {
+    if begins(text.trim_start().as_bytes()) == Begins::Value {
+        return value_at_start(text.trim_start());
+    }
+    fenced_value(text).or_else(|| value_in_prose(text))
+}
+
+/// The value that `text` begins with, if it is whole.
+fn value_at_start(text: &str) -> Option<&str> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    text.get(..values.byte_offset())
+}
+
+/// The first fenced block that is one value and nothing else.
+fn fenced_value(text: &str) -> Option<&str> {
+    let mut open: Option<(&str, usize)> = None;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let begin = at;
+        at += line.len();
+        let (fence, info) = split_fence(line.trim());
+        match open {
+            None if fence.len() >= 3 => open = Some((fence, at)),
+            Some((opener, content)) if info.is_empty() && fence.starts_with(opener) => {
+                if let Some(value) = text.get(content..begin).and_then(only_value) {
+                    return Some(value);
+                }
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    let (_, content) = open?;
+    text.get(content..).and_then(only_value)
+}
+
+/// Splits a line into its run of fence characters and the rest.
+fn split_fence(line: &str) -> (&str, &str) {
+    let fence = line.chars().next().filter(|c| matches!(c, '`' | '~')).unwrap_or('`');
+    let info = line.trim_start_matches(fence);
+    line.split_at_checked(line.len() - info.len()).unwrap_or(("", line))
+}
+
+fn only_value(block: &str) -> Option<&str> {
+    let block = block.trim();
+    let value = block.starts_with(['{', '[']).then(|| value_at_start(block)).flatten()?;
+    (value.len() == block.len()).then_some(value)
+}
+
+fn value_in_prose(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        let at = memchr2(b'{', b'[', rest.as_bytes())?;
+        rest = rest.get(at..)?;
+        match begins(rest.as_bytes()) {
+            Begins::Value => return value_at_start(rest),
+            Begins::Prose | Begins::Unknown => rest = rest.get(1..)?,
+        }
+    }
+}
+
+/// What an opening brace or bracket turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    Value,
+    Prose,
+    /// The text ends too early to tell.
+    Unknown,
+}
+
+/// Whether `text` begins like a JSON object or array.
+fn begins(text: &[u8]) -> Begins {
+    let mut rest = text;
+    loop {
+        let Some((&opening, inner)) = rest.split_first() else { return Begins::Unknown };
+        if !matches!(opening, b'{' | b'[') {
+            return Begins::Prose;
+        }
+        rest = inner.trim_ascii_start();
+        if text.len() - rest.len() >= LOOKAHEAD_BYTES {
+            return Begins::Value;
+        }
+        return match (opening, rest.first()) {
+            (_, None) => Begins::Unknown,
+            (b'{', Some(b'"' | b'}')) | (b'[', Some(b'"' | b']' | b'-' | b'0'..=b'9')) => {
+                Begins::Value
+            }
+            (b'[', Some(b'{' | b'[')) => continue,
+            (b'[', Some(b't')) => literal(rest, b"true"),
+            (b'[', Some(b'f')) => literal(rest, b"false"),
+            (b'[', Some(b'n')) => literal(rest, b"null"),
+            _ => Begins::Prose,
+        };
+    }
+}
+
+fn literal(text: &[u8], word: &[u8]) -> Begins {
+    if text.starts_with(word) {
+        Begins::Value
+    } else if word.starts_with(text) {
+        Begins::Unknown
+    } else {
+        Begins::Prose
+    }
+}
+
+/// Takes the value out of a stream: holds what comes before it, passes it on as it comes, drops
+/// what follows it. If no value ever begins, the text comes out unchanged at the end, or as soon as
+/// 64 KiB have gone by.
+#[derive(Debug)]
+pub(super) enum JsonTrimmer {
+    Before {
+        held: String,
+        /// No value begins before this byte of `held`.
+        searched: usize,
+    },
+    Inside(Nesting),
+    After,
+    Passing,
+}
+
+/// Where in a value the text is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nesting {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl JsonTrimmer {
+    pub(super) fn new() -> Self {
+        Self::Before { held: String::new(), searched: 0 }
+    }
+
+    pub(super) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Before { held, searched } => {
+                held.push_str(delta);
+                match search(held, searched) {
+                    Some(Begins::Value) => {
+                        let mut value = held.split_off(*searched);
+                        let mut nesting = Nesting::default();
+                        let end = nesting.advance(value.as_bytes());
+                        value.truncate(end.unwrap_or(value.len()));
+                        *self = end.map_or(Self::Inside(nesting), |_| Self::After);
+                        Cow::Owned(value)
+                    }
+                    Some(_) => Cow::Borrowed(""),
+                    None => {
+                        let all = std::mem::take(held);
+                        *self = Self::Passing;
+                        Cow::Owned(all)
+                    }
+                }
+            }
+            Self::Inside(nesting) => {
+                let end = nesting.advance(delta.as_bytes());
+                if end.is_some() {
+                    *self = Self::After;
+                }
+                Cow::Borrowed(end.and_then(|end| delta.get(..end)).unwrap_or(delta))
+            }
+            Self::After => Cow::Borrowed(""),
+            Self::Passing => Cow::Borrowed(delta),
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> String {
+        match std::mem::replace(self, Self::Passing) {
+            Self::Before { held, .. } => held,
+            _ => String::new(),
+        }
+    }
+}
+
+/// Searches on for the beginning of a value. `None` means that the search is given up.
+fn search(held: &str, searched: &mut usize) -> Option<Begins> {
+    while *searched < HOLD_BYTES {
+        let rest = held.as_bytes().get(*searched..).unwrap_or_default();
+        let Some(at) = memchr2(b'{', b'[', rest) else {
+            *searched = held.len();
+            break;
+        };
+        *searched += at;
+        if *searched >= HOLD_BYTES {
+            break;
+        }
+        match begins(rest.get(at..).unwrap_or_default()) {
+            Begins::Prose => *searched += 1,
+            found => return Some(found),
+        }
+    }
+    (*searched < HOLD_BYTES).then_some(Begins::Unknown)
+}
+
+impl Nesting {
+    /// Reads on. Answers where the outermost value ends, if it ends in `text`.
+    fn advance(&mut self, text: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.escaped {
+                self.escaped = false;
+                at += 1;
+            } else if self.in_string {
+                let found = memchr2(b'"', b'\\', rest)?;
+                at += found + 1;
+                self.escaped = rest.get(found) == Some(&b'\\');
+                self.in_string = self.escaped;
+            } else {
+                let found = rest
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+                at += found + 1;
+                match rest.get(found) {
+                    Some(b'"') => self.in_string = true,
+                    Some(b'{' | b'[') => self.depth += 1,
+                    _ => self.depth = self.depth.saturating_sub(1),
+                }
+                if self.depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(json_only(text), expected, "{text:?}");
+    }
+
+    /// What a stream of `text` makes, cut at every character and not at all.
+    fn check_stream(text: &str, expected: &str) {
+        let mut letters = JsonTrimmer::new();
+        let mut out = String::new();
+        for c in text.chars() {
+            out += &letters.push(c.encode_utf8(&mut [0; 4]));
+        }
+        out += &letters.finish();
+        assert_eq!(out, expected, "{text:?} letter by letter");
+        let mut at_once = JsonTrimmer::new();
+        let out = at_once.push(text).into_owned() + &at_once.finish();
+        assert_eq!(out, expected, "{text:?} at once");
+    }
+
+    fn check_both(text: &str, expected: &str) {
+        check(text, Some(expected));
+        check_stream(text, expected);
+    }
+
+    #[test]
+    fn the_value_alone() {
+        check_both(r#"{"a":1}"#, r#"{"a":1}"#);
+        check_both(" \n{ }\n", "{ }");
+        check_both("```json\n{\"a\": [1, 2]}\n```", r#"{"a": [1, 2]}"#);
+        check_both("Here it is:\n\n```\n[1,\n2]\n```\nEnjoy {it}!", "[1,\n2]");
+        check_both("Sure! {\"a\":\"}\"} is it", r#"{"a":"}"}"#);
+        check_both(r#"{"a":"\\\"}{"}"#, r#"{"a":"\\\"}{"}"#);
+        check_both("See [the notes] and {name}: [true]", "[true]");
+        check_both("[null, {}] [false]", "[null, {}]");
+        check_both("{\"code\": \"```json\\n{}\\n```\"}", "{\"code\": \"```json\\n{}\\n```\"}");
+        check_both("日本語です {\"é\":\"😀\"} 以上", "{\"é\":\"😀\"}");
+    }
+
+    #[test]
+    fn a_whole_answer_prefers_the_fenced_value() {
+        check("As [1] says:\n```json\n{\"a\":1}\n```", Some(r#"{"a":1}"#));
+        check("A list [1]:\n~~~~\n~~~\n~~~~\n```\n{}\n````\n", Some("{}"));
+        check("One [1]:\n```json\n{\"a\":1}", Some(r#"{"a":1}"#));
+        check("```python\nx = [1]\n```\n```json\n[2]\n```", Some("[2]"));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_text_without_a_whole_value() {
+        check("", None);
+        check("No value here.", None);
+        check("\"text\" 42 true", None);
+        check("[see below] {name} {'a': 1}", None);
+        check(r#"{"a": [1, 2], }"#, None);
+        check(r#"{"a": [1, 2"#, None);
+        check(r#"It is {"a": [1], b: 2}"#, None);
+        check(&"[".repeat(1_000_000), None);
+    }
+
+    #[test]
+    fn a_stream_without_a_value_comes_out_unchanged() {
+        for text in ["", "No value here.", "42", "[see below] {name}", "{'a': 1}", "an open ["] {
+            check_stream(text, text);
+        }
+    }
+
+    #[test]
+    fn a_cut_value_goes_out_as_far_as_it_came() {
+        check_stream("Well: {\"a\": [1, 2", r#"{"a": [1, 2"#);
+    }
+
+    #[test]
+    fn the_hold_is_bounded() {
+        let long = "x".repeat(HOLD_BYTES);
+        check_stream(&format!("{}{{}} y", &long[1..]), "{}");
+        check_stream(&format!("{long}{{}} y"), &format!("{long}{{}} y"));
+        let mut trimmer = JsonTrimmer::new();
+        assert_eq!(trimmer.push(&long[1..]), "");
+        assert_eq!(trimmer.push("x"), long);
+        assert_eq!(trimmer.push("{}"), "{}");
+    }
+
+    #[test]
+    fn brackets_without_end_cost_no_more_than_their_length() {
+        let brackets = "[ ".repeat(HOLD_BYTES);
+        check_stream(&brackets, &brackets);
+        let prose = "{x".repeat(HOLD_BYTES);
+        check_stream(&prose, &prose);
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_the_same(
+            text in r#"([a{}\[\]":,1 \\]|```\n|true|"a":|é){0,24}"#,
+            cuts in prop::collection::vec(0_usize..80, 0..8),
+        ) {
+            let mut at_once = JsonTrimmer::new();
+            let expected = at_once.push(&text).into_owned() + &at_once.finish();
+            let mut pieces = JsonTrimmer::new();
+            let mut out = String::new();
+            for piece in crate::normalize::tests::pieces(&text, &cuts) {
+                out += &pieces.push(piece);
+            }
+            out += &pieces.finish();
+            prop_assert_eq!(out, expected);
+        }
+
+        #[test]
+        fn a_value_is_found_between_prose(
+            before in "[A-Za-z .,\n`]{0,40}",
+            entries in prop::collection::btree_map(".{0,8}", ".{0,8}", 0..4),
+            after in ".{0,40}",
+        ) {
+            let value = serde_json::to_string(&entries).unwrap();
+            let text = format!("{before}{value}{after}");
+            let mut trimmer = JsonTrimmer::new();
+            let streamed = trimmer.push(&text).into_owned() + &trimmer.finish();
+            prop_assert_eq!(&streamed, &value);
+            prop_assert_eq!(json_only(&text), Some(value.as_str()));
+        }
+
+        #[test]
+        fn what_is_found_is_json(text in r#"([a{}\[\]":,1 ]|```\n|true|"a":){0,24}"#) {
+            if let Some(found) = json_only(&text) {
+                let value: serde_json::Value = serde_json::from_str(found).unwrap();
+                prop_assert!(value.is_object() || value.is_array());
+            }
+        }
+    }
+}

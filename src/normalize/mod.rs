@@ -1,0 +1,133 @@
+//! Makes answers of different models read alike, and harms none: the filler opener goes, a code
+//! fence left open is closed, and in JSON mode only the JSON stays.
+//!
+//! Whole answers and streams go through the same state machine, so they come out equal however a
+//! stream is cut into pieces (in JSON mode see [`json_only`] for where a whole answer can do more).
+
+mod fence;
+mod json;
+mod opener;
+mod text;
+
+use std::borrow::Cow;
+
+pub use crate::normalize::json::json_only;
+
+use crate::normalize::json::JsonTrimmer;
+use crate::normalize::text::TextNormalizer;
+
+/// Settings of this room.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// Whether answers are normalised at all.
+    pub enabled: bool,
+}
+
+impl Params {
+    /// How an answer is treated when its caller asked for nothing special; `json` tells whether
+    /// JSON was asked for.
+    pub fn mode(&self, json: bool) -> Mode {
+        match (self.enabled, json) {
+            (false, _) => Mode::Off,
+            (true, false) => Mode::Text,
+            (true, true) => Mode::Json,
+        }
+    }
+}
+
+/// How an answer is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Opener and code fence, as [`whole`] does.
+    Text,
+    /// The JSON value alone, as [`json_only`] does.
+    Json,
+    /// Every byte stays.
+    Off,
+}
+
+impl Mode {
+    /// Treats a whole answer. An answer is `complete` unless it was cut off (by a token limit,
+    /// say): a fence that is open there stays open.
+    pub fn apply(self, text: &str, complete: bool) -> Cow<'_, str> {
+        if self == Self::Json {
+            return Cow::Borrowed(json_only(text).unwrap_or(text));
+        }
+        let mut normalizer = Normalizer::new(self);
+        let out = normalizer.push(text);
+        let rest = normalizer.finish(complete);
+        match (out.is_empty(), rest.is_empty()) {
+            (_, true) => out,
+            // All of it was held back and has come out as it went in.
+            (true, false) => Cow::Owned(rest),
+            (false, false) => Cow::Owned(out.into_owned() + &rest),
+        }
+    }
+}
+
+/// Treats a whole and complete answer in text.
+///
+/// One leading opener goes: `Certainly!` `Sure!` `Sure thing!` `Of course!` `Absolutely!`, or
+/// `As an AI,` and so for `AI assistant`, `AI language model` and (as `a` or `an`)
+/// `large language model`, in any ASCII case and spelt exactly so. The details:
+/// * White space must follow it, and text within 64 bytes. Otherwise it stays: `Sure!!`,
+///   `Sure!Thing7`, `Certainly, the first`, `As an AI I think`, an answer that is only an opener.
+/// * The white space after it goes too, but of several lines the indentation of the first with
+///   text stays, since it belongs to code, a list or a verse.
+/// * White space before it stays. Four columns of it make the line code, which is not touched.
+/// * Capitalisation stays: `As an AI, I can't` becomes `I can't`, `Sure! here` becomes `here`.
+/// * A second opener stays.
+///
+/// A code fence that is open at the end is closed on a line of its own, inside its list item if it
+/// is in one. Where it is debatable whether a fence is open, nothing is added.
+pub fn whole(text: &str) -> Cow<'_, str> {
+    Mode::Text.apply(text, true)
+}
+
+/// Treats one streamed answer, delta by delta.
+#[derive(Debug)]
+pub struct Normalizer(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Text(TextNormalizer),
+    Json(JsonTrimmer),
+    Off,
+}
+
+impl Normalizer {
+    /// Begins an answer.
+    pub fn new(mode: Mode) -> Self {
+        Self(match mode {
+            Mode::Text => Inner::Text(TextNormalizer::new()),
+            Mode::Json => Inner::Json(JsonTrimmer::new()),
+            Mode::Off => Inner::Off,
+        })
+    }
+
+    /// Takes the next delta and answers what may go out now, which may be nothing.
+    ///
+    /// In text mode up to 63 bytes are held back, and only while they could still be an opener;
+    /// after that the delta itself comes back uncopied. In JSON mode text before the value is held
+    /// back, up to 64 KiB.
+    pub fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
+        match &mut self.0 {
+            Inner::Text(text) => text.push(delta),
+            Inner::Json(json) => json.push(delta),
+            Inner::Off => Cow::Borrowed(delta),
+        }
+    }
+
+    /// Ends the answer: what was held back and must go out after all, and, if the answer is
+    /// `complete` (not cut off), the closing fence it lacks.
+    pub fn finish(&mut self, complete: bool) -> String {
+        match &mut self.0 {
+            Inner::Text(text) => text.finish(complete),
+            Inner::Json(json) => json.finish(),
+            Inner::Off => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

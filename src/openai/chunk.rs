@@ -1,0 +1,285 @@
+//! One event of a streamed answer, read lightly and passed on with little changed.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::{Patch, Unreadable, json_string, object, says_something, span_of, string_of};
+use super::usage::TokenUsage;
+
+/// A `chat.completion.chunk` as a provider sent it.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    body: Bytes,
+    /// The provider's own id for the answer.
+    pub id: Option<String>,
+    /// Usage it carries, wherever the provider puts it.
+    pub usage: Option<TokenUsage>,
+    /// An error in place of an answer, as JSON text.
+    pub error: Option<String>,
+    /// Its choices; empty in a usage chunk.
+    pub choices: Vec<ChunkChoice>,
+    usage_span: Option<Range<usize>>,
+    heads: [Option<Range<usize>>; 3],
+}
+
+/// One choice of a chunk.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkChoice {
+    /// Which of the answers it belongs to.
+    pub index: u64,
+    /// Text it adds; empty when it adds none.
+    pub text: String,
+    /// Does it add something that is not text: a tool call, reasoning, a refusal, audio?
+    pub adds_else: bool,
+    /// Does it add to a tool call?
+    pub calls_tools: bool,
+    /// Why the answer ends here.
+    pub finish: Option<String>,
+    text_span: Option<Range<usize>>,
+    has_role: bool,
+    delta_start: Option<usize>,
+    delta_is_empty: bool,
+}
+
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    created: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    x_groq: Option<GroqExtra<'a>>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<ChoiceMembers<'a>>>,
+}
+
+/// Groq puts the usage of a stream here whether asked or not.
+#[derive(Deserialize)]
+struct GroqExtra<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChoiceMembers<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    role: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+}
+
+/// The members every chunk of one stream has in common, as JSON text.
+pub struct Heads<'a> {
+    /// `id`.
+    pub id: &'a str,
+    /// `model`.
+    pub model: &'a str,
+    /// `created`.
+    pub created: &'a str,
+}
+
+impl Chunk {
+    /// Reads the data of one event.
+    ///
+    /// # Errors
+    /// When it is not a JSON object of the expected shape.
+    pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
+        let text = std::str::from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
+        let members: Members<'_> = object(text)?;
+        let place = |it: &RawValue| span_of(body, it.get());
+        let mut choices = Vec::with_capacity(1);
+        for choice in members.choices.iter().flatten() {
+            choices.push(ChunkChoice::of(choice, body)?);
+        }
+        let groq = members.x_groq.as_ref().and_then(|it| it.usage);
+        Ok(Self {
+            id: members.id.and_then(string_of).map(Cow::into_owned),
+            usage: members.usage.and_then(TokenUsage::read).or(groq.and_then(TokenUsage::read)),
+            error: members.error.filter(|it| it.get() != "null").map(|it| it.get().to_owned()),
+            usage_span: members.usage.map(place),
+            heads: [members.id.map(place), members.model.map(place), members.created.map(place)],
+            choices,
+            body: body.clone(),
+        })
+    }
+
+    /// Does it add anything a caller could use?
+    pub fn adds_something(&self) -> bool {
+        self.choices.iter().any(|it| !it.text.is_empty() || it.adds_else)
+    }
+
+    /// Is it a chunk that only tells the usage?
+    pub fn is_usage_only(&self) -> bool {
+        self.choices.is_empty() && self.usage_span.is_some()
+    }
+
+    /// The event's data under the stream's own id, model and `created`. `texts` holds, in the
+    /// choices' order, the text to send in place of each choice's own (`None` = as it is);
+    /// `role_due` says for which choices no role has been sent yet; `usage` is the JSON text for
+    /// the `usage` member where it is to be another.
+    pub fn render(
+        &self,
+        heads: &Heads<'_>,
+        texts: &[Option<String>],
+        role_due: &[bool],
+        usage: Option<&str>,
+    ) -> Bytes {
+        let mut patch = Patch::new();
+        let mut missing = String::new();
+        let values = [("id", heads.id), ("model", heads.model), ("created", heads.created)];
+        for ((key, value), span) in values.into_iter().zip(&self.heads) {
+            match span {
+                Some(span) => patch.replace(span.clone(), value.to_owned()),
+                None => missing.extend(["\"", key, "\":", value, ","]),
+            }
+        }
+        if !missing.is_empty() {
+            let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
+            patch.insert(open + 1, missing);
+        }
+        if let (Some(span), Some(usage)) = (&self.usage_span, usage) {
+            patch.replace(span.clone(), usage.to_owned());
+        }
+        for (i, choice) in self.choices.iter().enumerate() {
+            let text = texts.get(i).and_then(Option::as_ref);
+            choice.patch(&mut patch, text, role_due.get(i).copied().unwrap_or(false));
+        }
+        patch.apply(&self.body)
+    }
+}
+
+impl ChunkChoice {
+    fn of(choice: &ChoiceMembers<'_>, body: &[u8]) -> Result<Self, Unreadable> {
+        let raw = choice.delta.filter(|it| it.get() != "null");
+        let delta: Delta<'_> = match raw {
+            Some(raw) => object(raw.get())?,
+            None => Delta::default(),
+        };
+        let calls_tools = says_something(delta.tool_calls.or(delta.function_call));
+        // Content that is a list of parts is passed as it is.
+        let parts = delta.content.filter(|it| it.get().starts_with('['));
+        let others = [delta.refusal, delta.reasoning, delta.reasoning_content, delta.audio, parts];
+        let span = |it: &RawValue| span_of(body, it.get());
+        Ok(Self {
+            index: choice.index.unwrap_or(0),
+            text: delta.content.and_then(string_of).unwrap_or_default().into_owned(),
+            adds_else: calls_tools || others.into_iter().any(says_something),
+            calls_tools,
+            finish: choice.finish_reason.as_deref().map(str::to_owned),
+            text_span: delta.content.filter(|it| it.get().starts_with('"')).map(span),
+            has_role: delta.role.is_some(),
+            delta_start: raw.map(|it| span(it).start + 1),
+            delta_is_empty: raw
+                .is_some_and(|it| it.get().trim_start_matches('{').trim_start().starts_with('}')),
+        })
+    }
+
+    fn patch(&self, patch: &mut Patch, text: Option<&String>, role_due: bool) {
+        let mut added = Vec::new();
+        if role_due && !self.has_role {
+            added.push(r#""role":"assistant""#.to_owned());
+        }
+        match (text, &self.text_span) {
+            (Some(text), Some(span)) => patch.replace(span.clone(), json_string(text)),
+            (Some(text), None) if !text.is_empty() => {
+                added.push(format!(r#""content":{}"#, json_string(text)));
+            }
+            _ => {}
+        }
+        let (Some(at), false) = (self.delta_start, added.is_empty()) else { return };
+        let comma = if self.delta_is_empty { "" } else { "," };
+        patch.insert(at, added.join(",") + comma);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: Heads<'_> = Heads { id: "\"ours\"", model: "\"p/m\"", created: "7" };
+
+    fn parse(body: &'static str) -> Chunk {
+        Chunk::parse(&Bytes::from_static(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        let chunk = parse(
+            r#"{"id":"a","odd":{"k": 1},"model":"m","created":1,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#,
+        );
+        assert_eq!(
+            chunk.render(&HEADS, &[None], &[true], None),
+            r#"{"id":"ours","odd":{"k": 1},"model":"p/m","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#
+        );
+        assert!(chunk.adds_something());
+    }
+
+    #[test]
+    fn role_text_and_heads_are_added_where_missing() {
+        let chunk = parse(r#"{"choices":[{"delta":{}},{"index":1,"delta":{"content":"b"}}]}"#);
+        let texts = [Some("held".to_owned()), Some(String::new())];
+        assert_eq!(
+            chunk.render(&HEADS, &texts, &[true, true], None),
+            r#"{"id":"ours","model":"p/m","created":7,"choices":[{"delta":{"role":"assistant","content":"held"}},{"index":1,"delta":{"role":"assistant","content":""}}]}"#
+        );
+    }
+
+    #[test]
+    fn usage_is_found_where_providers_put_it() {
+        let groq = parse(
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":6}}}"#,
+        );
+        assert_eq!(groq.usage, Some(TokenUsage { prompt: 5, completion: 6 }));
+        assert!(!groq.is_usage_only());
+        let last = parse(r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#);
+        assert!(last.is_usage_only());
+        let null = parse(r#"{"choices":[],"usage":null}"#);
+        assert_eq!(null.usage, None);
+    }
+
+    #[test]
+    fn beginnings_are_told_from_content() {
+        for (body, expected) in [
+            (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, false),
+            (r#"{"choices":[{"delta":{"role":"assistant"}}]}"#, false),
+            (r#"{"choices":[{"delta":{"content":null,"tool_calls":null}}]}"#, false),
+            (r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":" "}}]}"#, true),
+        ] {
+            assert_eq!(parse(body).adds_something(), expected, "{body}");
+        }
+    }
+}

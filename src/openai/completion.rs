@@ -1,0 +1,223 @@
+//! A whole answer: the provider's bytes and where the parts stand that this gateway looks at.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::{Patch, Unreadable, json_string, object, says_something, span_of, string_of};
+use super::usage::TokenUsage;
+
+/// A `chat.completion` as a provider sent it.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    body: Bytes,
+    /// The provider's own id for it.
+    pub id: Option<String>,
+    /// What it says it used.
+    pub usage: Option<TokenUsage>,
+    /// The error it holds in place of an answer, as JSON text.
+    pub error: Option<String>,
+    id_span: Option<Range<usize>>,
+    model_span: Option<Range<usize>>,
+    choices: Vec<Choice>,
+}
+
+/// One choice of a whole answer.
+#[derive(Clone, Debug)]
+struct Choice {
+    content: Option<(Range<usize>, String)>,
+    calls_tools: bool,
+    says_else: bool,
+    finish: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<ChoiceMembers<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ChoiceMembers<'a> {
+    #[serde(borrow, default)]
+    message: Option<MessageMembers<'a>>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct MessageMembers<'a> {
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+}
+
+impl Completion {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// When it is not a JSON object of the expected shape.
+    pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
+        let text = std::str::from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
+        let members: Members<'_> = object(text)?;
+        let place = |it: &RawValue| span_of(body, it.get());
+        let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place)).collect();
+        Ok(Self {
+            id: members.id.and_then(string_of).map(Cow::into_owned),
+            usage: members.usage.and_then(TokenUsage::read),
+            error: members.error.filter(|it| it.get() != "null").map(|it| it.get().to_owned()),
+            id_span: members.id.map(place),
+            model_span: members.model.map(place),
+            choices,
+            body: body.clone(),
+        })
+    }
+
+    /// Is there nothing in it that a caller could use? An answer cut by its token limit or by a
+    /// content filter counts as one: asking elsewhere would not lengthen or permit it.
+    pub fn is_empty(&self) -> bool {
+        self.choices.iter().all(|it| {
+            let says = it.content.as_ref().is_some_and(|(_, text)| !text.is_empty());
+            let cut = matches!(it.finish.as_deref(), Some("length" | "content_filter"));
+            !says && !it.calls_tools && !it.says_else && !cut
+        })
+    }
+
+    /// The text of each choice that has one.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.choices.iter().filter_map(|it| it.content.as_ref()).map(|(_, text)| text.as_str())
+    }
+
+    /// The answer under this gateway's id and model, with `rewrite` applied to the text of each
+    /// choice (given the text and whether it is complete). Everything else stays byte for byte.
+    pub fn render(
+        &self,
+        id: &str,
+        model: &str,
+        rewrite: impl Fn(&str, bool) -> Option<String>,
+    ) -> Bytes {
+        let mut patch = Patch::new();
+        let mut missing = String::new();
+        for (key, span, value) in [("id", &self.id_span, id), ("model", &self.model_span, model)] {
+            match span {
+                Some(span) => patch.replace(span.clone(), json_string(value)),
+                None => missing.extend(["\"", key, "\":", &json_string(value), ","]),
+            }
+        }
+        if !missing.is_empty() {
+            let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
+            patch.insert(open + 1, missing);
+        }
+        for choice in &self.choices {
+            let Some((span, text)) = &choice.content else { continue };
+            let complete = choice.finish.as_deref() == Some("stop");
+            if let Some(text) = rewrite(text, complete) {
+                patch.replace(span.clone(), json_string(&text));
+            }
+        }
+        patch.apply(&self.body)
+    }
+}
+
+impl Choice {
+    fn of(choice: &ChoiceMembers<'_>, place: &impl Fn(&RawValue) -> Range<usize>) -> Self {
+        let message = choice.message.as_ref();
+        let content = message.and_then(|it| it.content);
+        let calls = message.and_then(|it| it.tool_calls.or(it.function_call));
+        let text = content.and_then(|it| Some((place(it), string_of(it)?.into_owned())));
+        // Content that is a list of parts is passed as it is; it says something if it isn't empty.
+        let parts = content.filter(|it| it.get().starts_with('['));
+        let others =
+            message.map(|it| [it.refusal, it.reasoning, it.reasoning_content, it.audio, parts]);
+        Self {
+            content: text,
+            calls_tools: says_something(calls),
+            says_else: others.into_iter().flatten().any(says_something),
+            finish: choice.finish_reason.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &'static str) -> Completion {
+        Completion::parse(&Bytes::from_static(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn only_id_model_and_rewritten_text_change() {
+        let answer = parse(
+            r#"{"id":"x", "odd":[1, 2.50], "model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Sure! Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+        );
+        let out = answer.render("ours", "p/m", |text, complete| {
+            assert!(complete);
+            text.strip_prefix("Sure! ").map(str::to_owned)
+        });
+        assert_eq!(
+            out,
+            r#"{"id":"ours", "odd":[1, 2.50], "model":"p/m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#
+        );
+        assert_eq!(answer.usage, Some(TokenUsage { prompt: 1, completion: 2 }));
+    }
+
+    #[test]
+    fn missing_members_are_added() {
+        let answer = parse(r#" {"choices":[]}"#);
+        assert_eq!(answer.render("i", "m", |_, _| None), r#" {"id":"i","model":"m","choices":[]}"#);
+    }
+
+    fn check_empty(message: &str, finish: &str, expected: bool) {
+        let body = format!(r#"{{"choices":[{{"message":{message},"finish_reason":{finish}}}]}}"#);
+        let answer = Completion::parse(&body.into()).unwrap();
+        assert_eq!(answer.is_empty(), expected, "{message} {finish}");
+    }
+
+    #[test]
+    fn empty_means_nothing_to_use() {
+        check_empty(r#"{"content":""}"#, r#""stop""#, true);
+        check_empty(r#"{"content":null}"#, r#""stop""#, true);
+        check_empty("{}", "null", true);
+        check_empty(r#"{"content":null,"tool_calls":[]}"#, r#""stop""#, true);
+        check_empty(r#"{"content":""}"#, r#""length""#, false);
+        check_empty(r#"{"content":""}"#, r#""content_filter""#, false);
+        check_empty(r#"{"content":"x"}"#, r#""stop""#, false);
+        check_empty(r#"{"content":"","reasoning":"hm"}"#, r#""stop""#, false);
+        check_empty(r#"{"content":null,"refusal":"no"}"#, r#""stop""#, false);
+        check_empty(r#"{"content":[{"type":"text"}]}"#, r#""stop""#, false);
+        check_empty(r#"{"tool_calls":[{"id":"a"}]}"#, r#""tool_calls""#, false);
+        assert!(parse(r#"{"choices":[]}"#).is_empty());
+        assert!(parse("{}").is_empty());
+        assert!(parse(r#"{"error":{"message":"x"}}"#).error.is_some());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_said_to_be_none() {
+        for body in ["", "<html>", "[]", "3", r#"{"choices":{}}"#, r#"{"choices":[3]}"#] {
+            assert!(Completion::parse(&Bytes::from_static(body.as_bytes())).is_err(), "{body}");
+        }
+    }
+}

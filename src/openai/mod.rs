@@ -1,0 +1,20 @@
+//! The inner vocabulary: OpenAI's chat requests, answers, chunks and errors.
+//!
+//! A body stays the bytes it came as, plus an index of where its members stand. Nothing is rebuilt
+//! that nobody changed, so what this program has never heard of passes through untouched.
+
+mod chunk;
+mod completion;
+mod error;
+mod message;
+mod raw;
+mod request;
+mod usage;
+
+pub use chunk::{Chunk, ChunkChoice, Heads};
+pub use completion::Completion;
+pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
+pub use message::{Message, Role};
+pub use raw::{Patch, Unreadable, json_string};
+pub use request::{ChatRequest, Filters, JsonMode, RequestEdits};
+pub use usage::TokenUsage;

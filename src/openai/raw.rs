@@ -1,0 +1,178 @@
+//! Raw slices of JSON text: finding them, and writing the text again with some of them replaced.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A body that could not be read as what it should be. The text says why, without quoting it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+impl From<serde_json::Error> for Unreadable {
+    fn from(fault: serde_json::Error) -> Self {
+        Self(fault.to_string())
+    }
+}
+
+/// An object's members in the order they were written, values unread.
+pub(super) struct RawObject<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    members.push((key, value));
+                }
+                Ok(RawObject(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// An object's key, borrowed unless it is written with escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer).map(Key)
+    }
+}
+
+/// Reads a JSON string, borrowed unless it is written with escapes.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    struct Text;
+    impl<'de> Visitor<'de> for Text {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+    }
+    deserializer.deserialize_str(Text)
+}
+
+/// Keeps a member's raw text even where it is `null`, which `Option<&RawValue>` alone would lose.
+pub(super) fn raw<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The string a raw value holds; `None` when it is something else.
+pub(super) fn string_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    let mut reader = serde_json::Deserializer::from_str(value.get());
+    text(&mut reader).ok()
+}
+
+/// Is this raw value anything but `null`, `""`, `[]` and `{}`?
+pub(super) fn says_something(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|it| !matches!(it.get(), "null" | "\"\"" | "[]" | "{}"))
+}
+
+/// Where `part`, a slice of `whole`, stands in it.
+pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    let end = start.saturating_add(part.len()).min(whole.len());
+    start.min(end)..end
+}
+
+/// Reads an object into `T`. serde would take a list for a struct as well; no provider means that.
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Unreadable("expected a JSON object".to_owned()));
+    }
+    Ok(serde_json::from_str(text)?)
+}
+
+/// `text` as a JSON string with its quotes.
+pub fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// JSON text with some slices replaced and some inserted; the rest is copied as it stands.
+#[derive(Debug, Default)]
+pub struct Patch {
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl Patch {
+    /// Nothing changed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `with` in the place of the bytes at `span`. Spans must not overlap.
+    pub fn replace(&mut self, span: Range<usize>, with: String) {
+        self.edits.push((span, with));
+    }
+
+    /// Puts `text` before the byte at `at`.
+    pub fn insert(&mut self, at: usize, text: String) {
+        self.edits.push((at..at, text));
+    }
+
+    /// The text with all edits made. Without edits it is the source itself, not copied.
+    pub fn apply(mut self, source: &Bytes) -> Bytes {
+        if self.edits.is_empty() {
+            return source.clone();
+        }
+        self.edits.sort_by_key(|(span, _)| span.start);
+        let added: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
+        let mut out = Vec::with_capacity(source.len() + added);
+        let mut at = 0;
+        for (span, text) in &self.edits {
+            out.extend_from_slice(source.get(at..span.start).unwrap_or_default());
+            out.extend_from_slice(text.as_bytes());
+            at = span.end.max(at);
+        }
+        out.extend_from_slice(source.get(at..).unwrap_or_default());
+        out.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_changes_only_what_it_names() {
+        let source = Bytes::from_static(br#"{"a":1,"b":2}"#);
+        let mut patch = Patch::new();
+        patch.replace(11..12, "3".into());
+        patch.insert(1, r#""z":0,"#.into());
+        assert_eq!(patch.apply(&source), r#"{"z":0,"a":1,"b":3}"#);
+        assert_eq!(Patch::new().apply(&source).as_ptr(), source.as_ptr());
+    }
+
+    #[test]
+    fn spans_are_found_and_null_is_kept() {
+        let source = r#"{"a": null, "b\n": "x"}"#;
+        let object: RawObject<'_> = serde_json::from_str(source).unwrap();
+        assert_eq!(object.0[0].1.get(), "null");
+        assert_eq!(object.0[1].0, "b\n");
+        assert_eq!(span_of(source.as_bytes(), object.0[1].1.get()), 19..22);
+    }
+}

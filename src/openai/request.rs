@@ -1,0 +1,509 @@
+//! A chat request: the caller's bytes, where its members stand, and the few facts routing needs.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::error::ApiError;
+use super::message::Message;
+use super::raw::{RawObject, says_something, span_of, string_of};
+
+/// How deep JSON may be nested. Providers refuse far less; the bound keeps every reader of the
+/// body, theirs and ours, from being led into the depths.
+const MAX_DEPTH: usize = 128;
+
+/// Members that speak to this gateway; they are never sent to a provider.
+const OURS: &[&str] = &["model_type", "model_scale", "model_name"];
+
+/// The first characters a JSON number may have.
+const NUMBER: &[char] = &['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+
+/// What known members must look like, told by their first character. `null` is always allowed: the
+/// SDKs send it for "not given".
+const SHAPES: &[(&str, &[char], &str)] = &[
+    ("model", &['"'], "a string"),
+    ("messages", &['['], "a list of messages"),
+    ("stream", &['t', 'f'], "true or false"),
+    ("stream_options", &['{'], "an object"),
+    ("temperature", NUMBER, "a number"),
+    ("top_p", NUMBER, "a number"),
+    ("frequency_penalty", NUMBER, "a number"),
+    ("presence_penalty", NUMBER, "a number"),
+    ("max_tokens", NUMBER, "a whole number of at least 1"),
+    ("max_completion_tokens", NUMBER, "a whole number of at least 1"),
+    ("n", NUMBER, "a whole number of at least 1"),
+    ("seed", NUMBER, "a whole number"),
+    ("top_logprobs", NUMBER, "a whole number"),
+    ("stop", &['"', '['], "a string or a list of strings"),
+    ("tools", &['['], "a list of tools"),
+    ("tool_choice", &['"', '{'], "a string or an object"),
+    ("parallel_tool_calls", &['t', 'f'], "true or false"),
+    ("response_format", &['{'], "an object"),
+    ("logit_bias", &['{'], "an object"),
+    ("logprobs", &['t', 'f'], "true or false"),
+    ("user", &['"'], "a string"),
+    ("model_type", &['"'], "a string"),
+    ("model_scale", &['"'], "a string"),
+    ("model_name", &['"'], "a string"),
+];
+
+/// What the answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum JsonMode {
+    /// Plain text.
+    #[default]
+    Off,
+    /// Some JSON object.
+    Object,
+    /// JSON that fits the request's schema.
+    Schema,
+}
+
+/// The filters a request may set beside the model's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Exact type, such as `text` or `coding`.
+    pub model_type: Option<String>,
+    /// `large`, `medium` or `small`.
+    pub model_scale: Option<String>,
+    /// Part of the model's name, in any case.
+    pub model_name: Option<String>,
+}
+
+/// One member of the body: its key, and where its value stands.
+#[derive(Clone, Debug)]
+struct Member {
+    key: Box<str>,
+    value: Range<usize>,
+}
+
+/// A checked chat request.
+#[derive(Clone, Debug)]
+pub struct ChatRequest {
+    body: Bytes,
+    members: Vec<Member>,
+    /// The model asked for; `None` when the request names none.
+    pub model: Option<String>,
+    /// Is the answer to be streamed?
+    pub stream: bool,
+    /// Does the caller want a usage chunk at the end of the stream?
+    pub include_usage: bool,
+    /// Does it bring tools?
+    pub has_tools: bool,
+    /// Does a message show an image?
+    pub has_images: bool,
+    /// Must the answer be JSON?
+    pub json_mode: JsonMode,
+    /// Tokens the answer may have; `None` when the request sets no bound.
+    pub max_tokens: Option<u64>,
+    /// How many answers are wanted; at least 1.
+    pub n: u64,
+    /// Filters on the models.
+    pub filters: Filters,
+}
+
+/// What to change in a request on its way to a provider.
+#[derive(Clone, Debug, Default)]
+pub struct RequestEdits {
+    /// Members to set, as key and JSON text; those the request lacks are added.
+    pub set: Vec<(&'static str, String)>,
+    /// Members to leave out.
+    pub leave_out: Vec<String>,
+}
+
+impl ChatRequest {
+    /// Reads and checks a body.
+    ///
+    /// # Errors
+    /// A 400 whose `param` names the member at fault.
+    pub fn parse(body: &Bytes) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(body).map_err(|it| {
+            let at = it.valid_up_to();
+            ApiError::invalid(format!("The body must be UTF-8: the byte at {at} is not."), None)
+        })?;
+        if nested_too_deep(text.as_bytes()) {
+            let message = format!("The body is nested more than {MAX_DEPTH} levels deep.");
+            return Err(ApiError::invalid(message, None));
+        }
+        let RawObject(found) = serde_json::from_str(text).map_err(|it| {
+            let message = format!("The body must be a JSON object that OpenAI would take: {it}.");
+            ApiError::invalid(message, None)
+        })?;
+        let mut members: Vec<Member> = Vec::with_capacity(found.len());
+        for (key, value) in &found {
+            check_shape(key, value)?;
+            let value = span_of(body, value.get());
+            // Of two members with one key the last counts, as in every JSON reader.
+            match members.iter_mut().find(|it| *it.key == **key) {
+                Some(member) => member.value = value,
+                None => members.push(Member { key: (&**key).into(), value }),
+            }
+        }
+        let mut request = Self {
+            body: body.clone(),
+            members,
+            model: None,
+            stream: false,
+            include_usage: false,
+            has_tools: false,
+            has_images: false,
+            json_mode: JsonMode::Off,
+            max_tokens: None,
+            n: 1,
+            filters: Filters::default(),
+        };
+        request.read_facts()?;
+        Ok(request)
+    }
+
+    /// A member's JSON text; `None` when it is absent or `null`.
+    pub fn member(&self, key: &str) -> Option<&str> {
+        let span = &self.members.iter().find(|it| &*it.key == key)?.value;
+        let text = self.body.get(span.clone()).and_then(|it| std::str::from_utf8(it).ok())?;
+        (text != "null").then_some(text)
+    }
+
+    /// The conversation.
+    pub fn messages(&self) -> Vec<Message<'_>> {
+        // `parse` has read every one of them, so nothing is lost here.
+        self.read_messages().unwrap_or_default()
+    }
+
+    /// How many bytes the messages and tools take: an upper bound for their tokens.
+    pub fn prompt_bytes(&self) -> usize {
+        ["messages", "tools"].iter().filter_map(|it| self.member(it)).map(str::len).sum()
+    }
+
+    /// The caller's `stream_options` with usage asked for.
+    pub fn stream_options_with_usage(&self) -> String {
+        let asked = self.member("stream_options").and_then(|it| serde_json::from_str(it).ok());
+        let RawObject(members) = asked.unwrap_or(RawObject(Vec::new()));
+        let mut out = b"{".to_vec();
+        write_member(&mut out, "include_usage", b"true");
+        for (key, value) in members.iter().filter(|(key, _)| key != "include_usage") {
+            write_member(&mut out, key, value.get().as_bytes());
+        }
+        out.push(b'}');
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// The body with the edits made and this gateway's own members left out.
+    pub fn render(&self, edits: &RequestEdits) -> Bytes {
+        let added: usize = edits.set.iter().map(|(key, json)| key.len() + json.len() + 4).sum();
+        let mut out = Vec::with_capacity(self.body.len() + added);
+        out.push(b'{');
+        for Member { key, value } in &self.members {
+            let edited = edits.set.iter().any(|(it, _)| **it == **key);
+            let gone = edits.leave_out.iter().any(|it| **it == **key);
+            if edited || gone || OURS.contains(&&**key) {
+                continue;
+            }
+            // Keys that stand in the body with escapes are written anew; both mean the same.
+            write_member(&mut out, key, self.body.get(value.clone()).unwrap_or_default());
+        }
+        for (key, json) in &edits.set {
+            write_member(&mut out, key, json.as_bytes());
+        }
+        out.push(b'}');
+        out.into()
+    }
+
+    fn read_facts(&mut self) -> Result<(), ApiError> {
+        let string = |key| self.member(key).and_then(|it| serde_json::from_str(it).ok());
+        let model = string("model");
+        let filters = Filters {
+            model_type: string("model_type"),
+            model_scale: string("model_scale"),
+            model_name: string("model_name"),
+        };
+        let messages = self.read_messages()?;
+        if messages.is_empty() {
+            let message = "messages must hold at least one message.";
+            return Err(ApiError::invalid(message, Some("messages")));
+        }
+        // The search is cheap; the parts are read only where one of them may be an image.
+        let images = memchr::memmem::find(&self.body, b"\"image_url\"").is_some()
+            && messages.iter().any(Message::shows_image);
+        let max_tokens = match self.whole("max_completion_tokens")? {
+            None => self.whole("max_tokens")?,
+            some => some,
+        };
+        let n = self.whole("n")?.unwrap_or(1);
+        let json_mode = self.read_json_mode()?;
+        let include_usage = self
+            .member("stream_options")
+            .and_then(|it| serde_json::from_str::<StreamOptions>(it).ok())
+            .and_then(|it| it.include_usage);
+        self.stream = self.member("stream") == Some("true");
+        self.include_usage = include_usage.unwrap_or(false);
+        self.has_tools = self.lists_something("tools") || self.lists_something("functions");
+        self.model = model;
+        self.filters = filters;
+        self.has_images = images;
+        self.max_tokens = max_tokens;
+        self.n = n;
+        self.json_mode = json_mode;
+        Ok(())
+    }
+
+    fn lists_something(&self, key: &str) -> bool {
+        let raw = self.member(key).and_then(|it| serde_json::from_str::<&RawValue>(it).ok());
+        says_something(raw)
+    }
+
+    fn read_messages(&self) -> Result<Vec<Message<'_>>, ApiError> {
+        let Some(text) = self.member("messages") else {
+            let message = "messages is missing: it must hold at least one message.";
+            return Err(ApiError::invalid(message, Some("messages")));
+        };
+        let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|it| {
+            ApiError::invalid(format!("messages can't be read: {it}."), Some("messages"))
+        })?;
+        raw.into_iter()
+            .enumerate()
+            .map(|(i, json)| {
+                Message::read(json).map_err(|fault| {
+                    let param = format!("messages[{i}]{}", fault.member);
+                    ApiError::invalid(format!("{param} {}.", fault.message), Some(&param))
+                })
+            })
+            .collect()
+    }
+
+    fn read_json_mode(&self) -> Result<JsonMode, ApiError> {
+        let Some(text) = self.member("response_format") else { return Ok(JsonMode::Off) };
+        let RawObject(members) = serde_json::from_str(text)
+            .map_err(|it| ApiError::invalid(it.to_string(), Some("response_format")))?;
+        let kind = members.iter().find(|(key, _)| key == "type").and_then(|(_, it)| string_of(it));
+        match kind.as_deref() {
+            Some("json_object") => Ok(JsonMode::Object),
+            Some("json_schema") => Ok(JsonMode::Schema),
+            Some("text") => Ok(JsonMode::Off),
+            _ => Err(ApiError::invalid(
+                "response_format.type must be text, json_object or json_schema.",
+                Some("response_format.type"),
+            )),
+        }
+    }
+
+    fn whole(&self, key: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.member(key) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => {
+                let message = format!("{key} must be a whole number of at least 1.");
+                Err(ApiError::invalid(message, Some(key)))
+            }
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+fn write_member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    if out.len() > 1 {
+        out.push(b',');
+    }
+    if key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(super::raw::json_string(key).as_bytes());
+    }
+    out.push(b':');
+    out.extend_from_slice(value);
+}
+
+fn check_shape(key: &str, value: &RawValue) -> Result<(), ApiError> {
+    let Some((_, starts, wanted)) = SHAPES.iter().find(|(it, _, _)| *it == key) else {
+        return Ok(());
+    };
+    let text = value.get();
+    if text == "null" || text.starts_with(*starts) {
+        return Ok(());
+    }
+    let got = match text.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        Some(b't' | b'f') => "true or false",
+        _ => "a number",
+    };
+    Err(ApiError::invalid(format!("{key} must be {wanted}, not {got}."), Some(key)))
+}
+
+/// Most bodies have fewer brackets than the bound in all, so they are counted before they are
+/// followed: counting runs at memory speed.
+fn nested_too_deep(text: &[u8]) -> bool {
+    let opening = |it: &&u8| matches!(**it, b'[' | b'{');
+    if text.iter().filter(opening).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<ChatRequest, ApiError> {
+        ChatRequest::parse(&Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn check_refused(body: &str, param: Option<&str>, part: &str) {
+        let fault = parse(body).expect_err(body);
+        assert_eq!(fault.status, 400, "{body}");
+        assert_eq!(fault.param.as_deref(), param, "{body}: {}", fault.message);
+        assert!(fault.message.contains(part), "{body}: {}", fault.message);
+    }
+
+    #[test]
+    fn bad_bodies_name_what_is_wrong() {
+        let hello = r#""messages":[{"role":"user","content":"hi"}]"#;
+        check_refused("", None, "JSON object");
+        check_refused("[]", None, "JSON object");
+        check_refused("{", None, "JSON object");
+        check_refused(r#"{"messages":"#, None, "JSON object");
+        check_refused("{}", Some("messages"), "missing");
+        check_refused(r#"{"messages":null}"#, Some("messages"), "missing");
+        check_refused(r#"{"messages":[]}"#, Some("messages"), "at least one");
+        check_refused(r#"{"messages":"hi"}"#, Some("messages"), "list of messages");
+        check_refused(r#"{"messages":["hi"]}"#, Some("messages[0]"), "object");
+        check_refused(r#"{"messages":[{"content":"x"}]}"#, Some("messages[0].role"), "system");
+        check_refused(
+            r#"{"messages":[{"role":"user"},{"role":"robot"}]}"#,
+            Some("messages[1].role"),
+            "one of",
+        );
+        check_refused(
+            r#"{"messages":[{"role":"user","content":7}]}"#,
+            Some("messages[0].content"),
+            "string",
+        );
+        check_refused(
+            r#"{"messages":[{"role":"assistant","tool_calls":{}}]}"#,
+            Some("messages[0].tool_calls"),
+            "list",
+        );
+        for (member, param) in [
+            (r#""model":1"#, "model"),
+            (r#""stream":"yes""#, "stream"),
+            (r#""temperature":"hot""#, "temperature"),
+            (r#""max_tokens":0"#, "max_tokens"),
+            (r#""max_tokens":1.5"#, "max_tokens"),
+            (r#""max_completion_tokens":-1"#, "max_completion_tokens"),
+            (r#""n":0"#, "n"),
+            (r#""tools":{}"#, "tools"),
+            (r#""stop":5"#, "stop"),
+            (r#""model_scale":3"#, "model_scale"),
+            (r#""response_format":{"type":"yaml"}"#, "response_format.type"),
+            (r#""response_format":"json""#, "response_format"),
+        ] {
+            check_refused(&format!("{{{member},{hello}}}"), Some(param), param);
+        }
+        let deep = format!(r#"{{"x":{}1{},{hello}}}"#, "[".repeat(200), "]".repeat(200));
+        check_refused(&deep, None, "levels deep");
+        let fault = ChatRequest::parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")).unwrap_err();
+        assert!(fault.message.contains("UTF-8"), "{}", fault.message);
+    }
+
+    #[test]
+    fn brackets_in_text_are_not_depth() {
+        let body =
+            format!(r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#, "[\\\"".repeat(500));
+        assert!(parse(&body).is_ok());
+    }
+
+    #[test]
+    fn what_nobody_knows_passes_byte_for_byte() {
+        let request = parse(
+            r#"{"model":"a","zeta":{"x" : 1.50e3, "y":"\u00e9"}, "model_type":"text","messages":[{"role":"user","content":"hi","odd":[1, 2]}],"big":12345678901234567890123}"#,
+        )
+        .unwrap();
+        let edits = RequestEdits {
+            set: vec![("model", "\"b\"".into()), ("stream", "true".into())],
+            leave_out: vec!["gone".into()],
+        };
+        assert_eq!(
+            request.render(&edits),
+            r#"{"zeta":{"x" : 1.50e3, "y":"\u00e9"},"messages":[{"role":"user","content":"hi","odd":[1, 2]}],"big":12345678901234567890123,"model":"b","stream":true}"#
+        );
+    }
+
+    #[test]
+    fn facts_are_read() {
+        let request = parse(
+            r#"{"model":"x/y","stream":true,"stream_options":{"include_usage":true},"n":2,
+            "max_tokens":5,"max_completion_tokens":7,"tools":[{"type":"function"}],
+            "response_format":{"type":"json_schema","json_schema":{}},"model_name":"oss","messages":[
+            {"role":"system","content":"be brief"},{"role":"user","content":[{"type":"text","text":"what"},
+            {"type":"image_url","image_url":{"url":"data:,"}},{"type":"text","text":"is it"}]}]}"#,
+        )
+        .unwrap();
+        assert_eq!(request.model.as_deref(), Some("x/y"));
+        assert!(request.stream && request.include_usage && request.has_tools);
+        assert!(request.has_images);
+        assert_eq!((request.max_tokens, request.n), (Some(7), 2));
+        assert_eq!(request.json_mode, JsonMode::Schema);
+        assert_eq!(request.filters.model_name.as_deref(), Some("oss"));
+        assert_eq!(request.messages()[1].text(), "what\nis it");
+    }
+
+    #[test]
+    fn usage_is_asked_for_beside_what_the_caller_asks() {
+        let check = |options: &str, expected: &str| {
+            let request =
+                parse(&format!(r#"{{{options}"messages":[{{"role":"user","content":"x"}}]}}"#));
+            assert_eq!(request.unwrap().stream_options_with_usage(), expected);
+        };
+        check("", r#"{"include_usage":true}"#);
+        check(r#""stream_options":null,"#, r#"{"include_usage":true}"#);
+        check(
+            r#""stream_options":{"include_usage":false,"include_obfuscation":false},"#,
+            r#"{"include_usage":true,"include_obfuscation":false}"#,
+        );
+    }
+
+    #[test]
+    fn what_sdks_send_for_not_given_is_taken() {
+        let request = parse(
+            r#"{"model":null,"tools":[],"stream":null,"stop":null,"messages":[{"role":"user","content":"the word \"image_url\""},
+            {"role":"assistant","content":null,"tool_calls":null}]}"#,
+        )
+        .unwrap();
+        assert!(request.model.is_none() && !request.has_tools && !request.has_images);
+        assert!(!request.messages()[1].calls_tools());
+    }
+
+    #[test]
+    fn the_last_of_two_members_counts() {
+        let request =
+            parse(r#"{"model":"a","model":"b","messages":[{"role":"user","content":"x"}]}"#)
+                .unwrap();
+        assert_eq!(request.model.as_deref(), Some("b"));
+        assert!(
+            request.render(&RequestEdits::default()).starts_with(br#"{"model":"b","messages""#)
+        );
+    }
+}

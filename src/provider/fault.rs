@@ -1,0 +1,123 @@
+//! What went wrong with a call, as data: what happened, and when the same may be asked again.
+
+use std::time::Duration;
+
+use crate::catalog::Period;
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// The provider's HTTP status; `None` when it gave none.
+    pub status: Option<u16>,
+    /// The provider's own words, shortened, or ours where it had none. Never holds a key.
+    pub message: String,
+    /// The provider's error code, where it gave one.
+    pub code: Option<String>,
+    /// The member of the request it blames, where it names one.
+    pub param: Option<String>,
+    /// How long it asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Does it hold for every model of the key's account?
+    pub account_wide: bool,
+}
+
+/// Kinds of failed calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// This key has used up this model's quota; the period where it is told.
+    RateLimited(Option<Period>),
+    /// The provider's capacity is short, whoever asks.
+    Busy,
+    /// The key is not accepted.
+    KeyRejected,
+    /// The key is good but there is no money behind it.
+    NoCredit,
+    /// The provider has no such model, or not for this account.
+    ModelGone,
+    /// The conversation is too long for this model.
+    ContextTooLong,
+    /// The provider doesn't know this member of the request.
+    FieldUnknown(String),
+    /// A request that any provider would refuse.
+    BadRequest,
+    /// A request that this provider refuses and another may take.
+    NotHere,
+    /// The provider failed: 5xx, or an error where an answer should be.
+    Server,
+    /// The answer could not be read.
+    Unreadable,
+    /// The answer had nothing in it.
+    Empty,
+    /// The answer broke off.
+    Cut,
+    /// No connection could be made.
+    Connect,
+    /// It took too long.
+    Timeout(Waited),
+}
+
+/// What was waited for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The first token of a stream.
+    FirstToken,
+    /// The next event of a stream.
+    NextEvent,
+    /// The whole answer.
+    Answer,
+}
+
+/// Longest message kept of a provider's error, in bytes.
+const MESSAGE_BYTES: usize = 500;
+
+impl Fault {
+    /// A fault with no more than its kind and a message.
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES {
+            let end = (0..=MESSAGE_BYTES).rev().find(|it| message.is_char_boundary(*it));
+            message.truncate(end.unwrap_or(0));
+            message.push('…');
+        }
+        Self {
+            kind,
+            status: None,
+            message,
+            code: None,
+            param: None,
+            retry_after: None,
+            account_wide: false,
+        }
+    }
+
+    /// In a word or two, for logs and error texts.
+    pub fn summary(&self) -> String {
+        let what = match &self.kind {
+            FaultKind::RateLimited(Some(period)) => {
+                format!("rate limited ({})", period.name())
+            }
+            FaultKind::RateLimited(None) => "rate limited".to_owned(),
+            FaultKind::Busy => "busy".to_owned(),
+            FaultKind::KeyRejected => "key rejected".to_owned(),
+            FaultKind::NoCredit => "no credit".to_owned(),
+            FaultKind::ModelGone => "model gone".to_owned(),
+            FaultKind::ContextTooLong => "context too long".to_owned(),
+            FaultKind::FieldUnknown(field) => format!("doesn't know {field}"),
+            FaultKind::BadRequest | FaultKind::NotHere => "request refused".to_owned(),
+            FaultKind::Server => "server error".to_owned(),
+            FaultKind::Unreadable => "unreadable answer".to_owned(),
+            FaultKind::Empty => "empty answer".to_owned(),
+            FaultKind::Cut => "answer cut off".to_owned(),
+            FaultKind::Connect => "no connection".to_owned(),
+            FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
+            FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),
+            FaultKind::Timeout(Waited::Answer) => "timed out".to_owned(),
+        };
+        match self.status {
+            Some(status) => format!("{status} {what}"),
+            None => what,
+        }
+    }
+}

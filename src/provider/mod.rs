@@ -1,0 +1,94 @@
+//! Their wire: turns a request into a provider's dialect and its answer back into OpenAI's.
+//!
+//! Each provider is a [`ChatProvider`]. Most speak OpenAI's own dialect and differ in a few quirks
+//! ([`quirks`]); one client serves them all.
+
+pub mod classify;
+mod error_rules;
+pub mod event_stream;
+pub mod fault;
+pub mod openai_compatible;
+pub mod quirks;
+pub mod registry;
+pub mod retry_hint;
+pub mod sse;
+pub mod transport;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use secrecy::SecretString;
+
+use crate::openai::ChatRequest;
+use crate::openai::Chunk;
+use crate::openai::Completion;
+use crate::openai::RequestEdits;
+use crate::provider::fault::Fault;
+
+/// One provider that can be asked for a chat completion.
+///
+/// Dropping the returned future, or the stream it gave, drops the call: the connection is closed
+/// and the provider sees it at once.
+pub trait ChatProvider: Send + Sync + 'static {
+    /// Asks for one answer. Time-outs, the connection's aside, are the caller's affair.
+    fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>>;
+}
+
+/// One call of one model with one key.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The provider's own name for the model.
+    pub model: Arc<str>,
+    /// The key; `None` for a provider that wants none.
+    pub secret: Option<SecretString>,
+    /// What the caller asked.
+    pub request: Arc<ChatRequest>,
+    /// Changes this gateway makes to it, whatever the provider.
+    pub edits: RequestEdits,
+    /// Set once the request begins to go out: from then on the provider may count it.
+    pub sent: SentMark,
+}
+
+/// Says whether a request has begun to be written to the provider.
+#[derive(Clone, Debug, Default)]
+pub struct SentMark(Arc<AtomicBool>);
+
+impl SentMark {
+    /// The request is being written.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Has any of it been written?
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What a provider gave.
+pub enum Reply {
+    /// The whole answer. Boxed: it is large, and a stream is not.
+    Whole(Box<Whole>),
+    /// The answer in pieces.
+    Stream(Pieces),
+}
+
+/// A whole answer and what came with it.
+#[derive(Debug)]
+pub struct Whole {
+    /// The answer in OpenAI's form.
+    pub completion: Completion,
+    /// Request members the provider can't take and was not sent.
+    pub dropped: Vec<&'static str>,
+}
+
+/// A streamed answer and what came with it.
+pub struct Pieces {
+    /// The answer's chunks. It ends after the provider's end mark; a stream that is cut ends with
+    /// a [`Fault`].
+    pub chunks: BoxStream<'static, Result<Chunk, Fault>>,
+    /// Request members the provider can't take and was not sent.
+    pub dropped: Vec<&'static str>,
+}

@@ -1,0 +1,130 @@
+//! One account: all that its one lock protects.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::catalog::AccountId;
+use crate::catalog::ModelId;
+use crate::catalog::QuotaScope;
+use crate::catalog::TargetId;
+use crate::clock::Now;
+use crate::quota::Demand;
+use crate::quota::book::Book;
+use crate::quota::denial::Bound;
+use crate::quota::denial::Denial;
+use crate::quota::denial::FreeAt;
+use crate::quota::target::Target;
+use crate::window::Stamp;
+
+/// What a provider counts as one customer.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    state: Mutex<State>,
+}
+
+impl Account {
+    pub(crate) fn new(id: AccountId) -> Arc<Self> {
+        Arc::new(Self { id, state: Mutex::new(State::default()) })
+    }
+
+    /// Every step under this lock leaves the counts whole, so a poisoned one is as good.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The account's books, and a seat for each target. Both only grow: their places are remembered
+/// outside.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    books: Vec<Book>,
+    seats: Vec<Seat>,
+}
+
+/// A target's open reservations.
+#[derive(Debug)]
+struct Seat {
+    target: TargetId,
+    open: u32,
+}
+
+/// How a reservation ends.
+#[derive(Debug)]
+pub(crate) struct Closing<'a> {
+    /// Where it was charged.
+    pub(crate) stamps: &'a [Stamp],
+    /// What it was charged.
+    pub(crate) reserved: Demand,
+    /// What it turned out to be.
+    pub(crate) real: Demand,
+    /// Was the upstream request written?
+    pub(crate) sent: bool,
+}
+
+impl State {
+    /// The place of the book of `model`, or of the whole account, opened when there is none.
+    pub(crate) fn book_of(&mut self, model: Option<ModelId>) -> usize {
+        self.books.iter().position(|it| it.model == model).unwrap_or_else(|| {
+            self.books.push(Book::new(model));
+            self.books.len() - 1
+        })
+    }
+
+    /// The place of a target's seat, made when there is none.
+    pub(crate) fn seat_of(&mut self, target: TargetId) -> usize {
+        self.seats.iter().position(|it| it.target == target).unwrap_or_else(|| {
+            self.seats.push(Seat { target, open: 0 });
+            self.seats.len() - 1
+        })
+    }
+
+    pub(crate) fn book(&mut self, place: usize) -> Option<&mut Book> {
+        self.books.get_mut(place)
+    }
+
+    pub(crate) fn books(&mut self) -> &mut [Book] {
+        &mut self.books
+    }
+
+    /// Does `demand` fit into every window of `target`, and is there a place for one more?
+    pub(crate) fn check(
+        &mut self,
+        target: &Target,
+        demand: Demand,
+        now: Now,
+    ) -> Result<(), Denial> {
+        if let Some(book) = self.book(target.book) {
+            book.check(target, demand, now)?;
+        }
+        let open = self.seats.get(target.seat).map_or(0, |it| it.open);
+        if target.max_concurrent.is_some_and(|max| open >= max) {
+            return Err(Denial {
+                bound: Bound::Concurrency,
+                free: FreeAt::Unknown,
+                scope: QuotaScope::Model,
+            });
+        }
+        Ok(())
+    }
+
+    /// Charges `demand`, unconditionally. Says where, in the order of the book's counters.
+    pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Vec<Stamp> {
+        if let Some(seat) = self.seats.get_mut(target.seat) {
+            seat.open = seat.open.saturating_add(1);
+        }
+        self.book(target.book).map(|it| it.open(demand, now)).unwrap_or_default()
+    }
+
+    /// Puts the real figures in the place of the reserved ones and leaves the seat.
+    pub(crate) fn close(&mut self, target: &Target, closing: &Closing<'_>) {
+        if let Some(seat) = self.seats.get_mut(target.seat) {
+            seat.open = seat.open.saturating_sub(1);
+        }
+        if let Some(book) = self.book(target.book) {
+            book.close(closing);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A bucket of an account: the counters that some or all of its models draw on.
+
+use std::time::Duration;
+
+use crate::catalog::ModelId;
+use crate::catalog::Period;
+use crate::catalog::Reset;
+use crate::catalog::Unit;
+use crate::clock::Now;
+use crate::quota::Demand;
+use crate::quota::account::Closing;
+use crate::quota::denial::Bound;
+use crate::quota::denial::Denial;
+use crate::quota::denial::FreeAt;
+use crate::quota::target::Target;
+use crate::window::Calendar;
+use crate::window::Shape;
+use crate::window::Stamp;
+use crate::window::Window;
+
+/// The counters of one model of an account, or of all its models.
+#[derive(Debug)]
+pub(crate) struct Book {
+    /// Whose; `None` = all models of the account.
+    pub(crate) model: Option<ModelId>,
+    /// At most one for each unit, period and way to reset.
+    pub(crate) counters: Vec<Counter>,
+    /// The sum of open reservations whose request has not been written.
+    unsent: Demand,
+    /// The sum of open reservations whose request has been written.
+    sent: Demand,
+}
+
+/// One window, and what is known of its bound beside the configuration.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    pub(crate) unit: Unit,
+    pub(crate) period: Period,
+    pub(crate) reset: Reset,
+    pub(crate) window: Window,
+    /// What the provider says its limit is.
+    pub(crate) learned: Option<Learned>,
+    /// Monotonic time before which the provider says there is nothing left.
+    pub(crate) spent_until: Option<Duration>,
+}
+
+/// A limit the provider told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Learned {
+    pub(crate) max: u64,
+    /// Monotonic time from which it is no longer trusted unless it is told again: a wrong one must
+    /// not keep a target from ever being asked again.
+    pub(crate) until: Duration,
+}
+
+impl Book {
+    pub(crate) fn new(model: Option<ModelId>) -> Self {
+        Self { model, counters: Vec::new(), unsent: Demand::default(), sent: Demand::default() }
+    }
+
+    /// The place of a counter, added when there is none.
+    pub(crate) fn counter_of(&mut self, unit: Unit, period: Period, reset: Reset) -> usize {
+        let reset = reset_of(period, reset);
+        let same = |it: &Counter| it.unit == unit && it.period == period && it.reset == reset;
+        self.counters.iter().position(same).unwrap_or_else(|| {
+            self.counters.push(Counter {
+                unit,
+                period,
+                reset,
+                window: Window::new(shape_of(period, reset)),
+                learned: None,
+                spent_until: None,
+            });
+            self.counters.len() - 1
+        })
+    }
+
+    pub(crate) fn check(
+        &mut self,
+        target: &Target,
+        demand: Demand,
+        now: Now,
+    ) -> Result<(), Denial> {
+        let mut worst: Option<Denial> = None;
+        for (place, counter) in self.counters.iter_mut().enumerate() {
+            let need = demand.of(counter.unit);
+            let Some(free) = counter.blocked_until(need, target.configured(place), now) else {
+                continue;
+            };
+            if worst.is_none_or(|it| it.free < free) {
+                let bound = Bound::Window { unit: counter.unit, period: counter.period };
+                worst = Some(Denial { bound, free, scope: target.scope });
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+
+    /// Every counter is charged, also those that this target has no bound for: others may.
+    pub(crate) fn open(&mut self, demand: Demand, now: Now) -> Vec<Stamp> {
+        self.unsent = plus(self.unsent, demand);
+        self.counters.iter_mut().map(|it| it.window.charge(demand.of(it.unit), now)).collect()
+    }
+
+    pub(crate) fn mark_sent(&mut self, reserved: Demand) {
+        self.unsent = minus(self.unsent, reserved);
+        self.sent = plus(self.sent, reserved);
+    }
+
+    pub(crate) fn close(&mut self, closing: &Closing<'_>) {
+        let flight = if closing.sent { &mut self.sent } else { &mut self.unsent };
+        *flight = minus(*flight, closing.reserved);
+        for (counter, stamp) in self.counters.iter_mut().zip(closing.stamps) {
+            let (was, is) = (closing.reserved.of(counter.unit), closing.real.of(counter.unit));
+            if was != is {
+                counter.window.adjust(*stamp, was, is);
+            }
+        }
+    }
+
+    /// Of our open reservations, what a figure the provider tells now cannot contain yet; `own` is
+    /// the part of the call whose answer brought the figure, where it has been sent.
+    pub(crate) fn not_yet_told(&self, unit: Unit, counts_at_start: bool, own: Demand) -> u64 {
+        match unit {
+            Unit::Tokens if !counts_at_start => {
+                self.unsent.tokens.saturating_add(self.sent.tokens.saturating_sub(own.tokens))
+            }
+            _ => self.unsent.of(unit),
+        }
+    }
+}
+
+impl Counter {
+    /// The bound that holds now: the lower of the configured and the learned one.
+    pub(crate) fn max(&self, configured: Option<u64>, now: Now) -> Option<u64> {
+        let learned = self.learned(now).map(|it| it.max);
+        configured.into_iter().chain(learned).min()
+    }
+
+    /// The learned bound while it is trusted.
+    pub(crate) fn learned(&self, now: Now) -> Option<Learned> {
+        self.learned.filter(|it| it.until > now.monotonic)
+    }
+
+    /// How long the provider has said there is nothing left, if it has.
+    pub(crate) fn spent_until(&self, now: Now) -> Option<Duration> {
+        self.spent_until.filter(|it| *it > now.monotonic)
+    }
+
+    /// When `need` units fit; `None` when they do now.
+    fn blocked_until(&mut self, need: u64, configured: Option<u64>, now: Now) -> Option<FreeAt> {
+        let spent = self.spent_until(now).map(FreeAt::At);
+        let Some(max) = self.max(configured, now) else { return spent };
+        let full = match self.window.next_free(need, max, now) {
+            Some(time) => (time > now.monotonic).then_some(FreeAt::At(time)),
+            None => Some(self.outlasts(need, configured, now)),
+        };
+        spent.max(full)
+    }
+
+    /// When a demand above the whole window may be tried again: once a learned bound in its way is
+    /// no longer trusted, but never above a configured one.
+    fn outlasts(&self, need: u64, configured: Option<u64>, now: Now) -> FreeAt {
+        match self.learned(now) {
+            Some(learned) if configured.is_none_or(|max| need <= max) => FreeAt::At(learned.until),
+            _ => FreeAt::Never,
+        }
+    }
+}
+
+/// The part of `reset` that matters for `period`, so that equal windows are one.
+fn reset_of(period: Period, reset: Reset) -> Reset {
+    match (period, reset) {
+        (Period::Day, Reset::UtcDay | Reset::PacificDay) => reset,
+        (Period::Month, Reset::UtcDay | Reset::PacificDay | Reset::Month) => Reset::Month,
+        _ => Reset::Rolling,
+    }
+}
+
+/// The window of a `reset` that [`reset_of`] has simplified.
+fn shape_of(period: Period, reset: Reset) -> Shape {
+    match reset {
+        Reset::Rolling => Shape::Rolling(period.rolling()),
+        Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),
+        Reset::PacificDay => Shape::Calendar(Calendar::PacificDay),
+        Reset::Month => Shape::Calendar(Calendar::UtcMonth),
+    }
+}
+
+fn plus(a: Demand, b: Demand) -> Demand {
+    Demand {
+        requests: a.requests.saturating_add(b.requests),
+        tokens: a.tokens.saturating_add(b.tokens),
+    }
+}
+
+fn minus(a: Demand, b: Demand) -> Demand {
+    Demand {
+        requests: a.requests.saturating_sub(b.requests),
+        tokens: a.tokens.saturating_sub(b.tokens),
+    }
+}

@@ -1,0 +1,147 @@
+//! The ledger: what may be spent on each target, reserved before a call and settled after it.
+//!
+//! Every window a request falls into (requests and tokens, by second, minute, hour, day and month)
+//! is checked and charged at once under the lock of one account; there is no global lock. The
+//! [`Reservation`] that comes back is a guard: however a call ends, also by a panic, the charge is
+//! settled or given back.
+
+mod account;
+mod book;
+mod denial;
+mod hints;
+mod persist;
+mod reservation;
+mod target;
+mod views;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use arc_swap::ArcSwap;
+
+use crate::catalog::AccountId;
+use crate::catalog::Limit;
+use crate::catalog::ModelId;
+use crate::catalog::QuotaScope;
+use crate::catalog::Reset;
+use crate::catalog::TargetId;
+use crate::catalog::Unit;
+use crate::clock::Now;
+use crate::quota::account::Account;
+use crate::quota::target::Target;
+
+pub use crate::quota::denial::Bound;
+pub use crate::quota::denial::Denial;
+pub use crate::quota::denial::FreeAt;
+pub use crate::quota::hints::Observation;
+pub use crate::quota::persist::SavedWindow;
+pub use crate::quota::reservation::Reservation;
+pub use crate::quota::views::WindowView;
+
+/// What one request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Upstream requests, normally one.
+    pub requests: u64,
+    /// Tokens of prompt and answer together, estimated.
+    pub tokens: u64,
+}
+
+impl Demand {
+    fn of(self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => self.requests,
+            Unit::Tokens => self.tokens,
+        }
+    }
+}
+
+/// What a target may spend, as the catalog says.
+#[derive(Clone, Debug)]
+pub struct TargetBooks {
+    /// Who it is.
+    pub target: TargetId,
+    /// Whose quota it draws on.
+    pub account: AccountId,
+    /// Its model.
+    pub model: ModelId,
+    /// Its own upper bounds. Under one account targets may share a count and yet each hold it
+    /// against a bound of its own.
+    pub limits: Vec<Limit>,
+    /// Is the count shared by all models of the account?
+    pub scope: QuotaScope,
+    /// When day and month windows begin.
+    pub reset: Reset,
+    /// Reservations that may be open at once; `None` = no bound.
+    pub max_concurrent: Option<u32>,
+    /// Does the provider take a call's tokens off its window when the call begins? It decides how
+    /// the provider's figures are read while calls are under way.
+    pub reserves_max_tokens: bool,
+}
+
+/// All accounts' windows.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    targets: ArcSwap<HashMap<TargetId, Arc<Target>>>,
+    /// Accounts stay when a reload takes their targets away: their counts hold when they return.
+    accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
+}
+
+impl Ledger {
+    /// A ledger without targets.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes `books` the targets there are. Counts, open reservations and what was learned stay;
+    /// a window that appears for the first time begins empty.
+    pub fn configure(&self, books: impl IntoIterator<Item = TargetBooks>) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let targets = books.into_iter().map(|it| {
+            let account = accounts.entry(it.account).or_insert_with(|| Account::new(it.account));
+            (it.target, Arc::new(Target::new(it, Arc::clone(account))))
+        });
+        let targets: HashMap<_, _> = targets.collect();
+        self.targets.store(Arc::new(targets));
+    }
+
+    /// Takes `demand` from every window of `target` at once, or nothing.
+    pub fn reserve(
+        &self,
+        target: TargetId,
+        demand: Demand,
+        now: Now,
+    ) -> Result<Reservation, Denial> {
+        let target = self.target(target).ok_or(Denial::NOT_CONFIGURED)?;
+        let mut state = target.account.lock();
+        state.check(&target, demand, now)?;
+        let stamps = state.open(&target, demand, now);
+        drop(state);
+        Ok(Reservation::new(target, demand, stamps))
+    }
+
+    /// Would [`Self::reserve`] succeed now? Takes nothing.
+    pub fn peek(&self, target: TargetId, demand: Demand, now: Now) -> Result<(), Denial> {
+        let target = self.target(target).ok_or(Denial::NOT_CONFIGURED)?;
+        target.account.lock().check(&target, demand, now)
+    }
+
+    fn target(&self, target: TargetId) -> Option<Arc<Target>> {
+        self.targets.load().get(&target).cloned()
+    }
+
+    fn account(&self, id: AccountId) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(accounts.entry(id).or_insert_with(|| Account::new(id)))
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What survives a restart. Names and storage are the store's business.
+
+use std::time::Duration;
+
+use crate::catalog::AccountId;
+use crate::catalog::ModelId;
+use crate::catalog::Period;
+use crate::catalog::Reset;
+use crate::catalog::Unit;
+use crate::clock::Now;
+use crate::quota::Ledger;
+use crate::quota::book::Counter;
+use crate::quota::book::Learned;
+
+/// One window with all it holds. All times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedWindow {
+    /// Whose it is.
+    pub account: AccountId,
+    /// Which model's; `None` = shared by all models of the account.
+    pub model: Option<ModelId>,
+    /// What it counts.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// How it begins anew, as far as that matters for its period.
+    pub reset: Reset,
+    /// When units were used, and how many.
+    pub entries: Vec<(u64, u64)>,
+    /// The limit the provider told, and until when it is trusted.
+    pub learned: Option<(u64, u64)>,
+    /// Until when the provider said that nothing is left.
+    pub spent_until: Option<u64>,
+}
+
+impl Ledger {
+    /// All windows that hold anything. Open reservations are in it as if they were used: a crash
+    /// must not free what was under way.
+    pub fn snapshot(&self, now: Now) -> Vec<SavedWindow> {
+        let mut saved = Vec::new();
+        for account in self.accounts() {
+            for book in account.lock().books() {
+                for counter in &mut book.counters {
+                    let it = counter.save(account.id, book.model, now);
+                    if !it.entries.is_empty() || it.learned.is_some() || it.spent_until.is_some() {
+                        saved.push(it);
+                    }
+                }
+            }
+        }
+        saved
+    }
+
+    /// Adds what an earlier process saved to what there is; before or after
+    /// [`configure`](Self::configure). What has expired is left out, and a wall clock that was
+    /// moved back in between frees nothing.
+    pub fn restore(&self, saved: impl IntoIterator<Item = SavedWindow>, now: Now) {
+        for it in saved {
+            let account = self.account(it.account);
+            let mut state = account.lock();
+            let place = state.book_of(it.model);
+            let Some(book) = state.book(place) else { continue };
+            let place = book.counter_of(it.unit, it.period, it.reset);
+            if let Some(counter) = book.counters.get_mut(place) {
+                counter.restore(&it, now);
+            }
+        }
+    }
+}
+
+impl Counter {
+    fn save(&mut self, account: AccountId, model: Option<ModelId>, now: Now) -> SavedWindow {
+        let unix_ms = |time: Duration| {
+            let wait = time.saturating_sub(now.monotonic).as_millis();
+            now.unix_ms.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX))
+        };
+        SavedWindow {
+            account,
+            model,
+            unit: self.unit,
+            period: self.period,
+            reset: self.reset,
+            entries: self.window.snapshot(now),
+            learned: self.learned(now).map(|it| (it.max, unix_ms(it.until))),
+            spent_until: self.spent_until(now).map(unix_ms),
+        }
+    }
+
+    fn restore(&mut self, saved: &SavedWindow, now: Now) {
+        let monotonic = |unix_ms: u64| {
+            let wait = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms));
+            now.monotonic.saturating_add(wait)
+        };
+        self.window.restore(&saved.entries, now);
+        if let Some((max, until)) = saved.learned {
+            self.learn(Learned { max, until: monotonic(until) }, now);
+        }
+        if let Some(until) = saved.spent_until {
+            self.spend_until(monotonic(until), now);
+        }
+    }
+}

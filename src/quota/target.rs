@@ -1,0 +1,67 @@
+//! A target's own bounds and its place in its account.
+
+use std::sync::Arc;
+
+use crate::catalog::Limit;
+use crate::catalog::QuotaScope;
+use crate::catalog::Reset;
+use crate::quota::TargetBooks;
+use crate::quota::account::Account;
+
+/// One target as last configured. Never changed: a reload makes a new one, and open reservations
+/// keep the one they were made with.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) account: Arc<Account>,
+    /// Its book in the account. Books, and the counters in them, are never removed or reordered.
+    pub(crate) book: usize,
+    /// Its seat in the account, where its open reservations are counted.
+    pub(crate) seat: usize,
+    pub(crate) scope: QuotaScope,
+    pub(crate) reset: Reset,
+    pub(crate) max_concurrent: Option<u32>,
+    pub(crate) reserves_max_tokens: bool,
+    /// The configured bound for each of the book's counters; those added later have none.
+    configured: Vec<Option<u64>>,
+}
+
+impl Target {
+    /// Opens what is missing in `account`.
+    pub(crate) fn new(books: TargetBooks, account: Arc<Account>) -> Self {
+        let mut state = account.lock();
+        let owner = match books.scope {
+            QuotaScope::Model => Some(books.model),
+            QuotaScope::Account => None,
+        };
+        let book = state.book_of(owner);
+        let seat = state.seat_of(books.target);
+        let mut configured: Vec<Option<u64>> = Vec::new();
+        if let Some(book) = state.book(book) {
+            for Limit { unit, period, max } in books.limits {
+                let counter = book.counter_of(unit, period, books.reset);
+                if configured.len() <= counter {
+                    configured.resize(counter + 1, None);
+                }
+                if let Some(bound) = configured.get_mut(counter) {
+                    *bound = Some(bound.map_or(max, |it| it.min(max)));
+                }
+            }
+        }
+        drop(state);
+        Self {
+            account,
+            book,
+            seat,
+            scope: books.scope,
+            reset: books.reset,
+            max_concurrent: books.max_concurrent,
+            reserves_max_tokens: books.reserves_max_tokens,
+            configured,
+        }
+    }
+
+    /// The configured bound on the book's counter number `counter`.
+    pub(crate) fn configured(&self, counter: usize) -> Option<u64> {
+        self.configured.get(counter).copied().flatten()
+    }
+}

@@ -1,0 +1,647 @@
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::Period;
+
+const TARGET: TargetId = TargetId(1);
+const ONE: Demand = Demand { requests: 1, tokens: 100 };
+/// 2026-05-04 00:00 UTC.
+const MONDAY: u64 = 1_777_852_800_000;
+
+fn at(millis: u64) -> Now {
+    Now { monotonic: Duration::ZERO, unix_ms: MONDAY }.plus(Duration::from_millis(millis))
+}
+
+fn requests(period: Period, max: u64) -> Limit {
+    Limit { unit: Unit::Requests, period, max }
+}
+
+fn tokens(period: Period, max: u64) -> Limit {
+    Limit { unit: Unit::Tokens, period, max }
+}
+
+fn books(limits: &[Limit]) -> TargetBooks {
+    TargetBooks {
+        target: TARGET,
+        account: AccountId(1),
+        model: ModelId(1),
+        limits: limits.to_vec(),
+        scope: QuotaScope::Model,
+        reset: Reset::Rolling,
+        max_concurrent: None,
+        reserves_max_tokens: false,
+    }
+}
+
+fn ledger(limits: &[Limit]) -> Ledger {
+    let ledger = Ledger::new();
+    ledger.configure([books(limits)]);
+    ledger
+}
+
+/// Takes `ONE` and lets it count.
+fn spend(ledger: &Ledger, now: Now) {
+    ledger.reserve(TARGET, ONE, now).expect("fits").settle(None);
+}
+
+fn used(ledger: &Ledger, unit: Unit, now: Now) -> u64 {
+    ledger.view(TARGET, now).iter().find(|it| it.unit == unit).expect("a window").used
+}
+
+fn free_at(ledger: &Ledger, demand: Demand, now: Now) -> Option<FreeAt> {
+    ledger.peek(TARGET, demand, now).err().map(|it| it.free)
+}
+
+#[test]
+fn a_denial_names_the_moment_and_is_right_about_it() {
+    let ledger = ledger(&[requests(Period::Minute, 2)]);
+    spend(&ledger, at(0));
+    spend(&ledger, at(10_000));
+    let denial = ledger.reserve(TARGET, ONE, at(20_000)).expect_err("spent");
+    let bound = Bound::Window { unit: Unit::Requests, period: Period::Minute };
+    let free = FreeAt::At(Duration::from_secs(60));
+    assert_eq!(denial, Denial { bound, free, scope: QuotaScope::Model });
+    let check = |millis, fits: bool| {
+        assert_eq!(ledger.peek(TARGET, ONE, at(millis)).is_ok(), fits, "at {millis}");
+    };
+    check(59_999, false);
+    check(60_000, true);
+    check(60_001, true);
+}
+
+#[test]
+fn the_latest_of_all_violated_windows_counts() {
+    let ledger = ledger(&[
+        requests(Period::Second, 1),
+        requests(Period::Minute, 1),
+        tokens(Period::Minute, 1_000),
+    ]);
+    spend(&ledger, at(0));
+    assert_eq!(free_at(&ledger, ONE, at(0)), Some(FreeAt::At(Duration::from_secs(60))));
+    let huge = Demand { requests: 1, tokens: 1_001 };
+    assert_eq!(free_at(&ledger, huge, at(0)), Some(FreeAt::Never));
+    let denial = ledger.peek(TargetId(9), ONE, at(0)).expect_err("unknown");
+    assert_eq!(denial.bound, Bound::NotConfigured);
+}
+
+#[test]
+fn nothing_is_taken_unless_everything_fits() {
+    let limits =
+        [requests(Period::Minute, 10), tokens(Period::Minute, 50), tokens(Period::Minute, 500)];
+    let ledger = ledger(&limits);
+    ledger.reserve(TARGET, ONE, at(0)).expect_err("too many tokens");
+    assert_eq!(used(&ledger, Unit::Requests, at(0)), 0);
+}
+
+#[test]
+fn every_ending_charges_what_it_should() {
+    type End = fn(Reservation);
+    let check = |end: End, expected: (u64, u64)| {
+        let ledger = ledger(&[requests(Period::Minute, 10), tokens(Period::Minute, 1_000)]);
+        end(ledger.reserve(TARGET, ONE, at(0)).expect("fits"));
+        let now = at(1_000);
+        let spent = (used(&ledger, Unit::Requests, now), used(&ledger, Unit::Tokens, now));
+        assert_eq!(spent, expected);
+        let account = ledger.account(AccountId(1));
+        let flying = account.lock().books()[0].not_yet_told(Unit::Tokens, false, Demand::default());
+        assert_eq!(flying, 0);
+    };
+    let told: End = |it| {
+        it.mark_sent();
+        it.note_tokens(30);
+        it.note_tokens(40);
+    };
+    check(drop, (0, 0));
+    check(|it| it.note_tokens(5), (0, 0));
+    check(|it| it.mark_sent(), (1, 100));
+    check(told, (1, 40));
+    check(|it| it.settle(None), (1, 100));
+    check(|it| it.settle(Some(70)), (1, 70));
+    check(|it| it.settle(Some(5_000)), (1, 5_000));
+    check(
+        |it| {
+            it.mark_sent();
+            it.refund();
+        },
+        (0, 0),
+    );
+    check(|it| it.failed(true), (0, 0));
+    check(
+        |it| {
+            it.mark_sent();
+            it.mark_sent();
+            it.failed(true);
+        },
+        (1, 0),
+    );
+    check(
+        |it| {
+            it.mark_sent();
+            it.failed(false);
+        },
+        (0, 0),
+    );
+    check(
+        |it| {
+            it.mark_sent();
+            it.note_tokens(12);
+            it.failed(false);
+        },
+        (1, 12),
+    );
+}
+
+#[test]
+fn a_panic_settles_too() {
+    let ledger = ledger(&[requests(Period::Minute, 10)]);
+    for (sent, expected) in [(false, 0), (true, 1)] {
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let reservation = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+            if sent {
+                reservation.mark_sent();
+            }
+            panic!("while a reservation is open");
+        }));
+        assert!(result.is_err());
+        assert_eq!(used(&ledger, Unit::Requests, at(0)), expected);
+    }
+}
+
+#[test]
+fn overage_is_owed() {
+    let ledger = ledger(&[tokens(Period::Minute, 200)]);
+    ledger.reserve(TARGET, ONE, at(0)).expect("fits").settle(Some(500));
+    let none = Demand { requests: 1, tokens: 0 };
+    assert_eq!(free_at(&ledger, none, at(59_999)), Some(FreeAt::At(Duration::from_secs(60))));
+    assert_eq!(free_at(&ledger, none, at(60_000)), None);
+}
+
+#[test]
+fn concurrency_is_held_until_the_end_of_the_call() {
+    let ledger = Ledger::new();
+    ledger.configure([TargetBooks { max_concurrent: Some(2), ..books(&[]) }]);
+    let first = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    let second = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    let denial = ledger.reserve(TARGET, ONE, at(900_000)).expect_err("two are open");
+    assert_eq!((denial.bound, denial.free), (Bound::Concurrency, FreeAt::Unknown));
+    first.settle(None);
+    ledger.reserve(TARGET, ONE, at(0)).expect("one is open").refund();
+    drop(second);
+    assert_eq!(ledger.peek(TARGET, ONE, at(0)), Ok(()));
+}
+
+#[test]
+fn an_accounts_models_share_a_count_and_keep_their_own_bound() {
+    let ledger = Ledger::new();
+    let book = |target, max| TargetBooks {
+        target: TargetId(target),
+        model: ModelId(target),
+        scope: QuotaScope::Account,
+        ..books(&[requests(Period::Day, max)])
+    };
+    let unbound = TargetBooks { limits: Vec::new(), ..book(3, 0) };
+    let stranger = TargetBooks { account: AccountId(2), ..book(4, 1) };
+    ledger.configure([book(1, 2), book(2, 4), unbound, stranger]);
+    let fits = |target| ledger.peek(TargetId(target), ONE, at(0)).is_ok();
+    let spend = |target| ledger.reserve(TargetId(target), ONE, at(0)).expect("fits").settle(None);
+    spend(3);
+    spend(2);
+    assert!(!fits(1));
+    assert!(fits(2));
+    spend(2);
+    spend(2);
+    assert!(!fits(2));
+    assert!(fits(3) && fits(4));
+}
+
+#[test]
+fn a_reload_keeps_counts_and_open_reservations() {
+    let ledger = Ledger::new();
+    let capped =
+        |max| TargetBooks { max_concurrent: Some(1), ..books(&[requests(Period::Day, max)]) };
+    ledger.configure([capped(10)]);
+    let open = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    ledger.configure([]);
+    assert!(ledger.peek(TARGET, ONE, at(0)).is_err());
+    ledger.configure([capped(1)]);
+    let denial = ledger.peek(TARGET, ONE, at(0)).expect_err("spent");
+    let bound = Bound::Window { unit: Unit::Requests, period: Period::Day };
+    assert_eq!(denial.bound, bound);
+    open.refund();
+    assert_eq!(ledger.peek(TARGET, ONE, at(0)), Ok(()));
+}
+
+#[test]
+fn pacific_days_follow_daylight_saving() {
+    let check = |midnight_utc_ms: u64, hours: u64| {
+        let ledger = Ledger::new();
+        let pacific =
+            TargetBooks { reset: Reset::PacificDay, ..books(&[requests(Period::Day, 1)]) };
+        ledger.configure([pacific]);
+        let midnight = Now { monotonic: Duration::from_secs(5), unix_ms: midnight_utc_ms };
+        spend(&ledger, midnight);
+        let next = midnight.plus(Duration::from_secs(hours * 3_600));
+        assert_eq!(free_at(&ledger, ONE, midnight), Some(FreeAt::At(next.monotonic)));
+        let before = midnight.plus(Duration::from_millis(hours * 3_600_000 - 1));
+        assert!(ledger.peek(TARGET, ONE, before).is_err(), "{hours}");
+        assert!(ledger.peek(TARGET, ONE, next).is_ok(), "{hours}");
+    };
+    // Midnights in Los Angeles: 2026-03-08, 2026-11-01, and an ordinary day.
+    check(1_772_956_800_000, 23);
+    check(1_793_516_400_000, 25);
+    check(1_777_878_000_000, 24);
+}
+
+fn seen(limit: Option<u64>, remaining: Option<u64>, reset_secs: Option<u64>) -> Observation {
+    Observation {
+        unit: Unit::Requests,
+        period: Period::Minute,
+        limit,
+        remaining,
+        reset_at: reset_secs.map(Duration::from_secs),
+    }
+}
+
+fn left(ledger: &Ledger, now: Now) -> Option<u64> {
+    ledger.view(TARGET, now).first().and_then(|it| it.left)
+}
+
+#[test]
+fn what_providers_say_lowers_and_never_raises() {
+    let check = |seen: Observation, expected: u64| {
+        let ledger = ledger(&[requests(Period::Minute, 30)]);
+        spend(&ledger, at(1_000));
+        ledger.learn(TARGET, seen, at(2_000));
+        assert_eq!(left(&ledger, at(2_000)), Some(expected), "{seen:?}");
+    };
+    check(seen(None, Some(29), None), 29);
+    check(seen(None, Some(500), None), 29);
+    check(seen(Some(1_000), Some(999), None), 29);
+    check(seen(None, Some(20), None), 20);
+    check(seen(None, Some(0), None), 0);
+    check(seen(Some(10), None, None), 9);
+    check(seen(Some(10), Some(4), None), 4);
+    check(seen(Some(0), Some(0), None), 0);
+    // Told before a reset that has happened since; the limit is still one.
+    check(seen(None, Some(0), Some(2)), 29);
+    check(seen(Some(10), Some(0), Some(2)), 9);
+}
+
+#[test]
+fn another_programs_use_comes_back_at_the_reset_it_told() {
+    let ledger = ledger(&[requests(Period::Minute, 30)]);
+    ledger.learn(TARGET, seen(None, Some(10), Some(15)), at(0));
+    ledger.learn(TARGET, seen(None, Some(12), Some(15)), at(0));
+    assert_eq!(left(&ledger, at(14_999)), Some(10));
+    assert_eq!(left(&ledger, at(15_000)), Some(30));
+}
+
+#[test]
+fn only_reservations_the_figure_cannot_contain_are_taken_off_it() {
+    let ledger = ledger(&[requests(Period::Minute, 30)]);
+    let sent = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    sent.mark_sent();
+    let _unsent = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    sent.learn(seen(None, Some(29), None), at(10));
+    assert_eq!(left(&ledger, at(10)), Some(28));
+    sent.learn(seen(None, Some(20), None), at(20));
+    assert_eq!(left(&ledger, at(20)), Some(19));
+}
+
+#[test]
+fn tokens_under_way_are_taken_off_where_they_count_at_the_end() {
+    let check = |reserves_max_tokens, expected| {
+        let ledger = Ledger::new();
+        let limits = [tokens(Period::Minute, 1_000)];
+        ledger.configure([TargetBooks { reserves_max_tokens, ..books(&limits) }]);
+        let own = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+        own.mark_sent();
+        let other = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+        other.mark_sent();
+        let told = Observation { unit: Unit::Tokens, ..seen(None, Some(500), None) };
+        own.learn(told, at(10));
+        assert_eq!(left(&ledger, at(10)), Some(expected));
+    };
+    check(true, 500);
+    check(false, 400);
+}
+
+#[test]
+fn a_limit_that_is_not_configured_is_supplied_and_forgotten() {
+    let ledger = ledger(&[]);
+    assert!(ledger.view(TARGET, at(0)).is_empty());
+    ledger.learn(TARGET, seen(Some(3), Some(1), None), at(0));
+    let view = ledger.view(TARGET, at(0));
+    assert_eq!((view[0].configured, view[0].learned, view[0].left), (None, Some(3), Some(1)));
+    spend(&ledger, at(0));
+    assert_eq!(free_at(&ledger, ONE, at(0)), Some(FreeAt::At(Duration::from_secs(60))));
+    let four = Demand { requests: 4, tokens: 0 };
+    assert_eq!(free_at(&ledger, four, at(0)), Some(FreeAt::At(Duration::from_secs(3_600))));
+    assert_eq!(free_at(&ledger, four, at(3_600_000)), None);
+}
+
+#[test]
+fn a_refusal_spends_a_window_until_it_says() {
+    let ledger = ledger(&[requests(Period::Minute, 30)]);
+    let day = (Unit::Tokens, Period::Day);
+    ledger.exhausted(TARGET, day, Duration::from_secs(7_200), at(0));
+    ledger.exhausted(TARGET, day, Duration::from_secs(10), at(0));
+    assert_eq!(free_at(&ledger, ONE, at(0)), Some(FreeAt::At(Duration::from_secs(7_200))));
+    assert!(ledger.view(TARGET, at(0)).iter().any(|it| it.spent && it.left == Some(0)));
+    assert!(ledger.headroom(TARGET, ONE, at(0)) == 0.0);
+    assert_eq!(free_at(&ledger, ONE, at(7_200_000)), None);
+    // Also where the window is known, has room, and the time is absurd.
+    let ledger = self::ledger(&[requests(Period::Minute, 30)]);
+    ledger.exhausted(TARGET, (Unit::Requests, Period::Minute), Duration::MAX, at(0));
+    assert_eq!(free_at(&ledger, ONE, at(0)), Some(FreeAt::At(Duration::from_secs(3_600))));
+    assert_eq!(free_at(&ledger, ONE, at(3_600_000)), None);
+}
+
+#[test]
+fn headroom_is_the_tightest_windows_left_by_its_time() {
+    let check = |books: TargetBooks, millis, expected: f64| {
+        let ledger = Ledger::new();
+        ledger.configure([books]);
+        let headroom = ledger.headroom(TARGET, ONE, at(millis));
+        assert!((headroom - expected).abs() < 1e-6, "{headroom} instead of {expected}");
+    };
+    check(books(&[]), 0, 1_000.0);
+    check(books(&[requests(Period::Minute, 30)]), 0, 30.0);
+    check(books(&[requests(Period::Second, 5), requests(Period::Hour, 60)]), 0, 1.0);
+    check(books(&[tokens(Period::Minute, 1_000)]), 0, 10.0);
+    check(books(&[requests(Period::Second, 500)]), 0, 1_000.0);
+    let daily = TargetBooks { reset: Reset::UtcDay, ..books(&[requests(Period::Day, 1_440)]) };
+    check(daily.clone(), 0, 1.0);
+    check(daily, 12 * 3_600_000, 2.0);
+    assert!(Ledger::new().headroom(TARGET, ONE, at(0)) == 0.0);
+}
+
+#[test]
+fn a_restart_keeps_everything() {
+    let daily = || TargetBooks {
+        reset: Reset::UtcDay,
+        ..books(&[requests(Period::Minute, 5), requests(Period::Day, 50)])
+    };
+    let before = Ledger::new();
+    before.configure([daily()]);
+    let noon = at(12 * 3_600_000);
+    for _ in 0..3 {
+        spend(&before, noon);
+    }
+    let _open = before.reserve(TARGET, ONE, noon).expect("fits");
+    before.learn(TARGET, seen(Some(4), None, None), noon);
+    before.exhausted(TARGET, (Unit::Tokens, Period::Hour), noon.monotonic * 2, noon);
+    let saved = before.snapshot(noon);
+
+    for configure_first in [true, false] {
+        let after = Ledger::new();
+        let start = Now { monotonic: Duration::from_millis(7), ..noon };
+        if configure_first {
+            after.configure([daily()]);
+        }
+        after.restore(saved.clone(), start);
+        if !configure_first {
+            after.configure([daily()]);
+        }
+        let summary = |ledger: &Ledger, now| -> Vec<_> {
+            let views = ledger.view(TARGET, now);
+            views.into_iter().map(|it| (it.period, it.used, it.max, it.left, it.spent)).collect()
+        };
+        assert_eq!(summary(&after, start), summary(&before, noon));
+        let again = after.snapshot(start);
+        assert_eq!(again, saved);
+    }
+}
+
+#[test]
+fn eight_threads_never_take_more_than_there_is() {
+    let ledger = Arc::new(Ledger::new());
+    let limits = [requests(Period::Minute, 1_000), tokens(Period::Day, 90_000)];
+    ledger.configure([TargetBooks { max_concurrent: Some(5), ..books(&limits) }]);
+    let admitted = AtomicU64::new(0);
+    let open = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let (ledger, admitted, open) = (&ledger, &admitted, &open);
+            scope.spawn(move || {
+                for turn in 0..2_000 {
+                    let Ok(it) = ledger.reserve(TARGET, ONE, at(turn % 50)) else { continue };
+                    assert!(open.fetch_add(1, Ordering::SeqCst) < 5);
+                    it.mark_sent();
+                    open.fetch_sub(1, Ordering::SeqCst);
+                    if (turn + thread) % 3 == 0 {
+                        it.refund();
+                    } else {
+                        admitted.fetch_add(1, Ordering::SeqCst);
+                        it.settle(Some(100));
+                    }
+                }
+            });
+        }
+    });
+    let admitted = admitted.into_inner();
+    assert!((890..=900).contains(&admitted), "{admitted}");
+    assert_eq!(used(&ledger, Unit::Requests, at(50)), admitted);
+}
+
+/// A provider that counts each request by itself, exactly.
+struct Strict {
+    windows: Vec<StrictWindow>,
+    tokens: u64,
+}
+
+struct StrictWindow {
+    limit: Limit,
+    used: u64,
+    log: VecDeque<(Duration, u64)>,
+}
+
+impl Strict {
+    fn new(limits: &[Limit]) -> Self {
+        let window = |limit: &Limit| StrictWindow { limit: *limit, used: 0, log: VecDeque::new() };
+        Self { windows: limits.iter().map(window).collect(), tokens: 0 }
+    }
+
+    fn accepts(&mut self, demand: Demand, now: Now) -> bool {
+        for it in &mut self.windows {
+            while let Some((time, amount)) = it.log.front()
+                && *time + it.limit.period.rolling() <= now.monotonic
+            {
+                it.used -= amount;
+                it.log.pop_front();
+            }
+        }
+        let fits = self.windows.iter().all(|it| it.used + demand.of(it.limit.unit) <= it.limit.max);
+        if fits {
+            self.tokens += demand.tokens;
+            for it in &mut self.windows {
+                it.used += demand.of(it.limit.unit);
+                it.log.push_back((now.monotonic, demand.of(it.limit.unit)));
+            }
+        }
+        fits
+    }
+}
+
+#[test]
+fn a_day_of_mixed_limits_yields_all_and_is_never_refused() {
+    let limits = [
+        requests(Period::Second, 2),
+        requests(Period::Minute, 30),
+        requests(Period::Hour, 900),
+        tokens(Period::Minute, 6_000),
+        requests(Period::Day, 14_400),
+        tokens(Period::Day, 1_000_000),
+    ];
+    let ledger = ledger(&limits);
+    let (mut provider, mut best) = (Strict::new(&limits), Strict::new(&limits));
+    let mut random = 7_u64;
+    let mut millis = 0;
+    while millis < 86_400_000 {
+        // Bursts of calls at uneven distances, more than the limits allow.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        millis += random >> 51;
+        let demand = Demand { requests: 1, tokens: 20 + (random >> 40) % 150 };
+        for _ in 0..3 {
+            best.accepts(demand, at(millis));
+            if let Ok(it) = ledger.reserve(TARGET, demand, at(millis)) {
+                assert!(provider.accepts(demand, at(millis)), "refused at {millis}");
+                it.settle(Some(demand.tokens));
+            }
+        }
+    }
+    let (got, optimum) = (provider.tokens, best.tokens);
+    assert!(got * 100 >= optimum * 99, "{got} of {optimum} tokens");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Reserve(u64),
+    Send(usize),
+    Settle(usize, u64),
+    Refund(usize),
+    Fail(usize, bool),
+    Drop(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_u64..30_000).prop_map(Step::Wait),
+        8 => (0_u64..300).prop_map(Step::Reserve),
+        4 => any::<usize>().prop_map(Step::Send),
+        3 => (any::<usize>(), 0_u64..500).prop_map(|(which, used)| Step::Settle(which, used)),
+        1 => any::<usize>().prop_map(Step::Refund),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, count)| Step::Fail(which, count)),
+        2 => any::<usize>().prop_map(Step::Drop),
+    ]
+}
+
+/// One charge as the oracle keeps it: when, what, and its reservation while that is open.
+struct Charge {
+    time: u64,
+    demand: Demand,
+    sent: bool,
+    open: Option<Reservation>,
+}
+
+/// What was charged within the last `period`, lengthened by `late` times 1/128.
+fn exact(charges: &[Charge], unit: Unit, now: u64, (period, late): (Period, u64)) -> u64 {
+    let length = period.rolling().as_secs() * 1_000 * (128 + late);
+    let recent = charges.iter().filter(|it| it.time * 128 + length > now * 128);
+    recent.map(|it| it.demand.of(unit)).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Random interleavings against a list of every charge: an admission never overdraws a window,
+    /// and nothing is refused that a window longer by 1/128 would admit.
+    #[test]
+    fn admissions_are_exact(steps in prop::collection::vec(step(), 1..200)) {
+        const NOTHING: Demand = Demand { requests: 0, tokens: 0 };
+        let limits = [
+            requests(Period::Second, 3),
+            requests(Period::Minute, 8),
+            tokens(Period::Minute, 1_200),
+            requests(Period::Hour, 60),
+        ];
+        let ledger = ledger(&limits);
+        let mut charges: Vec<Charge> = Vec::new();
+        let mut millis = 0;
+        for step in steps {
+            let pick = |charges: &mut Vec<Charge>, which: usize| {
+                let open: Vec<usize> =
+                    (0..charges.len()).filter(|it| charges[*it].open.is_some()).collect();
+                (!open.is_empty()).then(|| open[which % open.len()])
+            };
+            match step {
+                Step::Wait(by) => millis += by,
+                Step::Reserve(tokens) => {
+                    let demand = Demand { requests: 1, tokens };
+                    let fits = |charges: &[Charge], late| limits.iter().all(|it| {
+                        let used = exact(charges, it.unit, millis, (it.period, late));
+                        used + demand.of(it.unit) <= it.max
+                    });
+                    match ledger.reserve(TARGET, demand, at(millis)) {
+                        Ok(open) => {
+                            prop_assert!(fits(&charges, 0));
+                            let open = Some(open);
+                            charges.push(Charge { time: millis, demand, sent: false, open });
+                        }
+                        Err(denial) => {
+                            prop_assert!(!fits(&charges, 1));
+                            let free = denial.free.time().expect("windows come back");
+                            prop_assert!(free > at(millis).monotonic);
+                            let then = Now { monotonic: free, unix_ms: 0 };
+                            prop_assert!(ledger_at_rest(&ledger, millis, then, demand));
+                        }
+                    }
+                }
+                Step::Send(which) => if let Some(it) = pick(&mut charges, which) {
+                    charges[it].open.as_ref().expect("open").mark_sent();
+                    charges[it].sent = true;
+                },
+                Step::Settle(which, used) => if let Some(it) = pick(&mut charges, which) {
+                    charges[it].open.take().expect("open").settle(Some(used));
+                    charges[it].demand.tokens = used;
+                },
+                Step::Refund(which) => if let Some(it) = pick(&mut charges, which) {
+                    charges[it].open.take().expect("open").refund();
+                    charges[it].demand = NOTHING;
+                },
+                Step::Fail(which, count) => if let Some(it) = pick(&mut charges, which) {
+                    charges[it].open.take().expect("open").failed(count);
+                    let requests = u64::from(count && charges[it].sent);
+                    charges[it].demand = Demand { requests, tokens: 0 };
+                },
+                Step::Drop(which) => if let Some(it) = pick(&mut charges, which) {
+                    drop(charges[it].open.take());
+                    if !charges[it].sent {
+                        charges[it].demand = NOTHING;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Would a copy of `ledger`, left alone from `millis` on, admit `demand` at `then`?
+fn ledger_at_rest(ledger: &Ledger, millis: u64, then: Now, demand: Demand) -> bool {
+    let copy = Ledger::new();
+    copy.configure([books(&[
+        requests(Period::Second, 3),
+        requests(Period::Minute, 8),
+        tokens(Period::Minute, 1_200),
+        requests(Period::Hour, 60),
+    ])]);
+    copy.restore(ledger.snapshot(at(millis)), at(millis));
+    copy.peek(TARGET, demand, then).is_ok()
+}

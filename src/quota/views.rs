@@ -1,0 +1,111 @@
+//! What is left, for people and for weighted selection.
+
+use std::time::Duration;
+
+use crate::catalog::Period;
+use crate::catalog::TargetId;
+use crate::catalog::Unit;
+use crate::clock::Now;
+use crate::quota::Demand;
+use crate::quota::Ledger;
+use crate::quota::book::Counter;
+use crate::quota::target::Target;
+
+/// The headroom of a target without limits, and the most any has, in requests a minute.
+const UNLIMITED: f64 = 1_000.0;
+
+/// One window of one target. Targets under one account may show the same count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowView {
+    /// What it counts.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// The configured bound.
+    pub configured: Option<u64>,
+    /// The bound the provider told.
+    pub learned: Option<u64>,
+    /// The lower of the two; `None` when the size is unknown and the window only known as spent.
+    pub max: Option<u64>,
+    /// Units used and reserved; above `max` by what is owed.
+    pub used: u64,
+    /// Units left, zero while the provider says that it is spent; `None` when unknown.
+    pub left: Option<u64>,
+    /// Until everything used has come back.
+    pub resets_in: Duration,
+    /// Has the provider said that it is spent?
+    pub spent: bool,
+}
+
+impl Ledger {
+    /// The windows that bind `target`, in a stable order; none for an unknown target.
+    pub fn view(&self, target: TargetId, now: Now) -> Vec<WindowView> {
+        let mut views = Vec::new();
+        self.each_counter(target, |target, place, counter| {
+            views.extend(counter.view(target.configured(place), now));
+        });
+        views.sort_by_key(|it| (it.unit, it.period));
+        views
+    }
+
+    /// Calls like `demand` that what is left in the tightest window allows for each minute until
+    /// it resets, from 0 to 1000; an unlimited target has 1000, an unknown one 0. In a calendar
+    /// window it grows as the boundary comes near, so quota that would expire is spent first.
+    pub fn headroom(&self, target: TargetId, demand: Demand, now: Now) -> f64 {
+        let mut headroom = UNLIMITED;
+        let known = self.each_counter(target, |target, place, counter| {
+            if let Some(WindowView { left: Some(left), .. }) =
+                counter.view(target.configured(place), now)
+            {
+                let calls = float(left) / float(demand.of(counter.unit).max(1));
+                let seconds = counter.window.spending_time(now).as_secs_f64().max(0.001);
+                headroom = headroom.min(calls * 60.0 / seconds);
+            }
+        });
+        if known { headroom } else { 0.0 }
+    }
+
+    /// Was there such a target?
+    fn each_counter(
+        &self,
+        target: TargetId,
+        mut visit: impl FnMut(&Target, usize, &mut Counter),
+    ) -> bool {
+        let Some(target) = self.target(target) else { return false };
+        let mut state = target.account.lock();
+        let counters = state.book(target.book).map(|it| it.counters.iter_mut());
+        for (place, counter) in counters.into_iter().flatten().enumerate() {
+            visit(&target, place, counter);
+        }
+        true
+    }
+}
+
+impl Counter {
+    /// `None` when this window does not bind a target with that configured bound.
+    fn view(&mut self, configured: Option<u64>, now: Now) -> Option<WindowView> {
+        let max = self.max(configured, now);
+        let spent_for = self.spent_until(now).map(|it| it.saturating_sub(now.monotonic));
+        if max.is_none() && spent_for.is_none() {
+            return None;
+        }
+        let used = self.window.used(now);
+        let left = max.map(|it| it.saturating_sub(used));
+        Some(WindowView {
+            unit: self.unit,
+            period: self.period,
+            configured,
+            learned: self.learned(now).map(|it| it.max),
+            max,
+            used,
+            left: if spent_for.is_some() { Some(0) } else { left },
+            resets_in: self.window.resets_in(now).max(spent_for.unwrap_or_default()),
+            spent: spent_for.is_some(),
+        })
+    }
+}
+
+/// Exact below 2^32, which is more than any headroom needs.
+fn float(value: u64) -> f64 {
+    f64::from(u32::try_from(value).unwrap_or(u32::MAX))
+}

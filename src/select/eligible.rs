@@ -1,0 +1,127 @@
+//! The hard filters: which models could answer a request at all, whatever their quota says now.
+
+use crate::catalog::Catalog;
+use crate::catalog::Model;
+use crate::catalog::Provider;
+use crate::catalog::Unit;
+use crate::openai::ApiError;
+use crate::openai::ChatRequest;
+use crate::openai::Filters;
+use crate::openai::JsonMode;
+use crate::select::names::Asked;
+
+/// What a request needs of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    images: bool,
+    /// Capabilities a model must not lack, with how an error names them.
+    capabilities: Vec<(&'static str, &'static str)>,
+    filters: Filters,
+}
+
+/// Models that could answer, as (provider, model) places in the catalog.
+pub type Eligible = Vec<(usize, usize)>;
+
+impl Needs {
+    /// Reads off a request what it needs.
+    pub fn of(request: &ChatRequest) -> Self {
+        let mut capabilities = Vec::new();
+        if request.has_tools {
+            capabilities.push(("tools", "tools"));
+        }
+        match request.json_mode {
+            JsonMode::Schema => capabilities.push(("json_schema", "response_format json_schema")),
+            JsonMode::Object => capabilities.push(("json_object", "response_format json_object")),
+            JsonMode::Off => {}
+        }
+        if request.n > 1 {
+            capabilities.push(("n", "n above 1"));
+        }
+        Self { images: request.has_images, capabilities, filters: request.filters.clone() }
+    }
+}
+
+/// Tokens a conversation may have to fit `model` whole: its context or the size of its smallest
+/// token window, whichever is less, minus what is set aside for the answer (`max_tokens`, or
+/// `reserve` but at most a quarter of the model). `None` = no bound is known.
+pub fn prompt_budget(model: &Model, max_tokens: Option<u64>, reserve: u64) -> Option<u64> {
+    let windows = model.limits.iter().filter(|it| it.unit == Unit::Tokens).map(|it| it.max);
+    let holds = windows.chain(model.max_context).min()?;
+    // A caller's `max_tokens` beyond half the model is a wish, not a plan: it leaves half.
+    let answer = max_tokens.map_or(reserve.min(holds / 4), |it| it.min(holds / 2));
+    Some(holds - answer)
+}
+
+/// The models that could answer.
+///
+/// # Errors
+/// A 400 that names what leaves none: the filter, or what the request needs.
+pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligible, ApiError> {
+    let mut left: Eligible = Vec::new();
+    for (p, provider) in catalog.providers().iter().enumerate() {
+        for (m, model) in provider.models.iter().enumerate() {
+            if is_asked_for(asked, provider, model) {
+                left.push((p, m));
+            }
+        }
+    }
+    let direct = matches!(asked, Asked::Direct { .. });
+    let mut keep = |fits: &dyn Fn(&Model) -> bool| {
+        left.retain(|place| model_at(catalog, *place).is_some_and(fits));
+        left.is_empty()
+    };
+    let Filters { model_type, model_scale, model_name } = &needs.filters;
+    // A request that names its model exactly is not routed, so filters have nothing to choose.
+    if let Some(wanted) = model_type.as_deref().filter(|_| !direct)
+        && keep(&|it| it.kind.eq_ignore_ascii_case(wanted))
+    {
+        return Err(nothing_fits("model_type", wanted));
+    }
+    if let Some(wanted) = model_scale.as_deref().filter(|_| !direct)
+        && keep(&|it| it.scale.name().eq_ignore_ascii_case(wanted))
+    {
+        return Err(nothing_fits("model_scale", wanted));
+    }
+    if let Some(wanted) = model_name.as_deref().filter(|_| !direct) {
+        let part = wanted.to_lowercase();
+        if keep(&|it| it.name.to_lowercase().contains(&part)) {
+            return Err(nothing_fits("model_name", wanted));
+        }
+    }
+    if needs.images && keep(&|it| it.vision) {
+        return Err(cannot("messages", "images"));
+    }
+    for (capability, said) in &needs.capabilities {
+        if keep(&|it| it.allows(capability)) {
+            let param = said.split(' ').next().unwrap_or(said);
+            return Err(cannot(param, said));
+        }
+    }
+    Ok(left)
+}
+
+fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
+    catalog.providers().get(provider)?.models.get(model)
+}
+
+fn is_asked_for(asked: &Asked, provider: &Provider, model: &Model) -> bool {
+    match asked {
+        Asked::Any | Asked::Fast | Asked::Smart => model.successor.is_none(),
+        Asked::Direct { provider: p, model: m, .. } => provider.name == *p && model.name == *m,
+        Asked::Named(name) => model.successor.is_none() && model.name == *name,
+    }
+}
+
+fn nothing_fits(filter: &str, wanted: &str) -> ApiError {
+    let wanted: String = wanted.chars().take(100).collect();
+    let message = format!(
+        "No model fits {filter} \"{wanted}\" (with the request's other filters). \
+         GET /v1/models lists what there is."
+    );
+    ApiError::invalid(message, Some(filter)).with_code("no_matching_model")
+}
+
+fn cannot(param: &str, what: &str) -> ApiError {
+    let message = format!("No model that this request may go to takes {what}.");
+    ApiError::invalid(message, Some(param)).with_code("model_not_supported")
+}

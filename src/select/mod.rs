@@ -1,0 +1,49 @@
+//! Who can answer, and in what order: hard filters first, then the strategy's order, each
+//! rejection with its reason.
+
+mod eligible;
+mod latency;
+mod names;
+mod order;
+mod turns;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+
+pub use eligible::{Eligible, Needs, eligible, prompt_budget};
+pub use latency::Latencies;
+pub use names::{Asked, META_MODELS, NoSuchModel, resolve};
+pub use order::Strategy;
+pub use turns::Turns;
+pub use walk::{Candidate, Gates, Rejected, Shut, Walk};
+
+/// How providers and models are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Params {
+    /// Among providers.
+    pub provider_strategy: Strategy,
+    /// Among the models of one provider.
+    pub model_strategy: Strategy,
+}
+
+/// One catalog with whose turn it is in it. Made anew with each catalog.
+#[derive(Debug)]
+pub struct Selector {
+    /// The facts it selects from.
+    pub catalog: Arc<Catalog>,
+    params: Params,
+    turns: Turns,
+}
+
+impl Selector {
+    /// A selector over `catalog` in which nobody has had a turn yet.
+    pub fn new(catalog: Arc<Catalog>, params: Params) -> Self {
+        let turns = Turns::new(&catalog);
+        Self { catalog, params, turns }
+    }
+}

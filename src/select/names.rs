@@ -1,0 +1,106 @@
+//! What a model's name in a request stands for.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::catalog::Model;
+use crate::catalog::Provider;
+
+/// Names that mean "any available model".
+const ANY: &[&str] = &["meta-model", "auto", "free", "relay", "freerelay-auto"];
+
+/// The meta-models with what each stands for, as `/v1/models` lists them.
+pub const META_MODELS: &[&str] = &["meta-model", "free-fast", "free-smart"];
+
+/// How many close names an error suggests.
+const SUGGESTIONS: usize = 5;
+
+/// What a request asks for by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Any model, in the strategies' order.
+    Any,
+    /// Any model, the lowest measured latency first.
+    Fast,
+    /// Any model, the most capable first.
+    Smart,
+    /// Exactly this one.
+    Direct {
+        /// The provider's name.
+        provider: Arc<str>,
+        /// The model's name.
+        model: Arc<str>,
+        /// The retired name that was asked for in its place.
+        instead_of: Option<Arc<str>>,
+    },
+    /// Any provider that has a model of exactly this name.
+    Named(Arc<str>),
+}
+
+/// No model has this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchModel {
+    /// The closest names there are, closest first.
+    pub closest: Vec<String>,
+}
+
+/// Finds what `name` stands for; `None` is a request that names no model.
+///
+/// # Errors
+/// [`NoSuchModel`] with the closest names.
+pub fn resolve(catalog: &Catalog, name: Option<&str>) -> Result<Asked, NoSuchModel> {
+    let Some(name) = name else { return Ok(Asked::Any) };
+    match name {
+        "free-fast" => return Ok(Asked::Fast),
+        "free-smart" => return Ok(Asked::Smart),
+        _ if ANY.contains(&name) => return Ok(Asked::Any),
+        _ => {}
+    }
+    if let Some((provider, model)) = direct(catalog, name) {
+        return Ok(asked_for(provider, model));
+    }
+    let mut bearers = catalog.models().filter(|(_, it)| *it.name == *name);
+    match bearers.next() {
+        Some((provider, model)) if model.successor.is_some() && bearers.next().is_none() => {
+            Ok(asked_for(provider, model))
+        }
+        Some((_, model)) => Ok(Asked::Named(Arc::clone(&model.name))),
+        None => Err(NoSuchModel { closest: closest(catalog, name) }),
+    }
+}
+
+/// `<provider>/<model>`: the provider in any case, the model exactly; it may hold slashes itself.
+fn direct<'a>(catalog: &'a Catalog, name: &str) -> Option<(&'a Provider, &'a Model)> {
+    let (provider, model) = name.split_once('/')?;
+    let provider = catalog.providers().iter().find(|it| it.name.eq_ignore_ascii_case(provider))?;
+    let model = provider.models.iter().find(|it| *it.name == *model)?;
+    Some((provider, model))
+}
+
+fn asked_for(provider: &Provider, model: &Model) -> Asked {
+    let (model, instead_of) = match &model.successor {
+        Some(successor) => (successor, Some(Arc::clone(&model.routable))),
+        None => (&model.name, None),
+    };
+    Asked::Direct { provider: Arc::clone(&provider.name), model: Arc::clone(model), instead_of }
+}
+
+fn closest(catalog: &Catalog, name: &str) -> Vec<String> {
+    // Names are compared in their first 128 characters: enough to be close, and bounded work.
+    let name: String = name.chars().take(128).flat_map(char::to_lowercase).collect();
+    let metas = META_MODELS.iter().map(|it| (*it, *it));
+    let models = catalog.models().filter(|(_, it)| it.successor.is_none());
+    let mut scored: Vec<(f64, &str)> = models
+        .flat_map(|(_, it)| [(&*it.name, &*it.routable), (&*it.routable, &*it.routable)])
+        .chain(metas)
+        .map(|(compared, said)| (strsim::jaro_winkler(&name, &compared.to_lowercase()), said))
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let mut out: Vec<String> = Vec::new();
+    for (_, said) in scored {
+        if out.len() < SUGGESTIONS && !out.iter().any(|it| it == said) {
+            out.push(said.to_owned());
+        }
+    }
+    out
+}

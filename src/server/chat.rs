@@ -1,0 +1,117 @@
+//! `POST /v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::timeout;
+
+use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Route};
+use crate::openai::{ApiError, ChatRequest};
+
+use super::Gateway;
+use super::body::{self, Bounds};
+use super::errors::refuse;
+use super::request_id::RequestId;
+use super::route_headers;
+use super::slots::{Held, Slot};
+use super::sse::{EventBody, Source};
+
+/// The longest session id, in bytes.
+const MAX_SESSION_LEN: usize = 256;
+
+/// Answers one chat request, whole or streamed.
+pub(super) async fn chat(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Response {
+    match take(&gateway, &id, request).await {
+        Ok((call, slot)) => answer(&gateway, &id, call, slot).await,
+        Err(error) => refuse(&error, &id),
+    }
+}
+
+/// Reads and checks what was sent.
+async fn take(
+    gateway: &Gateway,
+    id: &RequestId,
+    request: Request,
+) -> Result<(ChatCall, Slot), ApiError> {
+    let (parts, body) = request.into_parts();
+    let params = &gateway.params;
+    let bounds = Bounds { bytes: params.max_body_bytes, time: params.body_timeout };
+    body::check_announced(&parts.headers, bounds)?;
+    let session = session(&parts.headers, &params.session_header)?;
+    let mut slot = gateway.slots.take()?;
+    let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
+    let request = ChatRequest::parse(&body)?;
+    Ok((ChatCall { request, session, request_id: id.text() }, slot))
+}
+
+/// The session a request names in `header`.
+///
+/// # Errors
+/// A 400 that names the header, when its value could not be kept and logged as it is.
+fn session(headers: &HeaderMap, header: &HeaderName) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(header).filter(|it| !it.is_empty()) else { return Ok(None) };
+    let text = value.to_str().ok().filter(|it| it.len() <= MAX_SESSION_LEN && !it.contains('\t'));
+    text.map(|it| Some(it.to_owned())).ok_or_else(|| {
+        let message = format!("{header} must be 1 to {MAX_SESSION_LEN} visible ASCII characters.");
+        ApiError::invalid(message, Some(header.as_str()))
+    })
+}
+
+async fn answer(gateway: &Gateway, id: &RequestId, call: ChatCall, slot: Slot) -> Response {
+    let streamed = call.request.stream;
+    let Journey { progress, mut answer } = gateway.chat.begin(call);
+    let begun = if streamed {
+        timeout(gateway.params.hold_headers, &mut answer).await.ok()
+    } else {
+        Some(answer.as_mut().await)
+    };
+    let (source, route) = match begun {
+        Some(Ok(Answer::Whole { route, body })) => return whole(body, &route, slot),
+        Some(Err(failure)) => return failed(&failure, id),
+        Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
+        None => (Source::Silent(answer), progress.get()),
+    };
+    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, slot);
+    stream(events, route.as_ref())
+}
+
+fn whole(body: Bytes, route: &Route, slot: Slot) -> Response {
+    let mut response = Response::new(Body::new(Held::new(body, slot)));
+    let headers = response.headers_mut();
+    headers.reserve(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    route_headers::describe(route, headers);
+    response
+}
+
+fn stream(events: EventBody, route: Option<&Route>) -> Response {
+    let mut response = Response::new(Body::new(events));
+    let headers = response.headers_mut();
+    headers.reserve(14);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Asks nginx and its like to pass events on as they come.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if let Some(route) = route {
+        route_headers::describe(route, headers);
+    }
+    response
+}
+
+fn failed(failure: &Failure, id: &RequestId) -> Response {
+    let mut response = refuse(&failure.error, id);
+    if let Some(route) = &failure.route {
+        route_headers::describe(route, response.headers_mut());
+    }
+    response
+}

@@ -1,0 +1,86 @@
+//! The one place where errors meet HTTP.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode, Uri};
+
+use crate::openai::ApiError;
+
+use super::request_id::RequestId;
+
+/// The largest part of a caller's text that is repeated in an error, in characters.
+const MAX_QUOTED: usize = 200;
+
+/// The answer that tells a caller of `error`.
+pub(super) fn refuse(error: &ApiError, id: &RequestId) -> Response {
+    let mut response = Response::new(Body::from(error.to_json(id.as_str())));
+    *response.status_mut() =
+        StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    // Room for the headers of a route: growing a header map means hashing it anew.
+    headers.reserve(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if leaves_body_unread(error.status) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// After these statuses the rest of the body may still be on its way, and nobody wants it.
+fn leaves_body_unread(status: u16) -> bool {
+    matches!(status, 408 | 413)
+}
+
+/// No such path.
+pub(super) async fn unknown_path(
+    Extension(id): Extension<RequestId>,
+    method: Method,
+    uri: Uri,
+) -> Response {
+    let message = format!("Unknown URL: {method} {}", quoted(uri.path()));
+    let error = ApiError::new(404, "invalid_request_error", message).with_code("unknown_url");
+    refuse(&error, &id)
+}
+
+/// The path exists; the router adds `Allow`.
+pub(super) async fn wrong_method(
+    Extension(id): Extension<RequestId>,
+    method: Method,
+    uri: Uri,
+) -> Response {
+    let message = format!("{method} is not allowed on {}", quoted(uri.path()));
+    let error = ApiError::new(405, "invalid_request_error", message);
+    refuse(&error.with_code("method_not_allowed"), &id)
+}
+
+/// A model that is not there, under the id by which it was asked for.
+pub(super) fn no_such_model(model: &str) -> ApiError {
+    let message = format!("The model `{}` does not exist.", quoted(model));
+    ApiError::new(404, "invalid_request_error", message)
+        .with_param("model")
+        .with_code("model_not_found")
+}
+
+/// More is under way than the gateway takes on.
+pub(super) fn overloaded() -> ApiError {
+    let message = "The gateway is answering as many requests as it takes on at once.";
+    ApiError::new(503, "server_error", message)
+        .with_code("overloaded")
+        .with_retry_after(Duration::from_secs(1))
+}
+
+/// A fault of the gateway's own.
+pub(super) fn broken() -> ApiError {
+    ApiError::new(500, "server_error", "The gateway made a mistake.").with_code("internal_error")
+}
+
+fn quoted(text: &str) -> &str {
+    text.char_indices().nth(MAX_QUOTED).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}

@@ -1,0 +1,117 @@
+//! How much the gateway takes on at once, in requests and in bytes of bodies.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::openai::ApiError;
+
+use super::errors::overloaded;
+
+/// What is free.
+pub(super) struct Slots {
+    requests: Arc<Semaphore>,
+    body_bytes: Arc<Semaphore>,
+}
+
+/// One request's share, given back when dropped.
+pub(super) struct Slot {
+    all_body_bytes: Arc<Semaphore>,
+    body_bytes: Option<OwnedSemaphorePermit>,
+    _request: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    pub(super) fn new(requests: usize, body_bytes: usize) -> Self {
+        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { requests: semaphore(requests), body_bytes: semaphore(body_bytes) }
+    }
+
+    /// A slot for one more request; there is no queue, since a caller that is told to come back
+    /// can go elsewhere.
+    ///
+    /// # Errors
+    /// A 503 when all are taken.
+    pub(super) fn take(&self) -> Result<Slot, ApiError> {
+        let request = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| overloaded())?;
+        let all_body_bytes = Arc::clone(&self.body_bytes);
+        Ok(Slot { all_body_bytes, body_bytes: None, _request: request })
+    }
+}
+
+impl Slot {
+    /// Room for `bytes` more of the body. They are counted as they arrive: to count what a caller
+    /// announces would let a few who send nothing take it all.
+    ///
+    /// # Errors
+    /// A 503 when the bodies of all requests take too much.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let more = u32::try_from(bytes).map_err(|_| overloaded())?;
+        let permit = Arc::clone(&self.all_body_bytes)
+            .try_acquire_many_owned(more)
+            .map_err(|_| overloaded())?;
+        match &mut self.body_bytes {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+        Ok(())
+    }
+}
+
+/// A whole body that keeps its request's slot until it has been sent.
+pub(super) struct Held {
+    rest: Option<Bytes>,
+    _slot: Slot,
+}
+
+impl Held {
+    pub(super) fn new(body: Bytes, slot: Slot) -> Self {
+        Self { rest: Some(body), _slot: slot }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.rest.take().map(|it| Ok(Frame::data(it))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(rest).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_free_again() {
+        let slots = Slots::new(2, 10);
+        let mut first = slots.take().unwrap();
+        let mut second = slots.take().unwrap();
+        assert_eq!(slots.take().err().map(|it| it.status), Some(503));
+        first.grow(4).unwrap();
+        first.grow(4).unwrap();
+        assert_eq!(second.grow(3).err().map(|it| it.status), Some(503));
+        second.grow(2).unwrap();
+        drop(first);
+        second.grow(8).unwrap();
+        assert!(slots.take().is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! Connections: how many, how long, and how they end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::server::Params;
+
+use super::support::{
+    Client, STREAM, Script, Server, WHOLE, at_once, chat, request, start, start_with_grace,
+    streamed,
+};
+
+/// A stream of ten events, 50 ms apart.
+fn half_a_second() -> Script {
+    Script::new(|_| {
+        let slow = stream::iter(0..10).then(|_| async {
+            sleep(Duration::from_millis(50)).await;
+            Ok(Bytes::from_static(b"{}"))
+        });
+        at_once(Ok(streamed(slow.boxed())))
+    })
+}
+
+async fn ended(server: Server) -> usize {
+    timeout(Duration::from_secs(3), server.ended).await.expect("still serving").unwrap()
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests() {
+    let server = start(Params::default(), Script::hello()).await;
+    let mut client = Client::connect(&server).await;
+    for _ in 0..3 {
+        client.send(chat(&[], WHOLE)).await;
+        assert_eq!(client.reply().await.status, 200);
+        client.send(request("GET /nowhere", &[], "")).await;
+        assert_eq!(client.reply().await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_lets_running_answers_finish() {
+    let server = start(Params::default(), half_a_second()).await;
+    let address = server.address;
+    let mut running = Client::connect(&server).await;
+    let mut idle = Client::connect(&server).await;
+    idle.send(request("GET /health", &[], "")).await;
+    assert_eq!(idle.reply().await.status, 200);
+    let mut silent = Client::connect(&server).await;
+    running.send(chat(&[], STREAM)).await;
+    running.until("data: {}\n\n").await;
+    server.shutdown.cancel();
+    // Those with nothing under way are closed, and nobody new is let in.
+    assert_eq!([idle.rest().await, silent.rest().await], ["", ""]);
+    assert!(TcpStream::connect(address).await.is_err());
+    let rest = running.rest().await;
+    assert_eq!(rest.matches("data: {}\n\n").count(), 9, "{rest}");
+    assert!(rest.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"), "{rest}");
+    assert_eq!(ended(server).await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_cuts_what_takes_too_long() {
+    let grace = Duration::from_millis(150);
+    let server = start_with_grace(Params::default(), half_a_second(), grace).await;
+    let mut running = Client::connect(&server).await;
+    running.send(chat(&[], STREAM)).await;
+    running.until("data: {}\n\n").await;
+    let begun = Instant::now();
+    server.shutdown.cancel();
+    assert_eq!(ended(server).await, 1);
+    assert!((150..400).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!(!running.rest().await.contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_their_turn() {
+    let server = start(Params { max_connections: 1, ..Params::default() }, Script::hello()).await;
+    let mut first = Client::connect(&server).await;
+    first.send(request("GET /health", &[], "")).await;
+    assert_eq!(first.reply().await.status, 200);
+    let mut second = Client::connect(&server).await;
+    second.send(request("GET /health", &[], "")).await;
+    assert!(timeout(Duration::from_millis(150), second.reply()).await.is_err());
+    drop(first);
+    assert_eq!(second.reply().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_free_connection() {
+    let server = start(Params { max_connections: 1, ..Params::default() }, Script::hello()).await;
+    let mut first = Client::connect(&server).await;
+    first.send(request("GET /health", &[], "")).await;
+    assert_eq!(first.reply().await.status, 200);
+    server.shutdown.cancel();
+    assert_eq!(ended(server).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    let server = start(Params::default(), Script::hello()).await;
+    for text in [
+        "\x16\x03\x01\x02 hello\r\n\r\n",
+        "GET / HTTP/3.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut client = Client::connect(&server).await;
+        client.send(text).await;
+        let answer = client.rest().await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{text}: {answer}");
+    }
+    let smuggled = request("POST /v1/models", &["Content-Length: 5", "Content-Length: 6"], "");
+    let mut client = Client::connect(&server).await;
+    client.send(smuggled).await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 400 "));
+}

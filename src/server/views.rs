@@ -1,0 +1,75 @@
+//! The read-only routes.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use crate::openai::ApiError;
+
+use super::Gateway;
+use super::errors::{no_such_model, refuse};
+use super::request_id::RequestId;
+
+/// Which models to list; an absent or empty one filters nothing.
+#[derive(Deserialize)]
+pub(super) struct ModelFilters {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    scale: Option<String>,
+}
+
+/// `GET /v1/models`.
+pub(super) async fn models(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(id): Extension<RequestId>,
+    filters: Result<Query<ModelFilters>, QueryRejection>,
+) -> Response {
+    let Ok(Query(filters)) = filters else {
+        let message = "The query may hold `type` and `scale`, each once.";
+        return refuse(&ApiError::invalid(message, None), &id);
+    };
+    let given = |it: &'_ Option<String>| it.clone().filter(|it| !it.is_empty());
+    let (kind, scale) = (given(&filters.kind), given(&filters.scale));
+    json(gateway.views.models(kind.as_deref(), scale.as_deref()))
+}
+
+/// `GET /v1/models/{id}`; the id may hold slashes, encoded or not.
+pub(super) async fn model(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(id): Extension<RequestId>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    // A path that is not UTF-8 once decoded names no model.
+    let model = path.map_or_else(|_| String::new(), |Path(it)| it);
+    let found = Some(&*model).filter(|it| !it.is_empty()).and_then(|it| gateway.views.model(it));
+    found.map_or_else(|| refuse(&no_such_model(&model), &id), json)
+}
+
+/// `GET /v1/usage`.
+pub(super) async fn usage(State(gateway): State<Arc<Gateway>>) -> Response {
+    json(gateway.views.usage())
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(gateway): State<Arc<Gateway>>) -> Response {
+    json(gateway.views.status())
+}
+
+/// `GET /health`.
+pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
+    json(gateway.views.health())
+}
+
+fn json(document: String) -> Response {
+    let mut response = Response::new(Body::from(document));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,250 @@
+//! Reading a chat request, with this room's own eyes.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A chat request as far as a simulated provider cares.
+#[derive(Debug, Default)]
+pub(super) struct Ask {
+    /// Every top-level field whose value is not null, by name, in the order of the alphabet.
+    pub(super) fields: Vec<String>,
+    pub(super) model: String,
+    pub(super) messages: Vec<Message>,
+    /// `Some` when a stream is asked for.
+    pub(super) stream: Option<StreamOptions>,
+    /// The most tokens the answer may have.
+    pub(super) cap: Option<u64>,
+    pub(super) n: u64,
+    pub(super) logprobs: bool,
+    pub(super) stop: Vec<String>,
+    /// `Some` when the request has the field, be it empty.
+    pub(super) tools: Option<Vec<Tool>>,
+    pub(super) tool_choice: ToolChoice,
+    pub(super) format: Format,
+    /// By this room's counting: a token for four bytes, four a message, 256 an image.
+    pub(super) prompt_tokens: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Message {
+    pub(super) role: String,
+    content: Option<Content>,
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) prefix: bool,
+    tool_calls: Option<Vec<Value>>,
+    pub(super) tool_call_id: Option<String>,
+    #[serde(default)]
+    pub(super) reasoning_content: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    text: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tool {
+    pub(super) function: Function,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Function {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) parameters: Value,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum ToolChoice {
+    #[default]
+    Auto,
+    None,
+    Named(String),
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Object,
+    Schema(Value),
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct StreamOptions {
+    #[serde(default)]
+    pub(super) include_usage: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Ask {
+    /// Reads a body; the error says what is wrong with it.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+        let raw: BTreeMap<String, &RawValue> =
+            serde_json::from_slice(body).map_err(|fault| format!("invalid JSON: {fault}"))?;
+        let fields = Fields(raw);
+        let messages: Vec<Message> = fields.read("messages")?.unwrap_or_default();
+        if messages.is_empty() {
+            return Err("messages: at least one is required".to_owned());
+        }
+        let tool_bytes = fields.0.get("tools").map_or(0, |raw| raw.get().len());
+        let stop = match fields.read("stop")? {
+            None => Vec::new(),
+            Some(Stop::One(text)) => vec![text],
+            Some(Stop::Many(texts)) => texts,
+        };
+        let cap = fields.read("max_completion_tokens")?.or(fields.read("max_tokens")?);
+        let options: Option<StreamOptions> = fields.read("stream_options")?;
+        let streams = fields.read("stream")?.unwrap_or(false);
+        Ok(Self {
+            model: fields.read("model")?.ok_or("model: field required")?,
+            prompt_tokens: messages.iter().map(Message::tokens).sum::<u64>() + quarter(tool_bytes),
+            messages,
+            stream: streams.then(|| options.unwrap_or_default()),
+            cap,
+            n: fields.read("n")?.unwrap_or(1),
+            logprobs: fields.read("logprobs")?.unwrap_or_default(),
+            stop,
+            tools: fields.read("tools")?,
+            tool_choice: tool_choice(fields.read("tool_choice")?.as_ref()),
+            format: format(fields.read("response_format")?),
+            fields: fields.names(),
+        })
+    }
+
+    /// The text of the last user message; empty when there is none.
+    pub(super) fn question(&self) -> String {
+        let last = self.messages.iter().rev().find(|message| message.role == "user");
+        last.map(Message::text).unwrap_or_default()
+    }
+
+    /// The text of the last message if it is a tool's result.
+    pub(super) fn tool_result(&self) -> Option<String> {
+        self.messages.last().filter(|message| message.role == "tool").map(Message::text)
+    }
+}
+
+impl Message {
+    /// Its text parts together.
+    pub(super) fn text(&self) -> String {
+        match &self.content {
+            None => String::new(),
+            Some(Content::Text(text)) => text.clone(),
+            Some(Content::Parts(parts)) => {
+                let texts: Vec<&str> =
+                    parts.iter().filter_map(|part| part.text.as_deref()).collect();
+                texts.join(" ")
+            }
+        }
+    }
+
+    /// The ids of the tool calls it makes.
+    pub(super) fn call_ids(&self) -> impl Iterator<Item = &str> {
+        self.tool_calls.iter().flatten().filter_map(|call| call.get("id")?.as_str())
+    }
+
+    fn tokens(&self) -> u64 {
+        let content: u64 = match &self.content {
+            None => 0,
+            Some(Content::Text(text)) => quarter(text.len()),
+            Some(Content::Parts(parts)) => parts
+                .iter()
+                .map(|it| it.text.as_ref().map_or(256, |text| quarter(text.len())))
+                .sum(),
+        };
+        let calls: u64 =
+            self.tool_calls.iter().flatten().map(|call| quarter(call.to_string().len())).sum();
+        4 + content + calls
+    }
+}
+
+/// The raw top-level fields.
+struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl Fields<'_> {
+    /// The field's value; `None` when absent or null.
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
+        let Some(raw) = self.0.get(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map_err(|fault| format!("{name}: {fault}"))
+    }
+
+    fn names(self) -> Vec<String> {
+        self.0.into_iter().filter(|(_, raw)| raw.get() != "null").map(|(name, _)| name).collect()
+    }
+}
+
+fn tool_choice(value: Option<&Value>) -> ToolChoice {
+    match value {
+        Some(Value::String(word)) if word == "none" => ToolChoice::None,
+        Some(Value::Object(choice)) => choice
+            .get("function")
+            .and_then(|function| function.get("name")?.as_str())
+            .map_or(ToolChoice::Auto, |name| ToolChoice::Named(name.to_owned())),
+        _ => ToolChoice::Auto,
+    }
+}
+
+fn format(value: Option<Value>) -> Format {
+    let Some(mut value) = value else { return Format::Text };
+    match value.get("type").and_then(Value::as_str) {
+        Some("json_object") => Format::Object,
+        Some("json_schema") => Format::Schema(
+            value.pointer_mut("/json_schema/schema").map(Value::take).unwrap_or_default(),
+        ),
+        _ => Format::Text,
+    }
+}
+
+/// Tokens in so many bytes, by this room's counting.
+pub(super) fn quarter(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_may_be_text_parts_or_null() {
+        let body = br#"{"model":"m","messages":[
+            {"role":"user","content":[{"type":"text","text":"Why"},{"type":"image_url"},
+                                      {"type":"text","text":"not?"}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"c1"}]},
+            {"role":"tool","tool_call_id":"c1","content":"42"}]}"#;
+        let ask = Ask::parse(body).unwrap();
+        assert_eq!(ask.question(), "Why not?");
+        assert_eq!(ask.tool_result().as_deref(), Some("42"));
+        assert_eq!(ask.messages[1].call_ids().collect::<Vec<_>>(), ["c1"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, want) in [
+            ("{", "invalid JSON"),
+            (r#"{"model":"m"}"#, "messages"),
+            (r#"{"messages":[{"role":"user","content":"x"}]}"#, "model"),
+            (r#"{"model":"m","messages":[{"role":"user","content":"x"}],"n":"two"}"#, "n:"),
+        ] {
+            let fault = Ask::parse(body.as_bytes()).unwrap_err();
+            assert!(fault.starts_with(want), "{body}: {fault}");
+        }
+    }
+}

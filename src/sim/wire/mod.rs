@@ -1,0 +1,12 @@
+//! The wires: each flavour's headers, answers and errors as the real provider writes them.
+
+pub(super) mod completion;
+pub(super) mod headers;
+pub(super) mod models;
+pub(super) mod problem;
+pub(super) mod stream;
+
+/// `text` as a JSON string, quotes included.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,39 @@
+//! Model lists in each flavour's form.
+
+use serde_json::{Value, json};
+
+use crate::sim::spec::Flavour;
+use crate::sim::spec::ModelSpec;
+
+/// The body of `GET /models`.
+pub(in crate::sim) fn list(flavour: Flavour, models: &[ModelSpec], created: u64) -> String {
+    let data: Vec<Value> = models.iter().map(|model| entry(flavour, model, created)).collect();
+    json!({"object": "list", "data": data}).to_string()
+}
+
+fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
+    let name = &model.name;
+    let context = model.context.unwrap_or(131_072);
+    match flavour {
+        Flavour::OpenAi => {
+            json!({"id": name, "object": "model", "created": created, "owned_by": "system"})
+        }
+        Flavour::Groq => json!({
+            "id": name, "object": "model", "created": created, "owned_by": "OpenAI",
+            "active": true, "context_window": context, "public_apps": null,
+            "max_completion_tokens": context / 2,
+        }),
+        Flavour::Mistral => json!({
+            "id": name, "object": "model", "created": created, "owned_by": "mistralai",
+            "capabilities": {
+                "completion_chat": true, "completion_fim": false, "function_calling": true,
+                "fine_tuning": false, "vision": false, "classification": false,
+            },
+            "name": name, "description": name, "max_context_length": context, "aliases": [],
+            "deprecation": null, "default_model_temperature": 0.3, "type": "base",
+        }),
+        Flavour::Cerebras => {
+            json!({"id": name, "object": "model", "created": 0, "owned_by": "Cerebras"})
+        }
+    }
+}

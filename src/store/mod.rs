@@ -1,0 +1,260 @@
+//! What survives a restart: usage, quota, affinity and breakers, in an SQLite file of the data
+//! directory.
+//!
+//! One thread asks the rooms for their state twice a second and writes what has changed; nobody
+//! waits for it. The ids of a process mean nothing to the next one, so the file has names: see
+//! [`names`]. Rows about what the catalog does not have now are left alone, for it may return.
+
+mod breakers;
+mod directory;
+mod names;
+mod saving;
+mod schema;
+mod sessions;
+mod table;
+mod usage;
+mod windows;
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ring::rand::SecureRandom;
+use ring::rand::SystemRandom;
+use rusqlite::Connection;
+
+use crate::breaker::Breakers;
+use crate::catalog::Catalog;
+use crate::clock::Now;
+use crate::quota::Ledger;
+use crate::session::Sessions;
+use crate::store::breakers::BreakerTable;
+use crate::store::directory::Directory;
+use crate::store::names::Names;
+use crate::store::schema::Unfit;
+use crate::store::sessions::SessionTable;
+use crate::store::table::Mirror;
+use crate::store::usage::UsageTable;
+use crate::store::windows::WindowTable;
+use crate::usage::UsageBook;
+
+pub use crate::store::saving::Saving;
+
+/// Why the data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(
+        "the data directory {} is in use by another relayfreellm ({}); stop that one, or give \
+         this one a directory of its own with --data-dir",
+        dir.display(),
+        pid.map_or_else(|| "process unknown".to_owned(), |it| format!("process {it}"))
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The other process, where it has said so.
+        pid: Option<u32>,
+    },
+    /// Others may read it, and it holds other things than ours.
+    #[error(
+        "the data directory {} is open to other users and holds files of something else; name an \
+         empty or new one with --data-dir, or close this one (chmod 700)",
+        dir.display()
+    )]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A later version of this program has written the file.
+    #[error(
+        "{} was written by a newer relayfreellm (its form is version {found}, known here is \
+         {known}); use that one, or another --data-dir",
+        file.display()
+    )]
+    Newer {
+        /// The database.
+        file: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The latest version this program knows.
+        known: usize,
+    },
+    /// The system does not let us use the directory or a file in it.
+    #[error(
+        "can't use the data directory {}: {fault}; name another with --data-dir, or none with \
+         --data-dir none",
+        dir.display()
+    )]
+    Unusable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        fault: io::Error,
+    },
+}
+
+/// The file could not be read or written. What was committed before stands.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}", file.display())]
+pub struct SaveError {
+    file: PathBuf,
+    fault: rusqlite::Error,
+}
+
+/// The rooms whose state is saved.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    /// Quota.
+    pub ledger: Arc<Ledger>,
+    /// What was spent.
+    pub usage: Arc<UsageBook>,
+    /// Affinity.
+    pub sessions: Arc<Sessions>,
+    /// Breakers.
+    pub breakers: Arc<Breakers>,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Store {
+    sql: Connection,
+    names: Names,
+    usage: Mirror<UsageTable>,
+    windows: Mirror<WindowTable>,
+    sessions: Mirror<SessionTable>,
+    breakers: Mirror<BreakerTable>,
+    /// The catalog whose rows the rooms have been given.
+    restored: Option<Arc<Catalog>>,
+    /// Last, so that the directory is ours until the connection is closed.
+    directory: Directory,
+}
+
+impl Store {
+    /// Makes `dir` ours and opens the database in it. A damaged one is moved aside, with a warning
+    /// in the log, and a new one begun.
+    ///
+    /// # Errors
+    /// After [`OpenError::Unusable`] a caller may go on without a store; the others say that this
+    /// directory is not for this process.
+    pub fn open(dir: &Path, now: Now) -> Result<Self, OpenError> {
+        let directory = Directory::claim(dir)?;
+        let unusable = |fault| OpenError::Unusable { dir: dir.to_owned(), fault };
+        let mut salt = [0; 32];
+        let filled = SystemRandom::new().fill(&mut salt);
+        filled.map_err(|_| unusable(io::Error::other("the system gives no random numbers")))?;
+        let file = directory.database();
+        let opened = match schema::open(&file, &salt) {
+            Err(Unfit::Damaged(damage)) => {
+                let aside = directory.set_database_aside(now.unix_ms / 1_000).map_err(unusable)?;
+                tracing::warn!(
+                    "{} is damaged ({damage}): moved to {}, starting with no memory of usage, \
+                     quota and sessions",
+                    file.display(),
+                    aside.display()
+                );
+                schema::open(&file, &salt)
+            }
+            opened => opened,
+        };
+        let (sql, salt) = opened.map_err(|unfit| match unfit {
+            Unfit::Newer { found, known } => OpenError::Newer { file, found, known },
+            Unfit::Damaged(damage) => unusable(io::Error::other(damage)),
+            Unfit::Unreachable(fault) => unusable(io::Error::other(fault)),
+        })?;
+        Ok(Self {
+            sql,
+            names: Names::new(&salt),
+            usage: Mirror::new(),
+            windows: Mirror::new(),
+            sessions: Mirror::new(),
+            breakers: Mirror::new(),
+            restored: None,
+            directory,
+        })
+    }
+
+    /// Gives the rooms what is in the file about what `catalog` has. Where that fails, the log
+    /// says so, and it is tried again before anything is saved.
+    pub fn restore(&mut self, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) {
+        if let Err(fault) = self.give_back(rooms, catalog, now) {
+            let error = self.error(fault);
+            tracing::warn!("can't read what was saved: {error}; trying again while serving");
+        }
+    }
+
+    /// Writes what has changed since the last time, in one transaction, and says how many rows
+    /// that took. A `catalog` that is new has its rows given to the rooms first.
+    ///
+    /// # Errors
+    /// Nothing was written then; the next call tries all of it again.
+    fn save(
+        &mut self,
+        rooms: &Rooms,
+        catalog: &Arc<Catalog>,
+        now: Now,
+    ) -> Result<usize, SaveError> {
+        let given = self.give_back(rooms, catalog, now);
+        given.and_then(|()| self.write(rooms, now)).map_err(|fault| self.error(fault))
+    }
+
+    /// Reads everything before it gives anything, so that it happens wholly or not at all.
+    fn give_back(
+        &mut self,
+        rooms: &Rooms,
+        catalog: &Arc<Catalog>,
+        now: Now,
+    ) -> rusqlite::Result<()> {
+        if self.restored.as_ref().is_some_and(|it| Arc::ptr_eq(it, catalog)) {
+            return Ok(());
+        }
+        self.names.learn(catalog);
+        let usage = self.usage.read(&self.sql, &self.names, now)?;
+        let windows = self.windows.read(&self.sql, &self.names, now)?;
+        let sessions = self.sessions.read(&self.sql, &self.names, now)?;
+        let breakers = self.breakers.read(&self.sql, &self.names, now)?;
+        self.restored = Some(Arc::clone(catalog));
+
+        rooms.usage.restore(self.usage.adopt(usage));
+        rooms.ledger.restore(self.windows.adopt(windows), now);
+        let mut sessions = self.sessions.adopt(sessions);
+        sessions.sort_by_key(|it| it.used_unix_ms);
+        rooms.sessions.restore(sessions, now);
+        rooms.breakers.restore(self.breakers.adopt(breakers), now);
+        Ok(())
+    }
+
+    /// The rooms are asked first and left alone while the disk works.
+    fn write(&mut self, rooms: &Rooms, now: Now) -> rusqlite::Result<usize> {
+        let mut usage = self.usage.changes(rooms.usage.view(), now);
+        let mut windows = self.windows.changes(rooms.ledger.snapshot(now), now);
+        let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
+        let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
+        let due = self.usage.is_due(&usage)
+            || self.windows.is_due(&windows)
+            || self.sessions.is_due(&sessions)
+            || self.breakers.is_due(&breakers);
+        if !due {
+            return Ok(0);
+        }
+        let transaction = self.sql.unchecked_transaction()?;
+        let count = self.usage.write(&mut usage, &transaction, &self.names, now)?
+            + self.windows.write(&mut windows, &transaction, &self.names, now)?
+            + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
+            + self.breakers.write(&mut breakers, &transaction, &self.names, now)?;
+        transaction.commit()?;
+        self.usage.settle(usage);
+        self.windows.settle(windows);
+        self.sessions.settle(sessions);
+        self.breakers.settle(breakers);
+        Ok(count)
+    }
+
+    fn error(&self, fault: rusqlite::Error) -> SaveError {
+        SaveError { file: self.directory.database(), fault }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,439 @@
+//! A calendar window: units count from one boundary to the next.
+
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use jiff::tz::TimeZone;
+
+use crate::clock::Now;
+use crate::window::Stamp;
+use crate::window::replace;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Los Angeles since 2007, written as a rule because a pure room reads no time zone files. Should
+/// the law change, this line has to.
+const PACIFIC: &str = "PST8PDT,M3.2.0,M11.1.0";
+
+/// Where a calendar's boundaries are.
+///
+/// A wall clock that jumps forward is believed (most often the machine was asleep). One that jumps
+/// back frees nothing: what was counted stays counted until both the old window's end, told by the
+/// monotonic clock, and the new window's end have passed, so at most about one period; then the
+/// window follows the wall clock as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Calendar {
+    /// Midnight UTC.
+    UtcDay,
+    /// Midnight in Los Angeles, so days of 23 and 25 hours happen.
+    PacificDay,
+    /// Midnight UTC on the first of the month.
+    UtcMonth,
+}
+
+/// One window, in milliseconds since 1970: from `start` until just before `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    start: u64,
+    end: u64,
+}
+
+impl Calendar {
+    fn bounds(self, unix_ms: u64) -> Bounds {
+        match self {
+            Self::UtcDay => even_bounds(unix_ms, DAY_MS),
+            Self::PacificDay => {
+                pacific_bounds(unix_ms).unwrap_or_else(|| even_bounds(unix_ms, DAY_MS))
+            }
+            Self::UtcMonth => {
+                month_bounds(unix_ms).unwrap_or_else(|| even_bounds(unix_ms, 31 * DAY_MS))
+            }
+        }
+    }
+}
+
+/// Windows of one length from 1970 on; also for dates no calendar reaches.
+fn even_bounds(unix_ms: u64, length: u64) -> Bounds {
+    let start = unix_ms - unix_ms % length;
+    Bounds { start, end: start.saturating_add(length) }
+}
+
+fn pacific_bounds(unix_ms: u64) -> Option<Bounds> {
+    static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+        TimeZone::posix(PACIFIC).unwrap_or_else(|_| TimeZone::fixed(Offset::constant(-8)))
+    });
+    let time = timestamp(unix_ms)?.to_zoned(ZONE.clone());
+    let end = time.tomorrow().ok()?.start_of_day().ok()?;
+    bounds_around(unix_ms, time.start_of_day().ok()?.timestamp(), end.timestamp())
+}
+
+fn month_bounds(unix_ms: u64) -> Option<Bounds> {
+    let first = timestamp(unix_ms)?.to_zoned(TimeZone::UTC).first_of_month().ok()?;
+    let end = first.last_of_month().ok()?.tomorrow().ok()?.start_of_day().ok()?;
+    bounds_around(unix_ms, first.start_of_day().ok()?.timestamp(), end.timestamp())
+}
+
+fn timestamp(unix_ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()
+}
+
+fn bounds_around(unix_ms: u64, start: Timestamp, end: Timestamp) -> Option<Bounds> {
+    // In January 1970 a Pacific day begins before zero.
+    let start = u64::try_from(start.as_millisecond()).unwrap_or(0);
+    let end = u64::try_from(end.as_millisecond()).ok()?;
+    (start <= unix_ms && unix_ms < end).then_some(Bounds { start, end })
+}
+
+/// The count of one window.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Told apart from every other window of this count, also when the wall clock comes by twice.
+    serial: u64,
+    bounds: Bounds,
+    used: u64,
+}
+
+/// Units that a jump of the wall clock must not free.
+#[derive(Debug)]
+struct Held {
+    amount: u64,
+    /// Monotonic time at which they come back.
+    until: Duration,
+    /// The windows they came from.
+    serials: RangeInclusive<u64>,
+}
+
+/// Units used since the calendar's last boundary.
+#[derive(Debug)]
+pub(crate) struct CalendarCount {
+    calendar: Calendar,
+    seen: Now,
+    next_serial: u64,
+    current: Open,
+    /// The window before, should the wall clock step back into it.
+    before: Option<Open>,
+    held: Option<Held>,
+}
+
+impl CalendarCount {
+    pub(crate) fn new(calendar: Calendar) -> Self {
+        let current = Open { serial: 0, bounds: Bounds { start: 0, end: 0 }, used: 0 };
+        Self { calendar, seen: Now::default(), next_serial: 1, current, before: None, held: None }
+    }
+
+    pub(crate) fn used(&mut self, now: Now) -> u64 {
+        self.advance(now);
+        self.current.used.saturating_add(self.held_amount())
+    }
+
+    pub(crate) fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+        self.advance(now);
+        self.current.used = self.current.used.saturating_add(amount);
+        Stamp(self.current.serial)
+    }
+
+    pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
+        let place = if stamp.0 == self.current.serial {
+            Some(&mut self.current.used)
+        } else if let Some(before) = self.before.as_mut().filter(|it| it.serial == stamp.0) {
+            Some(&mut before.used)
+        } else {
+            let held = self.held.as_mut().filter(|it| it.serials.contains(&stamp.0));
+            held.map(|it| &mut it.amount)
+        };
+        if let Some(amount) = place {
+            *amount = replace(*amount, was, is);
+        }
+    }
+
+    pub(crate) fn next_free(&mut self, need: u64, max: u64, asked: Now) -> Duration {
+        let now = self.advance(asked);
+        let room = |used: u64| used.saturating_add(need) <= max;
+        let held = self.held_amount();
+        if room(self.current.used.saturating_add(held)) {
+            return asked.monotonic;
+        }
+        let end = now.monotonic.saturating_add(self.until_end(now));
+        let released = self.held.as_ref().map_or(now.monotonic, |it| it.until);
+        let (first, rest) =
+            if released < end { (released, self.current.used) } else { (end, held) };
+        if room(rest) { first } else { end.max(released) }
+    }
+
+    pub(crate) fn resets_in(&mut self, now: Now) -> Duration {
+        let now = self.advance(now);
+        let held =
+            self.held.as_ref().map_or(Duration::ZERO, |it| it.until.saturating_sub(now.monotonic));
+        self.until_end(now).max(held)
+    }
+
+    pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+        let now = self.advance(now);
+        let entries =
+            [(self.current.bounds.start, self.current.used), (now.unix_ms, self.held_amount())];
+        entries.into_iter().filter(|(_, amount)| *amount > 0).collect()
+    }
+
+    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+        let now = self.advance(now);
+        for (unix_ms, amount) in entries {
+            if *unix_ms > now.unix_ms {
+                // Until the end of the window it was used in, but a date in the far future must
+                // not lock for longer than one window.
+                let bounds = self.calendar.bounds(*unix_ms);
+                let wait = bounds.end.saturating_sub(now.unix_ms).min(bounds.end - bounds.start);
+                let until = now.monotonic.saturating_add(Duration::from_millis(wait));
+                // No charge of this process has this serial: nobody can refund them.
+                let serial = self.take_serial();
+                self.hold(*amount, until, serial);
+            } else if *unix_ms >= self.current.bounds.start {
+                self.current.used = self.current.used.saturating_add(*amount);
+            }
+        }
+    }
+
+    /// Moves on to `now`, or stays at the latest reading when `now` is older.
+    fn advance(&mut self, now: Now) -> Now {
+        let previous = self.seen;
+        if now.monotonic < previous.monotonic {
+            return previous;
+        }
+        self.seen = now;
+        if self.held.as_ref().is_some_and(|it| it.until <= now.monotonic) {
+            self.held = None;
+        }
+        if now.unix_ms >= self.current.bounds.end {
+            let next = self.open(now);
+            self.before = Some(std::mem::replace(&mut self.current, next));
+        } else if now.unix_ms < self.current.bounds.start {
+            self.step_back(previous, now);
+        }
+        now
+    }
+
+    /// The wall clock went from `previous` back to `now`, out of the current window.
+    fn step_back(&mut self, previous: Now, now: Now) {
+        let left = self.current;
+        let old_end = left.bounds.end.saturating_sub(previous.unix_ms);
+        let old_end = previous.monotonic.saturating_add(Duration::from_millis(old_end));
+        let resumed = self
+            .before
+            .take()
+            .filter(|it| it.bounds.start <= now.unix_ms && now.unix_ms < it.bounds.end);
+        self.current = match resumed {
+            Some(before) => before,
+            None => self.open(now),
+        };
+        let new_end = now.monotonic.saturating_add(self.until_end(now));
+        if left.used > 0 && old_end.max(new_end) > now.monotonic {
+            self.hold(left.used, old_end.max(new_end), left.serial);
+        }
+    }
+
+    fn open(&mut self, now: Now) -> Open {
+        Open { serial: self.take_serial(), bounds: self.calendar.bounds(now.unix_ms), used: 0 }
+    }
+
+    fn take_serial(&mut self) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        serial
+    }
+
+    fn hold(&mut self, amount: u64, until: Duration, serial: u64) {
+        self.held = Some(match self.held.take() {
+            None => Held { amount, until, serials: serial..=serial },
+            Some(held) => {
+                // A gap means windows that ended as they should: their refunds must find nothing
+                // here, so only the newest keeps its way back.
+                let adjacent = *held.serials.end() + 1 == serial;
+                let first = if adjacent { *held.serials.start() } else { serial };
+                Held {
+                    amount: held.amount.saturating_add(amount),
+                    until: held.until.max(until),
+                    serials: first..=serial,
+                }
+            }
+        });
+    }
+
+    fn held_amount(&self) -> u64 {
+        self.held.as_ref().map_or(0, |it| it.amount)
+    }
+
+    fn until_end(&self, now: Now) -> Duration {
+        Duration::from_millis(self.current.bounds.end.saturating_sub(now.unix_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    fn unix(text: &str) -> u64 {
+        let time: Timestamp = text.parse().expect("a timestamp");
+        u64::try_from(time.as_millisecond()).expect("after 1970")
+    }
+
+    fn now(seconds: u64, wall: &str) -> Now {
+        Now { monotonic: Duration::from_secs(seconds), unix_ms: unix(wall) }
+    }
+
+    #[test]
+    fn boundaries() {
+        let check = |calendar: Calendar, time: &str, start: &str, end: &str| {
+            let expected = Bounds { start: unix(start), end: unix(end) };
+            assert_eq!(calendar.bounds(unix(time)), expected, "{calendar:?} {time}");
+        };
+        let (day, pacific, month) = (Calendar::UtcDay, Calendar::PacificDay, Calendar::UtcMonth);
+        check(day, "2026-05-01T00:00:00Z", "2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z");
+        check(day, "2026-05-01T23:59:59.999Z", "2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z");
+        check(month, "2024-02-29T12:00:00Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z");
+        check(month, "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        check(pacific, "2026-01-15T07:59:59Z", "2026-01-14T08:00:00Z", "2026-01-15T08:00:00Z");
+        check(pacific, "2026-01-15T08:00:00Z", "2026-01-15T08:00:00Z", "2026-01-16T08:00:00Z");
+        // 2026-03-08 has 23 hours, 2026-11-01 has 25.
+        check(pacific, "2026-03-08T12:00:00Z", "2026-03-08T08:00:00Z", "2026-03-09T07:00:00Z");
+        check(pacific, "2026-03-09T07:00:00Z", "2026-03-09T07:00:00Z", "2026-03-10T07:00:00Z");
+        check(pacific, "2026-11-01T12:00:00Z", "2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z");
+        check(pacific, "2026-11-02T07:59:59Z", "2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z");
+    }
+
+    #[test]
+    fn the_rule_agrees_with_the_zone_files_where_there_are_any() {
+        let Ok(zone) = TimeZone::get("America/Los_Angeles") else { return };
+        for hour in (unix("2025-01-01T00:00:00Z")..unix("2029-01-01T00:00:00Z")).step_by(3_600_000)
+        {
+            let local = timestamp(hour).expect("in range").to_zoned(zone.clone());
+            let start = local.start_of_day().expect("in range").timestamp().as_millisecond();
+            let found = Calendar::PacificDay.bounds(hour).start;
+            assert_eq!(i64::try_from(found), Ok(start), "{local}");
+        }
+    }
+
+    #[test]
+    fn dates_beyond_the_calendar_do_no_harm() {
+        for calendar in [Calendar::UtcDay, Calendar::PacificDay, Calendar::UtcMonth] {
+            for time in [0, 1, DAY_MS, u64::MAX - 1, u64::MAX] {
+                let mut count = CalendarCount::new(calendar);
+                let now = Now { monotonic: Duration::ZERO, unix_ms: time };
+                count.charge(1, now);
+                count.charge(1, Now { monotonic: Duration::from_secs(1), unix_ms: 0 });
+                assert!(count.used(Now { monotonic: Duration::from_secs(2), unix_ms: 0 }) >= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn everything_comes_back_at_the_boundary() {
+        let mut count = CalendarCount::new(Calendar::PacificDay);
+        let start = now(10, "2026-03-08T08:00:00Z");
+        count.charge(5, start);
+        assert_eq!(count.next_free(1, 5, start), Duration::from_secs(10 + 23 * 3_600));
+        assert_eq!(count.next_free(1, 6, start), Duration::from_secs(10));
+        assert_eq!(count.used(start.plus(Duration::from_millis(23 * HOUR - 1))), 5);
+        assert_eq!(count.used(start.plus(Duration::from_millis(23 * HOUR))), 0);
+    }
+
+    #[test]
+    fn corrections_find_their_own_day_or_nothing() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        let monday = now(0, "2026-05-04T23:00:00Z");
+        let stamp = count.charge(5, monday);
+        let tuesday = monday.plus(Duration::from_secs(7_200));
+        count.charge(2, tuesday);
+        count.adjust(stamp, 5, 0);
+        assert_eq!(count.used(tuesday), 2);
+        count.adjust(stamp, 0, 100);
+        assert_eq!(count.used(tuesday), 2);
+    }
+
+    #[test]
+    fn a_clock_set_back_frees_nothing_and_does_not_lock() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        let stamp = count.charge(5, now(0, "2030-01-01T18:00:00Z"));
+        let back = now(60, "2026-05-04T12:00:00Z");
+        assert_eq!(count.used(back), 5);
+        // The old window would have ended after 6 hours, the new one ends after 12.
+        assert_eq!(count.next_free(1, 5, back), Duration::from_secs(60 + 12 * 3_600));
+        count.charge(1, back);
+        count.adjust(stamp, 5, 4);
+        assert_eq!(count.used(back), 5);
+        let midnight = back.plus(Duration::from_secs(12 * 3_600));
+        assert_eq!(count.used(midnight), 0);
+    }
+
+    #[test]
+    fn a_clock_wrongly_set_back_just_before_midnight_frees_nothing_at_that_midnight() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(0, now(10, "2026-05-03T23:59:00Z"));
+        assert_eq!(count.used(now(80, "2026-05-04T00:00:10Z")), 5);
+        assert_eq!(count.used(now(12 * 3_600 - 1, "2026-05-04T11:59:00Z")), 5);
+        assert_eq!(count.used(now(12 * 3_600, "2026-05-04T12:00:00Z")), 0);
+    }
+
+    #[test]
+    fn a_step_forward_and_back_again_forgets_nothing() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(2, now(10, "2026-05-05T12:00:00Z"));
+        assert_eq!(count.used(now(10, "2026-05-05T12:00:00Z")), 2);
+        assert_eq!(count.used(now(20, "2026-05-04T12:00:20Z")), 7);
+    }
+
+    #[test]
+    fn what_was_freed_between_two_steps_back_cannot_be_refunded_from_what_is_held() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, now(0, "2026-05-06T12:00:00Z"));
+        count.used(now(1, "2026-05-03T12:00:00Z"));
+        count.charge(1, now(2, "2026-05-03T12:00:01Z"));
+        let freed = count.charge(3, now(3, "2026-05-04T12:00:00Z"));
+        count.used(now(4, "2026-05-05T12:00:00Z"));
+        count.charge(2, now(5, "2026-05-06T12:00:00Z"));
+        assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
+        count.adjust(freed, 3, 0);
+        assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
+    }
+
+    #[test]
+    fn an_older_reading_of_the_clock_is_no_step_back() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(1, now(100, "2026-05-05T00:00:00Z"));
+        count.charge(1, now(99, "2026-05-04T23:59:59Z"));
+        let older = now(98, "2026-05-04T23:59:58Z");
+        assert_eq!(count.next_free(1, 3, older), older.monotonic);
+        assert_eq!(count.used(now(101, "2026-05-05T00:00:01Z")), 2);
+        assert!(count.held.is_none());
+    }
+
+    #[test]
+    fn restarts() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        let monday = now(500, "2026-05-04T18:00:00Z");
+        count.charge(5, monday);
+        let saved = count.snapshot(monday);
+        let check = |wall: &str, hours: u64| {
+            let mut count = CalendarCount::new(Calendar::UtcDay);
+            let start = now(0, wall);
+            count.restore(&saved, start);
+            let end = start.plus(Duration::from_millis(hours * HOUR));
+            if hours > 0 {
+                let before = start.plus(Duration::from_millis(hours * HOUR - 1));
+                assert_eq!(count.used(before), 5, "{wall}");
+            }
+            assert_eq!(count.used(end), 0, "{wall}");
+        };
+        check("2026-05-04T18:00:00Z", 6);
+        check("2026-05-05T00:00:00Z", 0);
+        // Set back by a few hours, into the day before: until the day it was used in ends, though
+        // no longer than a day.
+        check("2026-05-03T22:00:00Z", 24);
+        check("2001-01-01T00:00:00Z", 24);
+    }
+}

@@ -1,0 +1,146 @@
+//! Counting units over a window of time, with bounded memory and every error on the safe side: a
+//! unit may come back a little late, never early.
+//!
+//! Windows either roll (each unit comes back one length after it was used) or follow a calendar
+//! (everything comes back at once at the boundary). Rolling ones live by the monotonic clock alone;
+//! calendar ones need the wall clock and distrust it when it jumps, see [`Calendar`].
+
+mod calendar;
+mod rolling;
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::window::calendar::CalendarCount;
+use crate::window::rolling::RollingCount;
+
+pub use crate::window::calendar::Calendar;
+
+/// How a window forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Each unit this long after it was used, or up to 1/128 of it later.
+    Rolling(Duration),
+    /// All units at the calendar's boundary.
+    Calendar(Calendar),
+}
+
+/// Where in a window a charge was put. A correction goes to the same place, or nowhere when that
+/// place has been forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u64);
+
+/// How many units were used within the window that ends now.
+///
+/// Readings of the clock may arrive slightly out of order (threads take `now` before they take a
+/// lock); one that is older than the latest is treated as the latest.
+#[derive(Debug)]
+pub struct Window {
+    count: Count,
+}
+
+#[derive(Debug)]
+enum Count {
+    Rolling(RollingCount),
+    Calendar(CalendarCount),
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(shape: Shape) -> Self {
+        let count = match shape {
+            Shape::Rolling(length) => Count::Rolling(RollingCount::new(length)),
+            Shape::Calendar(calendar) => Count::Calendar(CalendarCount::new(calendar)),
+        };
+        Self { count }
+    }
+
+    /// Units in the window.
+    pub fn used(&mut self, now: Now) -> u64 {
+        match &mut self.count {
+            Count::Rolling(count) => count.used(now),
+            Count::Calendar(count) => count.used(now),
+        }
+    }
+
+    /// Adds `amount` units used now. Asks no questions: see [`Self::next_free`] for those.
+    pub fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+        match &mut self.count {
+            Count::Rolling(count) => count.charge(amount, now),
+            Count::Calendar(count) => count.charge(amount, now),
+        }
+    }
+
+    /// Adds `amount` units that somebody else is known to have used, to come back at the monotonic
+    /// time `leaves` where the window rolls: never later than units used now would, and not at all
+    /// when that time is past. A calendar's own boundary stands.
+    pub fn charge_until(&mut self, amount: u64, leaves: Duration, now: Now) {
+        match &mut self.count {
+            Count::Rolling(count) => count.charge_until(amount, leaves, now),
+            Count::Calendar(count) if leaves > now.monotonic => {
+                count.charge(amount, now);
+            }
+            Count::Calendar(_) => {}
+        }
+    }
+
+    /// Replaces `was` units of the charge at `stamp` by `is` units.
+    pub fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
+        match &mut self.count {
+            Count::Rolling(count) => count.adjust(stamp, was, is),
+            Count::Calendar(count) => count.adjust(stamp, was, is),
+        }
+    }
+
+    /// The monotonic time from which `need` more units fit under `max`, if nothing else is charged:
+    /// `now` when they fit already, `None` when they never will.
+    pub fn next_free(&mut self, need: u64, max: u64, now: Now) -> Option<Duration> {
+        if need > max {
+            return None;
+        }
+        match &mut self.count {
+            Count::Rolling(count) => count.next_free(need, max, now),
+            Count::Calendar(count) => Some(count.next_free(need, max, now)),
+        }
+    }
+
+    /// How long until every unit used so far has come back; zero when a rolling window is empty.
+    pub fn resets_in(&mut self, now: Now) -> Duration {
+        match &mut self.count {
+            Count::Rolling(count) => count.resets_in(now),
+            Count::Calendar(count) => count.resets_in(now),
+        }
+    }
+
+    /// Over how much time what is left may be spent: a rolling window's length, or what remains
+    /// until the calendar's boundary.
+    pub fn spending_time(&mut self, now: Now) -> Duration {
+        match &mut self.count {
+            Count::Rolling(count) => count.length(),
+            Count::Calendar(count) => count.resets_in(now),
+        }
+    }
+
+    /// What the window holds, as (milliseconds since 1970, units).
+    pub fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+        match &mut self.count {
+            Count::Rolling(count) => count.snapshot(now),
+            Count::Calendar(count) => count.snapshot(now),
+        }
+    }
+
+    /// Adds what an earlier process saved. Entries that have expired are left out; entries from the
+    /// future (the wall clock was moved back) count as if they were made now, so that a restart
+    /// never frees quota.
+    pub fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+        match &mut self.count {
+            Count::Rolling(count) => count.restore(entries, now),
+            Count::Calendar(count) => count.restore(entries, now),
+        }
+    }
+}
+
+/// `total` with `was` of it replaced by `is`, never below zero or above what a counter holds.
+fn replace(total: u64, was: u64, is: u64) -> u64 {
+    total.saturating_sub(was).saturating_add(is)
+}

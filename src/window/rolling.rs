@@ -1,0 +1,326 @@
+//! A rolling window: units are gathered in granules of 1/128 of its length, and a granule leaves
+//! when its latest unit does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::window::Stamp;
+use crate::window::replace;
+
+/// Granules a window is cut into. It bounds memory (at most two more entries than this) and how
+/// late a unit may come back (one granule).
+const GRANULES: u64 = 128;
+
+/// Added to the monotonic clock, which starts at zero, so that units used before this process
+/// started have a time too. Longer than any window.
+const BEFORE_START: Duration = Duration::from_secs(400 * 86_400);
+
+/// The units of one granule.
+#[derive(Clone, Copy, Debug)]
+struct Granule {
+    /// Time divided by the granule's length.
+    index: u64,
+    /// When the latest unit was used, in nanoseconds.
+    latest: u64,
+    amount: u64,
+}
+
+/// Units used within the last `length` nanoseconds.
+#[derive(Debug)]
+pub(crate) struct RollingCount {
+    length: u64,
+    granule: u64,
+    /// The latest time seen, in nanoseconds.
+    seen: u64,
+    /// The sum over `granules`.
+    used: u64,
+    /// Oldest first, each index at most once.
+    granules: VecDeque<Granule>,
+}
+
+impl RollingCount {
+    pub(crate) fn new(length: Duration) -> Self {
+        let length = nanos(length).max(1);
+        Self {
+            length,
+            granule: length.div_ceil(GRANULES),
+            seen: 0,
+            used: 0,
+            granules: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn length(&self) -> Duration {
+        Duration::from_nanos(self.length)
+    }
+
+    pub(crate) fn used(&mut self, now: Now) -> u64 {
+        self.advance(now);
+        self.used
+    }
+
+    pub(crate) fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+        let time = self.advance(now);
+        self.put(amount, time)
+    }
+
+    pub(crate) fn charge_until(&mut self, amount: u64, leaves: Duration, now: Now) {
+        let time = self.advance(now);
+        let leaves = nanos(leaves.saturating_add(BEFORE_START));
+        if leaves > time {
+            self.put(amount, leaves.saturating_sub(self.length).min(time));
+        }
+    }
+
+    pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
+        let Ok(at) = self.granules.binary_search_by_key(&stamp.0, |it| it.index) else {
+            return;
+        };
+        if let Some(granule) = self.granules.get_mut(at) {
+            let amount = replace(granule.amount, was, is);
+            self.used = replace(self.used, granule.amount, amount);
+            granule.amount = amount;
+        }
+    }
+
+    pub(crate) fn next_free(&mut self, need: u64, max: u64, now: Now) -> Option<Duration> {
+        self.advance(now);
+        let mut over = self.used.saturating_add(need).saturating_sub(max);
+        if over == 0 {
+            return Some(now.monotonic);
+        }
+        for granule in &self.granules {
+            over = over.saturating_sub(granule.amount);
+            if over == 0 {
+                return Some(self.leaves(granule));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn resets_in(&mut self, now: Now) -> Duration {
+        self.advance(now);
+        let last = self.granules.iter().rev().find(|it| it.amount > 0);
+        last.map_or(Duration::ZERO, |it| self.leaves(it).saturating_sub(now.monotonic))
+    }
+
+    pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+        let time = self.advance(now);
+        // Ages are rounded down: a unit that seems younger comes back later.
+        let age_ms = |it: &Granule| time.saturating_sub(it.latest) / 1_000_000;
+        self.granules
+            .iter()
+            .filter(|it| it.amount > 0)
+            .map(|it| (now.unix_ms.saturating_sub(age_ms(it)), it.amount))
+            .collect()
+    }
+
+    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+        let time = self.advance(now);
+        for (unix_ms, amount) in entries {
+            let age = now.unix_ms.saturating_sub(*unix_ms).saturating_mul(1_000_000);
+            if age < self.length {
+                self.put(*amount, time.saturating_sub(age));
+            }
+        }
+    }
+
+    /// Moves on to `now`, drops what has left and says the time in nanoseconds.
+    fn advance(&mut self, now: Now) -> u64 {
+        self.seen = self.seen.max(nanos(now.monotonic.saturating_add(BEFORE_START)));
+        while let Some(oldest) = self.granules.front() {
+            if oldest.latest.saturating_add(self.length) > self.seen {
+                break;
+            }
+            self.used = self.used.saturating_sub(oldest.amount);
+            self.granules.pop_front();
+        }
+        self.seen
+    }
+
+    /// Adds `amount` at `time`, which may lie back. A granule of nothing is kept all the same: the
+    /// charge may be corrected upwards later.
+    fn put(&mut self, amount: u64, time: u64) -> Stamp {
+        let index = time / self.granule;
+        self.used = self.used.saturating_add(amount);
+        let at = self.granules.partition_point(|it| it.index < index);
+        match self.granules.get_mut(at) {
+            Some(it) if it.index == index => {
+                it.amount = it.amount.saturating_add(amount);
+                it.latest = it.latest.max(time);
+            }
+            _ => self.granules.insert(at, Granule { index, latest: time, amount }),
+        }
+        Stamp(index)
+    }
+
+    /// The monotonic time at which `granule` leaves.
+    fn leaves(&self, granule: &Granule) -> Duration {
+        let leaves = granule.latest.saturating_add(self.length);
+        Duration::from_nanos(leaves).saturating_sub(BEFORE_START)
+    }
+}
+
+/// Whole nanoseconds; five centuries fit.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(millis: u64) -> Now {
+        Now::default().plus(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_unit_leaves_exactly_one_length_after_it_was_used() {
+        let mut count = RollingCount::new(MINUTE);
+        count.charge(1, at(1_000));
+        let check = |count: &mut RollingCount, millis, used| {
+            assert_eq!(count.used(at(millis)), used, "at {millis} ms");
+        };
+        check(&mut count, 1_000, 1);
+        check(&mut count, 60_999, 1);
+        check(&mut count, 61_000, 0);
+        check(&mut count, 61_001, 0);
+    }
+
+    #[test]
+    fn next_free_names_the_unit_that_has_to_leave() {
+        let mut count = RollingCount::new(MINUTE);
+        for second in 0..10 {
+            count.charge(1, at(second * 1_000));
+        }
+        let check = |count: &mut RollingCount, need, max, expected: Option<u64>| {
+            let free = count.next_free(need, max, at(10_000));
+            assert_eq!(free, expected.map(Duration::from_millis), "{need} of {max}");
+        };
+        check(&mut count, 1, 11, Some(10_000));
+        check(&mut count, 1, 10, Some(60_000));
+        check(&mut count, 2, 10, Some(61_000));
+        check(&mut count, 10, 10, Some(69_000));
+        check(&mut count, 1, 5, Some(65_000));
+    }
+
+    #[test]
+    fn a_correction_goes_to_the_place_of_the_charge_or_nowhere() {
+        let mut count = RollingCount::new(MINUTE);
+        let first = count.charge(100, at(0));
+        count.charge(10, at(30_000));
+        count.adjust(first, 100, 150);
+        assert_eq!(count.used(at(30_000)), 160);
+        assert_eq!(count.used(at(60_000)), 10);
+        count.adjust(first, 150, 0);
+        assert_eq!(count.used(at(60_000)), 10);
+    }
+
+    #[test]
+    fn a_charge_of_nothing_can_be_owed_more_later() {
+        let mut count = RollingCount::new(MINUTE);
+        let stamp = count.charge(0, at(0));
+        count.adjust(stamp, 0, 7);
+        assert_eq!(count.used(at(1)), 7);
+    }
+
+    #[test]
+    fn use_by_others_leaves_when_they_say() {
+        let mut count = RollingCount::new(MINUTE);
+        count.charge_until(5, Duration::from_secs(20), at(10_000));
+        count.charge_until(3, Duration::from_secs(500), at(10_000));
+        count.charge_until(9, Duration::from_secs(10), at(10_000));
+        assert_eq!(count.used(at(19_999)), 8);
+        assert_eq!(count.used(at(20_000)), 3);
+        assert_eq!(count.used(at(70_000)), 0);
+    }
+
+    #[test]
+    fn a_restart_frees_nothing_when_the_wall_clock_was_moved_back() {
+        let mut before = RollingCount::new(MINUTE);
+        let now = Now { monotonic: Duration::from_secs(1_000), unix_ms: 5_000_000 };
+        before.charge(4, now);
+        let saved = before.snapshot(now.plus(Duration::from_secs(10)));
+        assert_eq!(saved, [(5_000_000, 4)]);
+
+        let check = |unix_ms, used_for: u64| {
+            let mut after = RollingCount::new(MINUTE);
+            let start = Now { monotonic: Duration::from_millis(3), unix_ms };
+            after.restore(&saved, start);
+            let used =
+                |count: &mut RollingCount, ms| count.used(start.plus(Duration::from_millis(ms)));
+            if used_for > 0 {
+                assert_eq!(used(&mut after, used_for - 1), 4, "{unix_ms}");
+            }
+            assert_eq!(used(&mut after, used_for), 0, "{unix_ms}");
+        };
+        check(5_020_000, 40_000);
+        check(5_000_000, 60_000);
+        check(4_000_000, 60_000);
+        check(5_060_000, 0);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut count = RollingCount::new(MINUTE);
+        for millis in 0..300_000 {
+            count.charge(1, at(millis));
+        }
+        assert!(count.granules.len() <= 130, "{}", count.granules.len());
+    }
+
+    #[test]
+    fn an_older_reading_of_the_clock_frees_and_breaks_nothing() {
+        let mut count = RollingCount::new(MINUTE);
+        count.charge(1, at(10_000));
+        count.charge(1, at(9_000));
+        assert_eq!(count.used(at(69_999)), 2);
+        assert_eq!(count.used(at(0)), 2);
+        assert_eq!(count.used(at(70_000)), 0);
+    }
+
+    proptest! {
+        /// Against a list of every unit: never fewer than the exact count, never more than the
+        /// exact count of a window longer by one granule; and `next_free` tells the truth.
+        #[test]
+        fn between_exact_and_one_granule_late(
+            steps in prop::collection::vec((0_u64..3_000, 0_u64..5, any::<bool>()), 1..300),
+            max in 1_u64..40,
+        ) {
+            let length = 60_000_u64;
+            let mut count = RollingCount::new(MINUTE);
+            let mut exact: Vec<(u64, u64)> = Vec::new();
+            let mut millis = 0;
+            for (step, amount, refund) in steps {
+                millis += step;
+                let now = at(millis);
+                let stamp = count.charge(amount, now);
+                if refund {
+                    count.adjust(stamp, amount, 0);
+                } else {
+                    exact.push((millis, amount));
+                }
+                // Time and length in units of 1/128 ms, so that a granule more is a whole number.
+                let within = |length: u64| -> u64 {
+                    exact.iter().filter(|(t, _)| t * 128 + length > millis * 128)
+                        .map(|(_, amount)| amount).sum()
+                };
+                let used = count.used(now);
+                prop_assert!(used >= within(length * 128));
+                prop_assert!(used <= within(length * 129));
+                let free = count.next_free(1, max, now).expect("one fits under one");
+                let mut later = Now { monotonic: free, unix_ms: 0 };
+                let clone = || RollingCount { granules: count.granules.clone(), ..count };
+                prop_assert!(clone().used(later) < max);
+                if free > now.monotonic {
+                    later.monotonic -= Duration::from_nanos(1);
+                    prop_assert!(clone().used(later) >= max);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The whole gateway over real sockets, in front of simulated providers.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, and the JSON of an answer is read by index"
+)]
+
+mod bad_upstream;
+mod chat;
+mod configuration;
+mod failover;
+mod graceful;
+mod hangup;
+mod http_surface;
+mod layering;
+mod normalizer;
+mod quota;
+mod routing;
+mod secrets;
+mod support;
