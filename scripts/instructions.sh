@@ -16,4 +16,5 @@ if ! command -v valgrind >/dev/null; then
 fi
 
 cargo build --release --locked --bin relayfreellm --example upstream
-exec python3 scripts/instructions.py target/release/relayfreellm target/release/examples/upstream
+built="${CARGO_TARGET_DIR:-target}/release"
+exec python3 scripts/instructions.py "$built/relayfreellm" "$built/examples/upstream"

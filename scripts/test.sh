@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test there is. Needs Rust and Python 3.11 or later; what it makes is under target/.
+# Every test there is. Needs Rust and Python 3.11 or later. What it makes is in cargo's
+# target directory.
 #
 #   scripts/test.sh              cargo's tests, then the official OpenAI client against the program
 #   scripts/test.sh --sdk-only   the latter alone; further arguments go to pytest
@@ -20,12 +21,14 @@ if [ "${1:-}" = "--sdk-only" ]; then
     shift
 fi
 
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+
 $sdk_only || cargo test --locked --workspace
 
 cargo build --locked --bin relayfreellm
 
 # The environment is made once, and anew when the list of packages changes.
-venv=target/sdk-venv
+venv="$target/sdk-venv"
 wanted="$(python3 --version) $(cat tests/sdk/requirements.txt)"
 if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$wanted" ]; then
     echo "making $venv with the packages of tests/sdk/requirements.txt"
@@ -38,5 +41,5 @@ if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 # Let RELAYFREELLM_BINARY name another build, such as target/release/relayfreellm.
-export RELAYFREELLM_BINARY="${RELAYFREELLM_BINARY:-$PWD/target/debug/relayfreellm}"
+export RELAYFREELLM_BINARY="${RELAYFREELLM_BINARY:-$target/debug/relayfreellm}"
 "$venv/bin/python" -B -m pytest tests/sdk "$@"

@@ -48,6 +48,7 @@ use crate::store::OpenError;
 use crate::store::Rooms;
 use crate::store::Saving;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
 /// How long running answers may take to finish once the gateway is told to stop.
@@ -130,6 +131,7 @@ impl App {
             ledger: books.ledger,
             breakers: books.breakers,
             usage: books.usage,
+            metrics: books.metrics,
             clock,
         };
         let tasks = TaskTracker::new();
@@ -221,6 +223,7 @@ fn books(settings: &Settings) -> dispatch::Books {
         sessions: Arc::new(Sessions::new(sessions)),
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
+        metrics: Arc::new(Metrics::new()),
     }
 }
 

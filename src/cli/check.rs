@@ -38,6 +38,8 @@ use crate::provider::fault::Waited;
 const AT_ONCE: usize = 2;
 /// A throttle of at most this is waited for; it says nothing of the key.
 const SHORT_THROTTLE: Duration = Duration::from_secs(5);
+/// Characters shown of what a provider says to a failure.
+const SAID: usize = 160;
 /// The question. One token of answer is enough to know that key and model work.
 const QUESTION: &str = r#"{"messages":[{"role":"user","content":"Say hi."}],"max_tokens":1}"#;
 
@@ -191,7 +193,8 @@ fn in_plain_words(fault: &Fault) -> String {
     if fault.message.is_empty() {
         return format!("{meaning}{status}");
     }
-    format!("{meaning}{status}. It said: {}", fault.message)
+    let said: String = fault.message.chars().take(SAID).collect();
+    format!("{meaning}{status}. It said: {said}")
 }
 
 /// A line that counts, where someone can see it.

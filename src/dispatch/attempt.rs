@@ -24,6 +24,7 @@ use crate::provider::fault::Fault;
 use crate::quota::Demand;
 use crate::quota::Reservation;
 use crate::select::Shut;
+use crate::telemetry::OpenStream;
 use crate::usage::Spent;
 
 /// One call under way.
@@ -32,6 +33,8 @@ pub(super) struct Attempt {
     open: Option<Open>,
     request: Arc<ChatRequest>,
     model: ModelId,
+    /// Provider and model, for the counters.
+    names: (Arc<str>, Arc<str>),
     failed_requests_count: bool,
     /// Set by the client as the request goes out.
     pub(super) sent: SentMark,
@@ -75,6 +78,7 @@ impl Attempt {
             open: Some(Open { reservation, pass: Some(pass), path }),
             request: Arc::clone(request),
             model: target.model.id,
+            names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
             sent: SentMark::default(),
             started: now,
@@ -90,6 +94,7 @@ impl Attempt {
             self.begun = true;
             let waited = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
             self.core.books.latencies.observe(self.model, waited);
+            self.core.books.metrics.first_token((&self.names.0, &self.names.1), waited);
             // A probe keeps all others waiting; what it was to find out is known now. Anyone
             // else's verdict waits for the end, or streams that are always cut would look well.
             if let Some(Open { pass, .. }) = &mut self.open
@@ -99,6 +104,11 @@ impl Attempt {
                 probe.report(Outcome::Success, self.core.clock.now());
             }
         }
+    }
+
+    /// Counts as an open stream.
+    pub(super) fn stream(&self) -> OpenStream {
+        self.core.books.metrics.stream()
     }
 
     /// Since it began.
@@ -125,14 +135,20 @@ impl Attempt {
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
             self.core.books.usage.record(self.model, spent);
+            self.ended("answered");
         }
         usage
+    }
+
+    fn ended(&self, outcome: &'static str) {
+        self.core.books.metrics.attempt((&self.names.0, &self.names.1), outcome);
     }
 
     /// The call failed.
     pub(super) fn fail(mut self, fault: &Fault) {
         let now = self.core.clock.now();
         self.core.books.usage.failed(self.model);
+        self.ended(fault.kind.label());
         let Some(Open { reservation, pass, path }) = self.open.take() else { return };
         let pass = pass.or_else(|| self.core.books.breakers.enter(&path, now).ok());
         if let Some(pass) = pass {
@@ -173,6 +189,7 @@ impl Drop for Attempt {
     /// happened; after it, the provider counts it and so do we.
     fn drop(&mut self) {
         let Some(Open { reservation, pass, .. }) = self.open.take() else { return };
+        self.ended("abandoned");
         // Unreported, a pass gives back its place as a probe and says nothing.
         drop(pass);
         if self.sent.is_set() {

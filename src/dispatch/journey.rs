@@ -59,7 +59,12 @@ pub(super) async fn travel(
     };
     let requested: Arc<str> = call.request.model.as_deref().unwrap_or("meta-model").into();
     let stream = call.request.stream;
-    let story = Story::begin(&core.clock, call.request_id, Arc::clone(&requested), stream);
+    let story = Story::begin(
+        (&core.clock, &core.books.metrics),
+        call.request_id,
+        Arc::clone(&requested),
+        stream,
+    );
     let mut travel = Travel {
         started: core.clock.now(),
         request: Arc::new(call.request),
@@ -222,6 +227,9 @@ impl Travel {
         self.attempts += 1;
         let mut route = self.route(&target, candidate.affinity, leg);
         self.progress.set(route.clone());
+        if let Some(story) = &mut self.story {
+            story.asks(&target.provider.name, &target.model.name);
+        }
         self.last_route = Some(route.clone());
         let call = Call {
             model: Arc::clone(&target.model.name),

@@ -16,6 +16,9 @@ mod story;
 mod verdict;
 mod whole;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +36,7 @@ use crate::quota::Ledger;
 use crate::select::Latencies;
 use crate::select::Selector;
 use crate::session::Sessions;
+use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
 use outcome::ChatCall;
@@ -86,6 +90,8 @@ pub struct Books {
     pub usage: Arc<UsageBook>,
     /// How fast models are.
     pub latencies: Arc<Latencies>,
+    /// What is counted for Prometheus.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Answers chat requests from a pool of providers.

@@ -27,6 +27,7 @@ use crate::provider::Pieces;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::fault::Waited;
+use crate::telemetry::OpenStream;
 
 /// Chunks that may come before the first content. Providers send one or two.
 const PREAMBLE: usize = 64;
@@ -65,6 +66,7 @@ pub(super) struct Relay {
     target: String,
     reason: &'static str,
     story: Option<Story>,
+    _open: OpenStream,
 }
 
 /// What has gone out of one choice.
@@ -113,6 +115,7 @@ pub(super) async fn begin(
         }
     }
     route.upstream_id = preamble.iter().find_map(|it| it.id.clone());
+    let open = attempt.stream();
     let mut relay = Box::new(Relay {
         attempt: Some(attempt),
         chunks,
@@ -126,6 +129,7 @@ pub(super) async fn begin(
         ready: VecDeque::new(),
         usage_chunk: None,
         story: None,
+        _open: open,
     });
     if let Some(attempt) = &mut relay.attempt {
         attempt.begin();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::provider::fault::Fault;
+use crate::telemetry::Metrics;
 
 /// What happened so far. The line is written when it is dropped, so a request that nobody waits
 /// for any more leaves one too.
@@ -18,6 +19,9 @@ pub(super) struct Story {
     stream: bool,
     failures: String,
     ending: Ending,
+    metrics: Arc<Metrics>,
+    /// Provider and model that were asked last.
+    asked: (Arc<str>, Arc<str>),
 }
 
 /// How it ended.
@@ -28,9 +32,20 @@ enum Ending {
     Broken { target: String, why: String },
 }
 
+impl Ending {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Open => "abandoned",
+            Self::Answered { .. } => "answered",
+            Self::Failed { .. } => "failed",
+            Self::Broken { .. } => "broken",
+        }
+    }
+}
+
 impl Story {
     pub(super) fn begin(
-        clock: &SharedClock,
+        (clock, metrics): (&SharedClock, &Arc<Metrics>),
         request_id: Arc<str>,
         requested: Arc<str>,
         stream: bool,
@@ -43,7 +58,14 @@ impl Story {
             stream,
             failures: String::new(),
             ending: Ending::Open,
+            metrics: Arc::clone(metrics),
+            asked: ("".into(), "".into()),
         }
+    }
+
+    /// A target is being asked.
+    pub(super) fn asks(&mut self, provider: &Arc<str>, model: &Arc<str>) {
+        self.asked = (Arc::clone(provider), Arc::clone(model));
     }
 
     /// An attempt failed.
@@ -75,6 +97,7 @@ impl Story {
 
 impl Drop for Story {
     fn drop(&mut self) {
+        self.metrics.request((&self.asked.0, &self.asked.1), self.ending.outcome());
         let ms = self.clock.now().monotonic.saturating_sub(self.started.monotonic).as_millis();
         let kind = if self.stream { "stream" } else { "answer" };
         let (id, requested) = (&self.request_id, &self.requested);

@@ -164,6 +164,11 @@ impl ChatRequest {
         (text != "null").then_some(text)
     }
 
+    /// The names of the members the body has, in its order; those that are `null` too.
+    pub fn member_names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|it| &*it.key)
+    }
+
     /// The conversation.
     pub fn messages(&self) -> Vec<Message<'_>> {
         // `parse` has read every one of them, so nothing is lost here.

@@ -27,19 +27,14 @@ struct Said {
 
 /// Reads an error answer of the provider of that name (any case; one that isn't known is read by
 /// the rules that hold for all).
-pub fn classify(
-    provider: &str,
-    status: u16,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: Now,
-) -> Fault {
+pub fn classify(provider: &str, status: u16, headers: &HeaderMap, body: &[u8], now: Now) -> Fault {
     let said = read(body);
     let message = said.message.to_ascii_lowercase();
     let rule = rule_for(provider, status, &said, &message);
     let mut kind = rule.map_or_else(|| kind_of(status, &said, &message), |it| it.kind.clone());
     if let FaultKind::RateLimited(period @ None) = &mut kind {
-        *period = retry_hint::spent(headers, now).and_then(|it| it.period);
+        let spent = || retry_hint::spent(headers, now).and_then(|it| it.period);
+        *period = period_of(&message).or_else(spent);
     }
     let retry_after = retry_hint::retry_after(headers, said.reset.as_deref(), &said.message, now);
     let boundary = || {
@@ -77,7 +72,8 @@ pub fn classify_inside_answer(provider: &str, error: &str, now: Now) -> Fault {
         .filter_map(number)
         .find_map(|it| u16::try_from(it).ok().filter(|it| (400..600).contains(it)));
     let wrapped = serde_json::json!({ "error": body }).to_string();
-    let mut fault = classify(provider, status.unwrap_or(500), &HeaderMap::new(), wrapped.as_bytes(), now);
+    let mut fault =
+        classify(provider, status.unwrap_or(500), &HeaderMap::new(), wrapped.as_bytes(), now);
     if matches!(fault.kind, FaultKind::BadRequest) {
         // The same request was accepted before, so it is this answer that failed, not the request.
         fault.kind = FaultKind::NotHere;
@@ -169,7 +165,7 @@ fn period_of(message: &str) -> Option<Period> {
         Some(Period::Day)
     } else if has(&["per month", "/ month", "monthly"]) {
         Some(Period::Month)
-    } else if has(&["(rpm)", "(tpm)", "per minute", "per-min", "perminute"]) {
+    } else if has(&["(rpm)", "(tpm)", "per minute", "per min", "per-min", "perminute"]) {
         Some(Period::Minute)
     } else {
         None
@@ -188,8 +184,8 @@ fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
     if let Some(field) = unknown_field(said, kind, message) {
         return FaultKind::FieldUnknown(field);
     }
-    let of_this_model = ["tool_use_failed", "3230", "3280"].contains(&code)
-        || message.contains("not support");
+    let of_this_model =
+        ["tool_use_failed", "3230", "3280"].contains(&code) || message.contains("not support");
     if of_this_model { FaultKind::NotHere } else { FaultKind::BadRequest }
 }
 

@@ -110,12 +110,7 @@ const OPEN_AI: &[Rule] =
 
 const OPEN_ROUTER: &[Rule] = &[
     of_account(429, Words("free-models-per-day"), DAY, MIDNIGHT),
-    of_account(
-        429,
-        Words("free-models-per-min"),
-        RateLimited(Some(Period::Minute)),
-        None,
-    ),
+    of_account(429, Words("free-models-per-min"), RateLimited(Some(Period::Minute)), None),
     rule(429, Code(&["openrouter_in_flight_budget"]), Busy),
     // The host behind it is full, or has failed; this key has not had its share.
     rule(429, Words("provider returned error"), Busy),
@@ -170,9 +165,236 @@ impl Rule {
     pub(super) fn fits(&self, status: u16, codes: [&str; 2], message: &str) -> bool {
         (self.status == 0 || self.status == status)
             && match self.sign {
-                Sign::Code(known) => codes.iter().any(|it| known.contains(it)),
-                Sign::Words(words) => message.contains(words),
-                Sign::Status => true,
+                Code(known) => codes.iter().any(|it| known.contains(it)),
+                Words(words) => message.contains(words),
+                Status => true,
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+    use http::HeaderName;
+    use http::HeaderValue;
+
+    use crate::clock::Now;
+    use crate::provider::classify::classify;
+    use crate::provider::classify::classify_inside_answer;
+
+    use super::*;
+
+    /// 2026-08-01 16:00:00 UTC, when the samples were taken.
+    const NOW: Now = Now { monotonic: Duration::ZERO, unix_ms: 1_785_600_000_000 };
+    /// From then to 00:00 UTC.
+    const TO_MIDNIGHT: u64 = 8 * 3_600;
+    /// From then to the first of September.
+    const TO_SEPTEMBER: u64 = 30 * 86_400 + TO_MIDNIGHT;
+
+    const MINUTE: FaultKind = RateLimited(Some(Period::Minute));
+
+    struct Expected {
+        kind: FaultKind,
+        account_wide: bool,
+        seconds: Option<u64>,
+    }
+
+    fn says(kind: FaultKind) -> Expected {
+        Expected { kind, account_wide: false, seconds: None }
+    }
+
+    fn of_account(kind: FaultKind, seconds: Option<u64>) -> Expected {
+        Expected { kind, account_wide: true, seconds }
+    }
+
+    fn check(provider: &str, status: u16, headers: &[(&str, &str)], body: &str, wanted: &Expected) {
+        let header = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        let headers: HeaderMap = headers.iter().map(header).collect();
+        let fault = classify(provider, status, &headers, body.as_bytes(), NOW);
+        assert_eq!(fault.kind, wanted.kind, "{provider} {status} {body}");
+        assert_eq!(fault.account_wide, wanted.account_wide, "{provider} {status} {body}");
+        let seconds = fault.retry_after.map(|it| it.as_secs());
+        assert_eq!(seconds, wanted.seconds, "{provider} {status} {body}");
+        assert!(!fault.message.is_empty());
+    }
+
+    #[test]
+    fn samples_of_every_provider() {
+        macro_rules! samples {
+            ($($name:literal $file:literal $status:literal => $wanted:expr),* $(,)?) => {
+                [$((
+                    $name,
+                    include_str!(concat!("../../tests/wire/", $name, "/", $file, ".json")),
+                    $status,
+                    $wanted,
+                )),*]
+            };
+        }
+        for (provider, body, status, wanted) in samples! {
+            "anthropic" "error_400_context_length" 400 => says(ContextTooLong),
+            "anthropic" "error_400_credit" 400 => says(NoCredit),
+            "anthropic" "error_401" 401 => says(KeyRejected),
+            "anthropic" "error_529" 529 => says(Busy),
+            "cloudflare" "error_400_bad_input" 400 => says(NotHere),
+            "cloudflare" "error_400_no_such_model" 400 => says(ModelGone),
+            "cloudflare" "error_401" 401 => says(KeyRejected),
+            "cloudflare" "error_404_account" 404 => says(KeyRejected),
+            "cloudflare" "error_405_models" 405 => says(NotHere),
+            "cloudflare" "error_429_day" 429 => of_account(DAY, Some(TO_MIDNIGHT)),
+            "cohere" "error_401" 401 => says(KeyRejected),
+            "cohere" "error_429_minute" 429 => says(MINUTE),
+            "cohere" "error_429_month" 429 => of_account(MONTH, Some(TO_SEPTEMBER)),
+            "deepseek" "error_400_context_length" 400 => says(ContextTooLong),
+            "deepseek" "error_401" 401 => says(KeyRejected),
+            "deepseek" "error_402" 402 => says(NoCredit),
+            "huggingface" "error_401" 401 => says(KeyRejected),
+            "huggingface" "error_402" 402 => of_account(MONTH, Some(TO_SEPTEMBER)),
+            "nvidia" "error_400_degraded" 400 => says(Server),
+            "nvidia" "error_400_single_tool" 400 => says(NotHere),
+            "nvidia" "error_404_function" 404 => says(ModelGone),
+            "nvidia" "error_410_eol" 410 => says(ModelGone),
+            "nvidia" "error_429" 429 => says(RateLimited(None)),
+            "ollama" "error_403_subscription_cloud" 403 => says(ModelGone),
+            "ollama" "error_404_model" 404 => says(ModelGone),
+            "ollama" "error_429_weekly_cloud" 429 => of_account(DAY, None),
+            "openai" "error_400_context_length" 400 => says(ContextTooLong),
+            "openai" "error_400_max_tokens" 400 =>
+                says(FaultKind::FieldUnknown("max_tokens".to_owned())),
+            "openai" "error_401" 401 => says(KeyRejected),
+            "openai" "error_429_quota" 429 => says(NoCredit),
+            "openrouter" "error_400_context_length" 400 => says(ContextTooLong),
+            "openrouter" "error_401" 401 => says(KeyRejected),
+            "openrouter" "error_402" 402 => says(NotHere),
+            "openrouter" "error_404_data_policy" 404 => says(ModelGone),
+            "openrouter" "error_404_no_endpoints" 404 => says(NotHere),
+            "openrouter" "error_429_day" 429 => of_account(DAY, Some(TO_MIDNIGHT)),
+            "openrouter" "error_429_minute" 429 => of_account(MINUTE, Some(60)),
+            "openrouter" "error_429_upstream" 429 => says(Busy),
+            "sambanova" "error_400_context_length" 400 => says(ContextTooLong),
+            "sambanova" "error_400_invalid_param" 400 => says(FaultKind::BadRequest),
+            "sambanova" "error_401" 401 => says(KeyRejected),
+            "sambanova" "error_402" 402 => says(NoCredit),
+            "sambanova" "error_410_deprecated" 410 => says(ModelGone),
+            "sambanova" "error_429_queue_full" 429 => says(Busy),
+            "together" "error_401" 401 => says(KeyRejected),
+            "together" "error_422_context_length" 422 => says(ContextTooLong),
+            "zai" "error_400_context_length" 400 => says(ContextTooLong),
+            "zai" "error_401" 401 => says(KeyRejected),
+            "zai" "error_429_balance" 429 => says(NoCredit),
+            "zai" "error_429_concurrency" 429 => says(RateLimited(None)),
+            "zai" "error_429_day" 429 => says(DAY),
+            "zai" "error_429_overloaded" 429 => says(Busy),
+            "zai" "error_429_rate_cn" 429 => says(RateLimited(None)),
+        } {
+            check(provider, status, &[], body, &wanted);
+        }
+    }
+
+    #[test]
+    fn headers_say_what_a_body_leaves_out() {
+        let after = |kind, seconds| Expected { seconds: Some(seconds), ..says(kind) };
+        check(
+            "anthropic",
+            429,
+            &[("retry-after", "31"), ("anthropic-ratelimit-requests-remaining", "0")],
+            include_str!("../../tests/wire/anthropic/error_429.json"),
+            &after(MINUTE, 31),
+        );
+        check(
+            "anthropic",
+            429,
+            &[
+                ("anthropic-ratelimit-requests-remaining", "0"),
+                ("anthropic-ratelimit-requests-reset", "2026-08-01T16:00:01Z"),
+                ("anthropic-ratelimit-input-tokens-remaining", "29000"),
+                ("anthropic-ratelimit-input-tokens-reset", "2026-08-01T16:00:02Z"),
+            ],
+            include_str!("../../tests/wire/anthropic/error_429.json"),
+            &after(MINUTE, 1),
+        );
+        let samba = include_str!("../../tests/wire/sambanova/error_429_minute.json");
+        let windows = |minute, day| {
+            [
+                ("x-ratelimit-remaining-requests", minute),
+                ("x-ratelimit-reset-requests", "1785600060"),
+                ("x-ratelimit-remaining-requests-day", day),
+                ("x-ratelimit-reset-requests-day", "1785628800"),
+            ]
+        };
+        check("sambanova", 429, &windows("0", "19"), samba, &after(RateLimited(None), 60));
+        check("sambanova", 429, &windows("19", "0"), samba, &after(DAY, TO_MIDNIGHT));
+        check(
+            "openai",
+            429,
+            &[("retry-after", "20"), ("retry-after-ms", "20000")],
+            include_str!("../../tests/wire/openai/error_429_minute.json"),
+            &after(MINUTE, 20),
+        );
+    }
+
+    #[test]
+    fn what_else_they_are_known_to_say() {
+        let flat = |code: u32| format!(r#"{{"success":false,"errors":[{{"code":{code}}}]}}"#);
+        for (code, status, wanted) in [
+            (3036, 429, of_account(DAY, Some(TO_MIDNIGHT))),
+            (3040, 429, says(Busy)),
+            (5004, 400, says(NotHere)),
+            (3042, 404, says(ModelGone)),
+            (5018, 403, says(ModelGone)),
+            (3023, 403, says(KeyRejected)),
+            (10000, 403, says(KeyRejected)),
+            (3006, 413, says(ContextTooLong)),
+            (3007, 408, says(Server)),
+        ] {
+            check("cloudflare", status, &[], &flat(code), &wanted);
+        }
+        for (code, status, wanted) in [
+            ("1211", 400, ModelGone),
+            ("1113", 434, NoCredit),
+            ("1121", 435, KeyRejected),
+            ("1301", 400, NotHere),
+            ("1310", 429, MONTH),
+            ("1312", 429, Busy),
+            ("1214", 400, FaultKind::BadRequest),
+        ] {
+            let body = format!(r#"{{"error":{{"code":"{code}","message":"x"}}}}"#);
+            check("zai", status, &[], &body, &says(wanted));
+        }
+        let error = |text: &str| format!(r#"{{"error":{{"message":"{text}"}}}}"#);
+        for (provider, status, text, wanted) in [
+            ("openrouter", 403, "Your input was flagged", NotHere),
+            ("openrouter", 402, "Insufficient credits", NoCredit),
+            ("together", 403, "too long", ContextTooLong),
+            ("groq", 498, "flex capacity", Busy),
+            ("nvidia", 429, "ResourceExhausted: Worker local total request limit", Busy),
+            ("anthropic", 400, "seed: Extra inputs are not permitted", NotHere),
+        ] {
+            check(provider, status, &[], &error(text), &says(wanted));
+        }
+        let hourly = r#"{"error":"you have reached your hourly usage limit"}"#;
+        let hour = RateLimited(Some(Period::Hour));
+        check("ollama", 429, &[], hourly, &of_account(hour, None));
+    }
+
+    #[test]
+    fn the_same_words_mean_another_thing_elsewhere() {
+        let quota = include_str!("../../tests/wire/openai/error_429_quota.json");
+        check("OpenAI", 429, &[], quota, &says(NoCredit));
+        check("sambanova", 429, &[], quota, &says(RateLimited(None)));
+        check("elsewhere", 429, &[], quota, &says(RateLimited(None)));
+    }
+
+    #[test]
+    fn inside_an_answer_the_type_decides() {
+        let kind = |provider, error| classify_inside_answer(provider, error, NOW).kind;
+        let overloaded = r#"{"type":"overloaded_error","message":"Overloaded"}"#;
+        assert_eq!(kind("anthropic", overloaded), Busy);
+        assert_eq!(kind("elsewhere", overloaded), Server);
+        let upstream = r#"{"message":"Provider returned error","code":502}"#;
+        assert_eq!(kind("openrouter", upstream), Server);
     }
 }

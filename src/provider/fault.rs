@@ -72,6 +72,29 @@ pub enum Waited {
 /// Longest message kept of a provider's error, in bytes.
 const MESSAGE_BYTES: usize = 500;
 
+impl FaultKind {
+    /// One word for counters.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::RateLimited(_) => "rate_limited",
+            Self::Busy => "busy",
+            Self::KeyRejected => "key_rejected",
+            Self::NoCredit => "no_credit",
+            Self::ModelGone => "model_gone",
+            Self::ContextTooLong => "context_too_long",
+            Self::FieldUnknown(_) => "field_unknown",
+            Self::BadRequest => "bad_request",
+            Self::NotHere => "not_here",
+            Self::Server => "server_error",
+            Self::Unreadable => "unreadable",
+            Self::Empty => "empty",
+            Self::Cut => "cut",
+            Self::Connect => "connect",
+            Self::Timeout(_) => "timeout",
+        }
+    }
+}
+
 impl Fault {
     /// A fault with no more than its kind and a message.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {

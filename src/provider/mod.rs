@@ -8,6 +8,7 @@ mod error_rules;
 pub mod event_stream;
 pub mod fault;
 pub mod openai_compatible;
+mod plain_content;
 pub mod quirks;
 pub mod registry;
 pub mod retry_hint;

@@ -10,11 +10,16 @@ use http::response::Parts;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
+use crate::openai::ChatRequest;
 use crate::openai::Chunk;
 use crate::openai::Completion;
+use crate::openai::JsonMode;
+use crate::openai::RequestEdits;
 use crate::openai::json_string;
 use crate::provider::Call;
 use crate::provider::ChatProvider;
@@ -27,7 +32,10 @@ use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::plain_content::plain_content;
+use crate::provider::quirks::Effort;
 use crate::provider::quirks::Quirks;
+use crate::provider::quirks::Schema;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
 use crate::provider::transport::read_error;
@@ -77,6 +85,8 @@ impl OpenAiCompatible {
     fn body(&self, call: &Call) -> (Bytes, Vec<&'static str>) {
         let asked = &call.request;
         let has = |key| asked.member(key).is_some();
+        // What this provider has refused before, under either name.
+        let refused = |key: &str| call.edits.leave_out.iter().any(|it| it == key);
         let mut edits = call.edits.clone();
         edits.set.push(("model", json_string(&call.model)));
         let dropped: Vec<_> = self.quirks.drops.iter().copied().filter(|it| has(it)).collect();
@@ -85,17 +95,83 @@ impl OpenAiCompatible {
         for (ours, theirs) in self.quirks.renames {
             let Some(value) = asked.member(ours) else { continue };
             edits.leave_out.push((*ours).to_owned());
-            if !has(theirs) {
+            if !has(theirs) && !refused(ours) {
                 edits.set.push((theirs, value.to_owned()));
             }
         }
+        self.translate(asked, &mut edits);
         // Usage is always asked for: quota is settled with it, wanted by the caller or not.
-        let refused = edits.leave_out.iter().any(|it| it == "stream_options");
-        if asked.stream && !self.quirks.no_stream_options && !refused {
+        if asked.stream && !self.quirks.no_stream_options {
             edits.set.push(("stream_options", asked.stream_options_with_usage()));
         }
+        edits.set.retain(|(key, _)| !refused(key));
         (asked.render(&edits), dropped)
     }
+
+    /// Puts members into the provider's own words.
+    fn translate(&self, asked: &ChatRequest, edits: &mut RequestEdits) {
+        for (member, ours, theirs) in self.quirks.values {
+            if asked.member(member) == Some(ours) {
+                edits.set.push((member, (*theirs).to_owned()));
+            }
+        }
+        let sent = |key: &str| !edits.leave_out.iter().any(|it| it == key);
+        let effort = asked.member("reasoning_effort").filter(|_| sent("reasoning_effort"));
+        let effort = effort.and_then(|it| match self.quirks.effort {
+            Effort::Plain => None,
+            Effort::Nested => Some(("reasoning", format!(r#"{{"effort":{it}}}"#))),
+            Effort::OnOrOff if it == "\"none\"" => {
+                Some(("thinking", r#"{"type":"disabled"}"#.to_owned()))
+            }
+            Effort::OnOrOff => Some(("thinking", r#"{"type":"enabled"}"#.to_owned())),
+        });
+        if let Some((member, value)) = effort {
+            edits.leave_out.push("reasoning_effort".to_owned());
+            // Who writes the provider's own member knows best.
+            if asked.member(member).is_none() {
+                edits.set.push((member, value));
+            }
+        }
+        if asked.json_mode == JsonMode::Off {
+            // What is left is `text`, the default, which not everyone knows by this name.
+            edits.leave_out.push("response_format".to_owned());
+        }
+        let format = asked.member("response_format");
+        let schema = format.filter(|_| self.quirks.schema == Schema::GuidedJson);
+        if let Some(schema) = schema.and_then(schema_of) {
+            edits.leave_out.push("response_format".to_owned());
+            edits.set.push(("guided_json", schema.get().to_owned()));
+        }
+        if self.quirks.plain_content {
+            let edited = edits.set.iter().position(|(key, _)| *key == "messages");
+            let messages = match edited.and_then(|at| edits.set.get(at)) {
+                Some((_, messages)) => Some(messages.as_str()),
+                None => asked.member("messages"),
+            };
+            if let Some(plain) = messages.and_then(plain_content) {
+                edits.set.retain(|(key, _)| *key != "messages");
+                edits.set.push(("messages", plain));
+            }
+        }
+        if let Some(most) = self.quirks.max_tokens.filter(|_| asked.max_tokens.is_none()) {
+            edits.set.push(("max_tokens", most.to_string()));
+        }
+    }
+}
+
+/// The schema in a `response_format` that holds one.
+fn schema_of(format: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Format<'a> {
+        #[serde(borrow)]
+        json_schema: Inner<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(borrow)]
+        schema: &'a RawValue,
+    }
+    serde_json::from_str::<Format<'_>>(format).ok().map(|it| it.json_schema.schema)
 }
 
 fn unsendable(fault: impl std::fmt::Display) -> Fault {
@@ -220,5 +296,125 @@ impl Reading {
         }
         self.finished |= chunk.choices.iter().any(|it| it.finish.is_some());
         Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+    use serde_json::json;
+
+    use crate::clock::Clock;
+    use crate::provider::SentMark;
+    use crate::provider::quirks;
+
+    use super::*;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Now {
+            Now { monotonic: Duration::ZERO, unix_ms: 0 }
+        }
+    }
+
+    /// What goes out for `asked` beside the model, the one message and `left_out`.
+    fn check(provider: &str, asked: Value, left_out: &[&str], expected: Value, dropped: &[&str]) {
+        let own = |object: &mut Value| {
+            let object = object.as_object_mut().unwrap();
+            object.entry("messages").or_insert(json!([{"role": "user", "content": "hi"}]));
+            object.insert("model".to_owned(), json!("m"));
+        };
+        let (mut asked, mut expected) = (asked, expected);
+        own(&mut asked);
+        own(&mut expected);
+        let request = ChatRequest::parse(&Bytes::from(asked.to_string())).unwrap();
+        let client = OpenAiCompatible::new(
+            "http://localhost/v1",
+            quirks::of(provider),
+            Transport::new(),
+            Arc::new(Still),
+        );
+        let leave_out = left_out.iter().map(|it| (*it).to_owned()).collect();
+        let call = Call {
+            model: "m".into(),
+            secret: None,
+            request: Arc::new(request),
+            edits: RequestEdits { set: Vec::new(), leave_out },
+            sent: SentMark::default(),
+        };
+        let (body, warned) = client.unwrap().body(&call);
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, expected, "{provider} {asked}");
+        assert_eq!(warned, dropped, "{provider} {asked}");
+    }
+
+    #[test]
+    fn each_provider_is_told_in_its_own_words() {
+        let bound = || json!({"max_completion_tokens": 5});
+        let old_bound = || json!({"max_tokens": 5});
+        check("openai", bound(), &[], bound(), &[]);
+        for provider in ["deepseek", "nvidia", "together", "cohere", "zai", "mistral"] {
+            check(provider, bound(), &[], old_bound(), &[]);
+        }
+        check(
+            "MISTRAL",
+            json!({"tool_choice": "required"}),
+            &[],
+            json!({"tool_choice": "any"}),
+            &[],
+        );
+        check("mistral", json!({"tool_choice": "none"}), &[], json!({"tool_choice": "none"}), &[]);
+        check("mistral", json!({"seed": 7}), &[], json!({"random_seed": 7}), &[]);
+        check("groq", json!({"logprobs": true, "seed": 1}), &[], json!({"seed": 1}), &["logprobs"]);
+        check("zai", json!({"user": "u"}), &[], json!({"user_id": "u"}), &[]);
+        let effort = |it: &str| json!({"reasoning_effort": it});
+        check("openai", effort("low"), &[], effort("low"), &[]);
+        check("openrouter", effort("low"), &[], json!({"reasoning": {"effort": "low"}}), &[]);
+        check("zai", effort("none"), &[], json!({"thinking": {"type": "disabled"}}), &[]);
+        check("zai", effort("high"), &[], json!({"thinking": {"type": "enabled"}}), &[]);
+        check("cohere", effort("high"), &[], json!({}), &["reasoning_effort"]);
+        check(
+            "openrouter",
+            json!({"reasoning_effort": "low", "reasoning": {"max_tokens": 9}}),
+            &[],
+            json!({"reasoning": {"max_tokens": 9}}),
+            &[],
+        );
+    }
+
+    #[test]
+    fn formats_are_told_in_its_own_words() {
+        let format = json!({"response_format": {"type": "json_schema", "json_schema": {
+            "name": "n", "schema": {"type": "object"}}}});
+        check("openai", format.clone(), &[], format.clone(), &[]);
+        check("nvidia", format, &[], json!({"guided_json": {"type": "object"}}), &[]);
+        let object = json!({"response_format": {"type": "json_object"}});
+        check("nvidia", object.clone(), &[], object, &[]);
+        check("openai", json!({"response_format": {"type": "text"}}), &[], json!({}), &[]);
+    }
+
+    #[test]
+    fn what_was_refused_is_not_sent_under_either_name() {
+        check("mistral", json!({"seed": 7}), &["random_seed"], json!({}), &[]);
+        check("mistral", json!({"seed": 7}), &["seed"], json!({}), &[]);
+        check("openai", json!({"stream": true}), &["stream_options"], json!({"stream": true}), &[]);
+        check("openrouter", json!({"reasoning_effort": "low"}), &["reasoning"], json!({}), &[]);
+    }
+
+    #[test]
+    fn cloudflare_gets_strings_and_a_bound() {
+        let parts = json!([{"role": "user", "content": [{"type": "text", "text": "hi"}]}]);
+        check("cloudflare", json!({"messages": parts}), &[], json!({"max_tokens": 4096}), &[]);
+        check("cloudflare", json!({"max_tokens": 9}), &[], json!({"max_tokens": 9}), &[]);
+        check(
+            "cloudflare",
+            json!({"max_completion_tokens": 9, "parallel_tool_calls": true}),
+            &[],
+            json!({"max_completion_tokens": 9}),
+            &["parallel_tool_calls"],
+        );
     }
 }

@@ -204,9 +204,8 @@ mod tests {
         check(&tokens("0"), "", Some(2_000));
         check(&tokens("7"), "", Some(1_000));
         check(&[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "9")], "", None);
-        let day = [("x-ratelimit-remaining-requests-day", "0")].map(|(k, v)| {
-            (http::HeaderName::from_static(k), HeaderValue::from_static(v))
-        });
+        let day = [("x-ratelimit-remaining-requests-day", "0")]
+            .map(|(k, v)| (http::HeaderName::from_static(k), HeaderValue::from_static(v)));
         let found = spent(&day.into_iter().collect(), NOON);
         assert_eq!(found, Some(Spent { resets_in: None, period: Some(Period::Day) }));
     }

@@ -69,7 +69,7 @@ impl Guard {
     /// A 401.
     pub(super) fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(key) = &self.master_key else { return Ok(()) };
-        if !path.starts_with("/v1") {
+        if !path.starts_with("/v1") && path != "/metrics" {
             return Ok(());
         }
         let given = headers.get(AUTHORIZATION).and_then(bearer);

@@ -62,14 +62,23 @@ pub(super) async fn status(State(gateway): State<Arc<Gateway>>) -> Response {
     json(gateway.views.status())
 }
 
+/// `GET /metrics`, in Prometheus' text form.
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    document(gateway.views.metrics(), text)
+}
+
 /// `GET /health`.
 pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     json(gateway.views.health())
 }
 
-fn json(document: String) -> Response {
-    let mut response = Response::new(Body::from(document));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
+fn json(text: String) -> Response {
+    document(text, "application/json")
+}
+
+fn document(text: String, kind: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

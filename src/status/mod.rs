@@ -13,6 +13,7 @@ use crate::breaker::Breakers;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::quota::Ledger;
+use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
 /// The documents the server gives out, as JSON text.
@@ -25,6 +26,8 @@ pub trait Views: Send + Sync + 'static {
     fn usage(&self) -> String;
     /// `GET /v1/status`.
     fn status(&self) -> String;
+    /// `GET /metrics`.
+    fn metrics(&self) -> String;
     /// `GET /health`.
     fn health(&self) -> String;
 }
@@ -39,6 +42,8 @@ pub struct Books {
     pub breakers: Arc<Breakers>,
     /// What was spent.
     pub usage: Arc<UsageBook>,
+    /// What is counted for Prometheus.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: SharedClock,
 }
@@ -58,6 +63,10 @@ impl Views for Books {
 
     fn status(&self) -> String {
         json(&pool::view(self))
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text(pool::quota_left(self))
     }
 
     fn health(&self) -> String {

@@ -1,5 +1,6 @@
 //! `GET /v1/status`: every provider with its keys and models, what is left and who is resting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::quota::WindowView;
 use crate::status::Books;
+use crate::telemetry::QuotaLeft;
 
 /// The whole pool.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,6 +94,28 @@ pub(super) fn view(books: &Books) -> Pool {
     let now = books.clock.now();
     let catalog = books.catalog.load();
     Pool { providers: catalog.providers().iter().map(|it| provider(books, it, now)).collect() }
+}
+
+/// What is left of every limit that is known.
+pub(super) fn quota_left(books: &Books) -> Vec<QuotaLeft> {
+    let now = books.clock.now();
+    let catalog = books.catalog.load();
+    let mut all = Vec::new();
+    for it in catalog.targets().filter(|it| it.model.successor.is_none()) {
+        let place = it.provider.keys.iter().position(|key| key.id == it.key.id).unwrap_or(0);
+        for window in books.ledger.view(it.id, now) {
+            let Some(left) = window.left else { continue };
+            all.push(QuotaLeft {
+                provider: Arc::clone(&it.provider.name),
+                model: Arc::clone(&it.model.name),
+                key: place as u64 + 1,
+                unit: window.unit.name(),
+                period: window.period.name(),
+                left,
+            });
+        }
+    }
+    all
 }
 
 fn provider(books: &Books, provider: &Provider, now: Now) -> ProviderStatus {

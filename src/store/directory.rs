@@ -16,8 +16,8 @@ use crate::store::OpenError;
 const OUR_PREFIX: &str = "relayfreellm.";
 const LOCK: &str = "relayfreellm.lock";
 const DATABASE: &str = "relayfreellm.sqlite3";
-/// SQLite's companions of a database: what is written there may not be in the main file yet.
-const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
+/// The database and its companions: what they hold may not be in the main file yet.
+const DATABASE_SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// A directory that belongs to this process while the value lives.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ impl Directory {
     /// Renames the database and its companions, and says to what.
     pub(super) fn set_database_aside(&self, unix_seconds: u64) -> io::Result<PathBuf> {
         let aside = self.path.join(format!("{DATABASE}.damaged-{unix_seconds}"));
-        for companion in COMPANIONS {
-            let from = with_suffix(&self.database(), companion);
-            match fs::rename(from, with_suffix(&aside, companion)) {
+        for suffix in DATABASE_SUFFIXES {
+            let from = with_suffix(&self.database(), suffix);
+            match fs::rename(from, with_suffix(&aside, suffix)) {
                 Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
                 _ => {}
             }

@@ -26,7 +26,7 @@ pub(super) trait Table: Debug {
     /// What the room gives and takes.
     type Item: Debug;
     /// What tells items apart while the process lives.
-    type Key: Debug + Eq + Hash;
+    type Key: Clone + Debug + Eq + Hash;
     /// The table's name.
     const NAME: &'static str;
     /// Its columns but `id` and `saved_at`, in the order of [`Self::insert`].
@@ -122,14 +122,21 @@ impl<T: Table> Mirror<T> {
 
     /// What differs between the table and `items`, which are all there are.
     pub(super) fn changes(&self, items: Vec<T::Item>, now: Now) -> Changes<T> {
-        let keys: HashSet<T::Key> = items.iter().map(T::key).collect();
-        let gone = self.written.values().map(|it| T::key(&it.item)).filter(|it| !keys.contains(it));
-        let gone = gone.collect();
-        let is_new = |item: &T::Item| {
-            let written = self.written.get(&T::key(item));
-            written.is_none_or(|it| !T::is_same(&it.item, item, now))
-        };
-        let put = items.into_iter().filter(is_new).collect();
+        let keys: Vec<T::Key> = items.iter().map(T::key).collect();
+        let mut known = 0;
+        let mut put = Vec::new();
+        for (key, item) in keys.iter().zip(items) {
+            let written = self.written.get(key);
+            known += usize::from(written.is_some());
+            if written.is_none_or(|it| !T::is_same(&it.item, &item, now)) {
+                put.push(item);
+            }
+        }
+        let mut gone = Vec::new();
+        if known < self.written.len() {
+            let keys: HashSet<&T::Key> = keys.iter().collect();
+            gone.extend(self.written.keys().filter(|it| !keys.contains(it)).cloned());
+        }
         Changes { put, gone, written: Vec::new() }
     }
 

@@ -1,1 +1,206 @@
-//! Soon.
+//! Limits hold whatever the concurrency, and what callers are told about them is true.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use relayfreellm::sim::{Fault, Pace, What};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::{Answer, Gateway, Upstream, ask, with};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// No waiting for quota, so that a refusal is seen at once.
+fn impatient() -> Value {
+    json!({"routing": {"max_quota_wait_seconds": 0}})
+}
+
+/// So many requests at once.
+async fn at_once(gateway: &Gateway, count: usize, body: &Value) -> Vec<Answer> {
+    join_all((0..count).map(|_| gateway.chat(body))).await
+}
+
+fn count(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|it| it.status == status).count()
+}
+
+/// Requests that reached a provider, by key.
+fn by_key(gateway: &Gateway, name: &str) -> BTreeMap<String, u64> {
+    let mut by_key = BTreeMap::new();
+    for record in gateway.upstream(name).records() {
+        *by_key.entry(record.key).or_default() += 1;
+    }
+    by_key
+}
+
+#[tokio::test]
+async fn of_500_at_once_exactly_30_reach_a_provider_that_allows_30() {
+    // The provider counts for itself too, and would refuse the 31st.
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 30}));
+    let tight = tight.simulated(|it| {
+        let model = it.models.remove(0);
+        it.models.push(model.limit(What::Requests, MINUTE, 30));
+    });
+    let gateway = Gateway::with([tight, Upstream::plain("Wide")]).start().await;
+    let answers = at_once(&gateway, 500, &ask("m")).await;
+    assert_eq!(count(&answers, 200), 500);
+    assert_eq!(gateway.reached("tight"), 30);
+    assert_eq!(gateway.reached("wide"), 470);
+    let refused = gateway.upstream("tight").records().iter().any(|it| it.status != Some(200));
+    assert!(!refused, "the gateway counts, not the provider");
+}
+
+#[tokio::test]
+async fn of_500_at_once_without_another_provider_470_get_an_honest_429() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 30}));
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let answers = at_once(&gateway, 500, &ask("m")).await;
+    assert_eq!((count(&answers, 200), count(&answers, 429)), (30, 470));
+    assert_eq!(gateway.reached("tight"), 30);
+    for answer in answers.iter().filter(|it| it.status == 429) {
+        let error = answer.error();
+        assert_eq!(error["code"], "all_providers_exhausted", "{error}");
+        let ms = error["retry_after_ms"].as_u64().expect("milliseconds");
+        assert!((50_000..=61_000).contains(&ms), "{ms}");
+        assert_eq!(answer.header("retry-after"), ms.div_ceil(1000).to_string());
+        assert_eq!(error["suggestions"][0]["model"], "Tight/m", "{error}");
+    }
+}
+
+#[tokio::test]
+async fn after_the_retry_after_it_works() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_second": 5}));
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    for _ in 0..2 {
+        let answers = at_once(&gateway, 9, &ask("m")).await;
+        assert_eq!((count(&answers, 200), count(&answers, 429)), (5, 4));
+        let refused = answers.iter().filter(|it| it.status == 429);
+        let waits = refused.map(|it| it.error()["retry_after_ms"].as_u64().expect("a number"));
+        // All five were charged within a moment: when the last of them is back, all are.
+        let longest = waits.max().expect("a refusal");
+        assert!((1..=1_010).contains(&longest), "{longest}");
+        tokio::time::sleep(Duration::from_millis(longest + 50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_for_a_second_is_waited_for() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_second": 2}));
+    let gateway = Gateway::with([tight]).start().await;
+    let begun = Instant::now();
+    let answers = at_once(&gateway, 4, &ask("m")).await;
+    assert_eq!(count(&answers, 200), 4);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    for answer in answers {
+        assert_eq!(answer.header("x-relay-attempts"), "1", "waiting for quota is no attempt");
+    }
+}
+
+#[tokio::test]
+async fn every_key_has_its_own_quota() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 10}));
+    let tight = tight.key("k1").key("k2").key("k3");
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let answers = at_once(&gateway, 60, &ask("m")).await;
+    assert_eq!((count(&answers, 200), count(&answers, 429)), (30, 30));
+    let expected = ["k1", "k2", "k3"].map(|it| (it.to_owned(), 10));
+    assert_eq!(by_key(&gateway, "tight"), BTreeMap::from(expected));
+}
+
+#[tokio::test]
+async fn keys_of_one_group_share_their_quota() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 10}));
+    let tight = tight.grouped_key("acct", "k1").grouped_key("acct", "k2").key("k3");
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let answers = at_once(&gateway, 60, &ask("m")).await;
+    assert_eq!(count(&answers, 200), 20);
+    let used = by_key(&gateway, "tight");
+    assert_eq!(used["k3"], 10, "{used:?}");
+    let grouped = |key: &str| used.get(key).copied().unwrap_or_default();
+    assert_eq!(grouped("k1") + grouped("k2"), 10, "{used:?}");
+}
+
+#[tokio::test]
+async fn models_share_one_bucket_when_the_account_is_what_counts() {
+    for (scope, expected) in [("account", 10), ("model", 20)] {
+        let limits = json!({"requests_per_minute": 10});
+        let tight = Upstream::plain("Tight").limits(limits.clone()).model("n").limits(limits);
+        let tight = tight.entry(json!({"quota_scope": scope}));
+        let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+        let answers = at_once(&gateway, 40, &ask("auto")).await;
+        assert_eq!(count(&answers, 200), expected, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn all_windows_hold_at_once() {
+    let limits = json!({"requests_per_minute": 10, "requests_per_hour": 4, "requests_per_day": 7});
+    let tight = Upstream::plain("Tight").limits(limits);
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let answers = at_once(&gateway, 20, &ask("m")).await;
+    assert_eq!(count(&answers, 200), 4);
+    let refused = answers.iter().find(|it| it.status == 429).expect("a refusal");
+    let ms = refused.error()["retry_after_ms"].as_u64().expect("a number");
+    assert!((3_500_000..=3_700_000).contains(&ms), "{ms}");
+}
+
+#[tokio::test]
+async fn minus_one_is_no_limit() {
+    let limits = json!({"requests_per_minute": -1, "tokens_per_minute": -1});
+    let gateway = Gateway::with([Upstream::plain("Wide").limits(limits)]).start().await;
+    assert_eq!(count(&at_once(&gateway, 100, &ask("m")).await, 200), 100);
+}
+
+#[tokio::test]
+async fn tokens_are_reserved_before_the_call_and_settled_after_it() {
+    let pace = Pace { first_token: Duration::from_millis(300), per_chunk: Duration::ZERO };
+    let tight = Upstream::plain("Tight").limits(json!({"tokens_per_minute": 3000}));
+    let tight = tight.entry(json!({"reserves_max_tokens": true})).simulated(|it| it.pace = pace);
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let body = with(ask("m"), json!({"max_tokens": 900}));
+    // Each may take 900 and its prompt: three fit into 3000, four do not.
+    let answers = at_once(&gateway, 10, &body).await;
+    assert_eq!((count(&answers, 200), count(&answers, 429)), (3, 7));
+    // Of what was reserved most was not used, and came back.
+    gateway.upstream("tight").set_pace(Pace::default());
+    gateway.chat(&body).await.expect(200);
+    gateway.chat(&body).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_two_at_once_gets_two() {
+    let slow = Pace { first_token: Duration::from_millis(300), per_chunk: Duration::ZERO };
+    let tight = Upstream::plain("Tight").entry(json!({"max_concurrent": 2}));
+    let tight = tight.simulated(|it| it.pace = slow);
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let answers = at_once(&gateway, 6, &ask("m")).await;
+    assert_eq!((count(&answers, 200), count(&answers, 429)), (2, 4));
+    gateway.chat(&ask("m")).await.expect(200);
+}
+
+#[tokio::test]
+async fn one_waits_for_a_place_at_a_provider_that_takes_one_at_once() {
+    let tight = Upstream::plain("Tight").entry(json!({"max_concurrent": 1}));
+    let gateway = Gateway::with([tight]).start().await;
+    let answers = at_once(&gateway, 5, &ask("m")).await;
+    assert_eq!(count(&answers, 200), 5);
+}
+
+#[tokio::test]
+async fn a_refused_call_gives_its_quota_back_unless_the_provider_counts_it() {
+    for (counted, expected) in [(false, 2), (true, 1)] {
+        let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 2}));
+        let tight = tight.entry(json!({"failed_requests_count": counted}));
+        let settings = json!({"routing": {"max_quota_wait_seconds": 0, "max_retries": 0}});
+        let gateway = Gateway::with([tight]).settings(settings).start().await;
+        gateway.upstream("tight").script(None, vec![Fault::Status(500)]);
+        gateway.chat(&ask("m")).await.expect(503);
+        let mut answered = 0;
+        for _ in 0..3 {
+            answered += usize::from(gateway.chat(&ask("m")).await.status == 200);
+        }
+        assert_eq!(answered, expected, "failed_requests_count: {counted}");
+    }
+}

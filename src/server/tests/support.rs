@@ -57,6 +57,10 @@ impl ChatService for Script {
 struct FixedViews;
 
 impl Views for FixedViews {
+    fn metrics(&self) -> String {
+        "# EOF\n".to_owned()
+    }
+
     fn status(&self) -> String {
         r#"{"view":"status"}"#.to_owned()
     }

@@ -240,6 +240,21 @@ impl Gateway {
         self.get("/v1/usage").await.expect(200).json()
     }
 
+    /// The total usage once `requests` answers are in it. What was cut or abandoned is counted
+    /// after the fact.
+    pub(crate) async fn counted(&self, requests: u64) -> Value {
+        let counting = async {
+            loop {
+                let total = self.usage().await["total"].clone();
+                if total["requests"].as_u64() >= Some(requests) {
+                    return total;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, counting).await.expect("it is counted")
+    }
+
     /// What `GET /v1/models/{id}` says.
     pub(crate) async fn model(&self, id: &str) -> Value {
         self.get(&format!("/v1/models/{id}")).await.expect(200).json()

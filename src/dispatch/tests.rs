@@ -1,0 +1,445 @@
+//! Journeys over scripted providers in virtual time: minutes of waiting pass in no time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+
+use crate::breaker::Breakers;
+use crate::catalog::Catalog;
+use crate::catalog::IdBook;
+use crate::catalog::Key;
+use crate::catalog::Kind;
+use crate::catalog::Limit;
+use crate::catalog::Model;
+use crate::catalog::Period;
+use crate::catalog::Privacy;
+use crate::catalog::Provider;
+use crate::catalog::ProviderId;
+use crate::catalog::QuotaScope;
+use crate::catalog::Reset;
+use crate::catalog::Scale;
+use crate::catalog::Unit;
+use crate::clock::SharedClock;
+use crate::clock::VirtualClock;
+use crate::context;
+use crate::dispatch::Books;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::Params;
+use crate::dispatch::Pool;
+use crate::dispatch::Settlement;
+use crate::dispatch::outcome::Answer;
+use crate::dispatch::outcome::ChatCall;
+use crate::dispatch::outcome::ChatService;
+use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::RouteReason;
+use crate::normalize;
+use crate::openai::ChatRequest;
+use crate::openai::Chunk;
+use crate::openai::Completion;
+use crate::provider::Call;
+use crate::provider::ChatProvider;
+use crate::provider::Pieces;
+use crate::provider::Reply;
+use crate::provider::Whole;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::quota::Ledger;
+use crate::quota::TargetBooks;
+use crate::select;
+use crate::select::Latencies;
+use crate::select::Selector;
+use crate::session;
+use crate::session::Sessions;
+use crate::telemetry::Metrics;
+use crate::usage::UsageBook;
+
+/// What a scripted provider does with one call.
+enum Act {
+    /// Answers after so many seconds.
+    Answer(u64),
+    Fail(FaultKind),
+    /// 429, to come back after so many milliseconds.
+    Throttle(u64),
+    /// Takes the request and never answers.
+    Hang,
+    /// Never gets a connection.
+    HangUnsent,
+    Panic,
+    /// These texts as a stream, each after so many seconds, then the end or a fault.
+    Stream(Vec<(u64, &'static str)>, Option<FaultKind>),
+}
+
+/// Acts out its script, call by call, and answers when it is over.
+struct Scripted(Mutex<VecDeque<Act>>, Mutex<usize>);
+
+impl ChatProvider for Scripted {
+    fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
+        *self.1.lock().unwrap() += 1;
+        let act = self.0.lock().unwrap().pop_front().unwrap_or(Act::Answer(0));
+        Box::pin(async move {
+            if !matches!(act, Act::HangUnsent) {
+                call.sent.set();
+            }
+            match act {
+                Act::Answer(seconds) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    let body = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+                    let completion = Completion::parse(&Bytes::from_static(body.as_bytes()));
+                    let completion = completion.unwrap();
+                    Ok(Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() })))
+                }
+                Act::Fail(kind) => Err(Fault::new(kind, "as scripted")),
+                Act::Throttle(ms) => {
+                    let mut fault = Fault::new(FaultKind::RateLimited(None), "slow down");
+                    fault.retry_after = Some(Duration::from_millis(ms));
+                    Err(fault)
+                }
+                Act::Hang | Act::HangUnsent => std::future::pending().await,
+                Act::Panic => panic!("as scripted"),
+                Act::Stream(texts, end) => Ok(Reply::Stream(pieces(texts, end))),
+            }
+        })
+    }
+}
+
+fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
+    let texts = futures::stream::iter(texts).then(|(seconds, text)| async move {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let delta = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
+        Ok(Chunk::parse(&Bytes::from(delta)).unwrap())
+    });
+    let last = match end {
+        Some(kind) => Err(Fault::new(kind, "as scripted")),
+        None => {
+            let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+            Ok(Chunk::parse(&Bytes::from_static(stop.as_bytes())).unwrap())
+        }
+    };
+    let chunks = texts.chain(futures::stream::iter([last])).boxed();
+    Pieces { chunks, dropped: Vec::new() }
+}
+
+/// A gateway's inside with scripted providers `p0`, `p1`, ... of one model `m` each.
+struct Stage {
+    dispatcher: Dispatcher,
+    books: Books,
+    actors: Vec<Arc<Scripted>>,
+    catalog: Arc<Catalog>,
+    clock: SharedClock,
+    settlements: tokio::sync::mpsc::Receiver<Settlement>,
+}
+
+fn params() -> Params {
+    Params {
+        max_retries: 8,
+        max_quota_wait: Duration::from_secs(10),
+        deadline: Duration::from_secs(120),
+        timeout: Duration::from_secs(60),
+        first_token_timeout: Duration::from_secs(30),
+        context: context::Params { recent_keep: 10, enabled: true, answer_reserve: 1024 },
+        normalizer: normalize::Params { enabled: true },
+    }
+}
+
+fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
+    let mut ids = IdBook::default();
+    let providers: Vec<Provider> =
+        (0..scripts.len()).map(|i| provider(&mut ids, &format!("p{i}"), limits)).collect();
+    let catalog = Arc::new(Catalog::new(providers));
+    let clock: SharedClock = Arc::new(VirtualClock::starting_at(1_795_176_000_000));
+    let sessions =
+        session::Params { enabled: true, ttl: Duration::from_secs(3600), max_sessions: 10 };
+    let books = Books {
+        ledger: Arc::new(Ledger::new()),
+        breakers: Arc::new(Breakers::new()),
+        sessions: Arc::new(Sessions::new(sessions)),
+        usage: Arc::new(UsageBook::new()),
+        latencies: Arc::new(Latencies::default()),
+        metrics: Arc::new(Metrics::new()),
+    };
+    books.ledger.configure(catalog.targets().map(|it| TargetBooks {
+        target: it.id,
+        account: it.key.account,
+        model: it.model.id,
+        limits: it.model.limits.clone(),
+        scope: it.model.scope,
+        reset: it.model.reset,
+        max_concurrent: None,
+        reserves_max_tokens: false,
+    }));
+    let actors: Vec<Arc<Scripted>> = scripts
+        .into_iter()
+        .map(|it| Arc::new(Scripted(Mutex::new(it.into()), Mutex::new(0))))
+        .collect();
+    let clients: HashMap<ProviderId, Arc<dyn ChatProvider>> = catalog
+        .providers()
+        .iter()
+        .zip(&actors)
+        .map(|(provider, actor)| {
+            let client: Arc<dyn ChatProvider> = Arc::<Scripted>::clone(actor);
+            (provider.id, client)
+        })
+        .collect();
+    let selector = Selector::new(Arc::clone(&catalog), select::Params::default());
+    let pool = Pool { selector, clients };
+    let (dispatcher, settlements) =
+        Dispatcher::new(pool, books.clone(), Arc::clone(&clock), params);
+    Stage { dispatcher, books, actors, catalog, clock, settlements }
+}
+
+fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
+    let (key, model) = (ids.key(name, "k"), ids.model(name, "m"));
+    Provider {
+        id: ids.provider(name),
+        name: name.into(),
+        kind: Kind::OpenAi,
+        base_url: "http://localhost".into(),
+        privacy: Privacy::Unknown,
+        first_token_timeout: None,
+        keys: vec![Key {
+            id: key,
+            account: ids.account(name, "k"),
+            group: None,
+            secret: None,
+            label: "…".into(),
+        }],
+        models: vec![Model {
+            id: model,
+            name: "m".into(),
+            routable: format!("{name}/m").into(),
+            kind: "text".into(),
+            scale: Scale::Medium,
+            vision: false,
+            limits: limits.to_vec(),
+            scope: QuotaScope::Model,
+            reset: Reset::Rolling,
+            max_context: None,
+            capabilities: HashMap::new(),
+            weight: None,
+            max_concurrent: None,
+            failed_requests_count: false,
+            reserves_max_tokens: false,
+            successor: None,
+            targets: vec![ids.target(key, model)],
+        }],
+    }
+}
+
+fn call(members: &str) -> ChatCall {
+    let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
+    let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
+    ChatCall { request, session: None, request_id: "req_test".into() }
+}
+
+impl Stage {
+    async fn ask(&self, members: &str) -> Result<Route, Failure> {
+        match self.dispatcher.begin(call(members)).answer.await? {
+            Answer::Whole { route, .. } => Ok(route),
+            Answer::Stream { route, .. } => Ok(route),
+        }
+    }
+
+    /// A stream's events, with its text and how it ended.
+    async fn stream(&self) -> (String, Option<u16>) {
+        let call = call(r#""stream":true,"#);
+        let Ok(Answer::Stream { mut events, .. }) = self.dispatcher.begin(call).answer.await else {
+            panic!("a stream was expected");
+        };
+        let mut text = String::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(data) => {
+                    let chunk = Chunk::parse(&data).unwrap();
+                    text.extend(chunk.choices.iter().map(|it| it.text.as_str()));
+                }
+                Err(error) => return (text, Some(error.status)),
+            }
+        }
+        (text, None)
+    }
+
+    fn calls(&self, provider: usize) -> usize {
+        *self.actors[provider].1.lock().unwrap()
+    }
+
+    /// Requests charged to a provider's quota.
+    fn used(&self, provider: usize) -> u64 {
+        let target = self.catalog.providers()[provider].models[0].targets[0];
+        let windows = self.books.ledger.view(target, self.clock.now());
+        windows.iter().find(|it| it.unit == Unit::Requests).map_or(0, |it| it.used)
+    }
+
+    fn seconds(&self) -> u64 {
+        self.clock.now().monotonic.as_secs()
+    }
+}
+
+fn a_minute(max: u64) -> Limit {
+    Limit { unit: Unit::Requests, period: Period::Minute, max }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_moves_to_the_next_and_is_told_in_the_route() {
+    for kind in [
+        FaultKind::Server,
+        FaultKind::Unreadable,
+        FaultKind::Empty,
+        FaultKind::Cut,
+        FaultKind::Connect,
+        FaultKind::KeyRejected,
+        FaultKind::ModelGone,
+        FaultKind::ContextTooLong,
+        FaultKind::NotHere,
+        FaultKind::RateLimited(None),
+        FaultKind::Busy,
+    ] {
+        let stage = stage(vec![vec![Act::Fail(kind.clone())], vec![]], &[], params());
+        let route = stage.ask("").await.unwrap();
+        assert_eq!((&*route.provider, route.attempts), ("p1", 2), "{kind:?}");
+        assert_eq!(route.reason, RouteReason::Failover);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_fault_comes_back_and_nobody_else_is_asked() {
+    let stage = stage(vec![vec![Act::Fail(FaultKind::BadRequest)], vec![]], &[], params());
+    let failure = stage.ask("").await.unwrap_err();
+    assert_eq!((failure.error.status, stage.calls(1)), (400, 0));
+    assert_eq!(stage.used(0), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_provider_is_asked_again_after_a_passing_fault() {
+    let script = vec![Act::Fail(FaultKind::Server), Act::Fail(FaultKind::Cut)];
+    let lone = stage(vec![script], &[], params());
+    assert_eq!(lone.ask("").await.unwrap().attempts, 3);
+    let mut strict = params();
+    strict.max_retries = 1;
+    let script = vec![Act::Fail(FaultKind::Server), Act::Fail(FaultKind::Cut)];
+    let lone = stage(vec![script], &[], strict);
+    let failure = lone.ask("").await.unwrap_err();
+    assert_eq!((failure.error.status, lone.calls(0)), (503, 2));
+    assert_eq!(failure.error.code.as_deref(), Some("all_providers_failed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn quota_is_waited_for_as_long_as_the_settings_say() {
+    let second = Limit { unit: Unit::Requests, period: Period::Second, max: 1 };
+    let stage = stage(vec![vec![]], &[second], params());
+    for _ in 0..5 {
+        assert_eq!(stage.ask("").await.unwrap().attempts, 1);
+    }
+    assert!((4..6).contains(&stage.seconds()), "{}", stage.seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn quota_beyond_the_wait_is_a_429_with_the_true_time() {
+    let stage = stage(vec![vec![]], &[a_minute(1)], params());
+    stage.ask("").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let failure = stage.ask("").await.unwrap_err();
+    let error = failure.error;
+    assert_eq!((error.status, error.retry_after_seconds()), (429, Some(40)));
+    assert_eq!(error.code.as_deref(), Some("all_providers_exhausted"));
+    tokio::time::sleep(error.retry_after.unwrap()).await;
+    stage.ask("").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_is_waited_for_and_is_no_fault() {
+    let stage = stage(vec![vec![Act::Throttle(3_000)]], &[], params());
+    let route = stage.ask("").await.unwrap();
+    assert_eq!((route.attempts, stage.seconds()), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_time_out_it_is_a_504_within_the_deadline() {
+    let mut short = params();
+    short.deadline = Duration::from_secs(70);
+    let stage = stage(vec![vec![Act::Hang], vec![Act::Hang]], &[], short);
+    let failure = stage.ask("").await.unwrap_err();
+    assert_eq!((failure.error.status, stage.seconds()), (504, 70));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_first_token_moves_on_and_a_silent_stream_breaks_off() {
+    let slow = vec![Act::Stream(vec![(40, "late")], None)];
+    let stuck = vec![Act::Stream(vec![(1, "be"), (99, "never")], None)];
+    let first = stage(vec![slow, stuck], &[], params());
+    assert_eq!(first.stream().await, ("be".to_owned(), Some(502)));
+    assert_eq!(first.seconds(), 30 + 1 + 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_content_a_broken_stream_is_invisible_after_it_is_not() {
+    let early = vec![Act::Stream(vec![], Some(FaultKind::Cut))];
+    let late = vec![Act::Stream(vec![(0, "one "), (0, "two")], Some(FaultKind::Cut))];
+    let stage = stage(vec![early, late], &[], params());
+    assert_eq!(stage.stream().await, ("one two".to_owned(), Some(502)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_usage_is_counted_before_it_ends() {
+    let stage =
+        stage(vec![vec![Act::Stream(vec![(0, "Hello, "), (0, "world!")], None)]], &[], params());
+    assert_eq!(stage.stream().await, ("Hello, world!".to_owned(), None));
+    let total = stage.books.usage.total();
+    assert_eq!((total.requests, total.completion_tokens, total.estimated_requests), (1, 4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
+    let stage = stage(vec![vec![Act::HangUnsent, Act::Hang]], &[a_minute(9)], params());
+    for (used, settled) in [(0, 0), (1, 1)] {
+        let mut journey = stage.dispatcher.begin(call(""));
+        let waiting = tokio::time::timeout(Duration::from_secs(5), &mut journey.answer).await;
+        assert!(waiting.is_err());
+        drop(journey);
+        assert_eq!((stage.used(0), stage.settlements.len()), (used, settled));
+    }
+    // Nobody settles what waits here, so it counts as reserved; the runner does the rest.
+    let Stage { dispatcher, settlements, books, .. } = stage;
+    drop(dispatcher);
+    super::run_settlements(settlements).await;
+    assert_eq!(books.usage.total().requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_client_leaves_the_books_in_order() {
+    let stage = stage(vec![vec![Act::Panic, Act::Answer(0)]], &[a_minute(9)], params());
+    let journey = stage.dispatcher.begin(call(""));
+    let caught = std::panic::AssertUnwindSafe(journey.answer);
+    assert!(futures::FutureExt::catch_unwind(caught).await.is_err());
+    // The request had been written, so the provider counts it and so do we: once.
+    assert_eq!((stage.used(0), stage.settlements.len()), (1, 1));
+    stage.ask("").await.unwrap();
+    assert_eq!(stage.used(0), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_stays_and_moves_with_its_answers() {
+    let stage = stage(vec![vec![], vec![]], &[], params());
+    let ask = || async {
+        let mut call = call("");
+        call.session = Some("s".to_owned());
+        match stage.dispatcher.begin(call).answer.await.unwrap() {
+            Answer::Whole { route, .. } => (route.provider.to_string(), route.reason),
+            Answer::Stream { .. } => panic!("not a stream"),
+        }
+    };
+    let (home, reason) = ask().await;
+    assert_eq!(reason, RouteReason::Meta);
+    for _ in 0..3 {
+        assert_eq!(ask().await, (home.clone(), RouteReason::Affinity));
+    }
+    let actor = if home == "p0" { 0 } else { 1 };
+    stage.actors[actor].0.lock().unwrap().push_back(Act::Fail(FaultKind::KeyRejected));
+    let (moved, reason) = ask().await;
+    assert!(moved != home && reason == RouteReason::Failover);
+    assert_eq!(ask().await, (moved, RouteReason::Affinity));
+}

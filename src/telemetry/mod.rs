@@ -1,0 +1,9 @@
+//! What people watch: the log, and counters for Prometheus.
+
+mod log;
+mod metrics;
+
+pub use log::start;
+pub use metrics::Metrics;
+pub use metrics::OpenStream;
+pub use metrics::QuotaLeft;
