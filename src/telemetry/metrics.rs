@@ -36,7 +36,12 @@ struct Name(Arc<str>);
 
 impl EncodeLabelValue for Name {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        (&*self.0).encode(encoder)
+        // The crate writes values as they are; the text form wants these three escaped.
+        if !self.0.contains(['"', '\\', '\n']) {
+            return (&*self.0).encode(encoder);
+        }
+        let escaped = self.0.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        escaped.encode(encoder)
     }
 }
 
