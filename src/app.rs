@@ -169,7 +169,8 @@ impl App {
         self.tasks.close();
         self.tasks.wait().await;
         if let Some(saving) = self.saving {
-            saving.stop();
+            // The last save waits for the disk. If it panics, the log says so.
+            tokio::task::spawn_blocking(|| saving.stop()).await.ok();
         }
         if let Some(sim) = self.sim {
             sim.stop().await;
@@ -253,7 +254,7 @@ fn start_saving(
         sessions: Arc::clone(&books.sessions),
         breakers: Arc::clone(&books.breakers),
     };
-    store.restore(&rooms, &catalog.load(), clock.now());
+    store.restore(&rooms, &catalog.load_full(), clock.now());
     store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
 }
 

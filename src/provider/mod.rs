@@ -3,9 +3,13 @@
 //! Each provider is a [`ChatProvider`]. Most speak OpenAI's own dialect and differ in a few quirks
 //! ([`quirks`]); one client serves them all.
 
+pub mod anthropic;
+mod asked;
 pub mod classify;
+mod conversation;
 mod error_rules;
 pub mod event_stream;
+mod exchange;
 pub mod fault;
 pub mod openai_compatible;
 mod plain_content;

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::response::Parts;
+use http::header::AUTHORIZATION;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -26,10 +24,15 @@ use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Whole;
-use crate::provider::classify::classify;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
+use crate::provider::exchange::EVENTS;
+use crate::provider::exchange::JSON;
+use crate::provider::exchange::check_is_stream;
+use crate::provider::exchange::exchange;
+use crate::provider::exchange::post;
+use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::plain_content::plain_content;
@@ -38,7 +41,6 @@ use crate::provider::quirks::Quirks;
 use crate::provider::quirks::Schema;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
-use crate::provider::transport::read_error;
 
 /// One OpenAI-compatible provider.
 pub struct OpenAiCompatible {
@@ -66,18 +68,9 @@ impl OpenAiCompatible {
     /// The HTTP request for `call`, and the members left out of it.
     fn outgoing(&self, call: &Call) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
         let (body, dropped) = self.body(call);
-        let mut request = Request::post(self.chat.clone()).body(body).map_err(unsendable)?;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let agent = concat!("relayfreellm/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let mut request = post(&self.chat, body, if call.request.stream { EVENTS } else { JSON });
         if let Some(secret) = &call.secret {
-            let bearer = format!("Bearer {}", secret.expose_secret());
-            let mut bearer = HeaderValue::try_from(bearer).map_err(unsendable)?;
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
+            sign(&mut request, AUTHORIZATION, "Bearer ", secret)?;
         }
         Ok((request, dropped))
     }
@@ -174,10 +167,6 @@ fn schema_of(format: &str) -> Option<&RawValue> {
     serde_json::from_str::<Format<'_>>(format).ok().map(|it| it.json_schema.schema)
 }
 
-fn unsendable(fault: impl std::fmt::Display) -> Fault {
-    Fault::new(FaultKind::NotHere, format!("the request can't be sent: {fault}"))
-}
-
 impl ChatProvider for OpenAiCompatible {
     fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
         let outgoing = self.outgoing(&call);
@@ -186,29 +175,13 @@ impl ChatProvider for OpenAiCompatible {
         let name = self.quirks.name;
         Box::pin(async move {
             let (request, dropped) = outgoing?;
-            let answer = transport.send(request, call.sent).await?;
-            let (head, body) = answer.into_parts();
-            if !head.status.is_success() {
-                let body = read_error(body).await;
-                return Err(refusal(name, &head, &body, clock.now()));
-            }
-            let answer = Response::from_parts(head, body);
+            let answer = exchange(name, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 return stream(name, answer, dropped, clock);
             }
             whole(name, answer, dropped, clock.now()).await
         })
     }
-}
-
-fn refusal(provider: &str, head: &Parts, body: &[u8], now: Now) -> Fault {
-    let status = head.status.as_u16();
-    if (300..400).contains(&status) {
-        let mut fault = Fault::new(FaultKind::Unreadable, "a redirect, which is not followed");
-        fault.status = Some(status);
-        return fault;
-    }
-    classify(provider, status, &head.headers, body, now)
 }
 
 async fn whole(
@@ -232,11 +205,7 @@ fn stream(
     dropped: Vec<&'static str>,
     clock: SharedClock,
 ) -> Result<Reply, Fault> {
-    let kind = answer.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    if let Some(kind) = kind.filter(|it| !it.contains("event-stream")) {
-        let message = format!("a stream was asked for and {kind} came");
-        return Err(Fault::new(FaultKind::Unreadable, message));
-    }
+    check_is_stream(&answer, "event-stream")?;
     let reading = Reading {
         provider,
         events: EventStream::new(answer.into_body()),

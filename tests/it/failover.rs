@@ -202,16 +202,7 @@ async fn a_value_any_provider_would_refuse_comes_back_to_the_caller() {
 }
 
 /// Providers whose quirks the gateway does not know, so that it learns from their refusals.
-const STRANGERS: [(Flavour, &str); 3] =
-    [(Flavour::Groq, "store"), (Flavour::Mistral, "user"), (Flavour::Cerebras, "logit_bias")];
-
-fn refused_member(name: &str) -> Value {
-    match name {
-        "logit_bias" => json!({"logit_bias": {"50256": -100}}),
-        "user" => json!({"user": "u1"}),
-        name => json!({name: true}),
-    }
-}
+const STRANGERS: [(Flavour, &str); 2] = [(Flavour::Groq, "store"), (Flavour::Mistral, "user")];
 
 #[tokio::test]
 async fn a_member_a_provider_does_not_know_is_left_out_and_the_call_repeated() {
@@ -219,7 +210,7 @@ async fn a_member_a_provider_does_not_know_is_left_out_and_the_call_repeated() {
         for stream in [false, true] {
             let gateway = Gateway::with([Upstream::new("Stranger", flavour).model("m")]);
             let gateway = gateway.start().await;
-            let body = with(ask("m"), refused_member(member));
+            let body = with(ask("m"), json!({member: "x"}));
             let headers = if stream {
                 gateway.stream(&body).await.expect_done().headers
             } else {
@@ -410,6 +401,41 @@ async fn a_short_throttle_is_waited_for() {
     gateway.chat(&ask("m")).await.expect(200);
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(gateway.reached("alpha"), 2);
+}
+
+#[tokio::test]
+async fn one_probe_at_a_time_passes_a_half_open_breaker() {
+    let gateway = one("Alpha").settings(json!({"routing": {"max_quota_wait_seconds": 0}}));
+    let gateway = gateway.start().await;
+    let alpha = gateway.upstream("alpha");
+    let rest = Duration::from_secs(1);
+    alpha.script(None, vec![Fault::RateLimited { retry_after: Some(rest) }]);
+    gateway.chat(&ask("m")).await.expect(429);
+    tokio::time::sleep(rest).await;
+    alpha.set_fault(Some(Fault::SlowFirstToken(Duration::from_millis(400))));
+    let question = ask("m");
+    let answers = join_all((0..10).map(|_| gateway.chat(&question))).await;
+    assert_eq!(answers.iter().filter(|it| it.status == 200).count(), 1);
+    assert_eq!(answers.iter().filter(|it| it.status == 429).count(), 9);
+    assert_eq!(alpha.count_reached(), 2);
+    // It has passed, so that all may.
+    let answers = join_all((0..10).map(|_| gateway.chat(&question))).await;
+    assert!(answers.iter().all(|it| it.status == 200));
+}
+
+#[tokio::test]
+async fn with_nobody_else_the_same_provider_is_asked_again() {
+    for stream in [false, true] {
+        let gateway = one("Alpha").start().await;
+        gateway.upstream("alpha").script(None, vec![Fault::Status(500), Fault::CutAfterChunks(0)]);
+        let headers = if stream {
+            gateway.stream(&ask("alpha/m")).await.expect_done().headers
+        } else {
+            gateway.chat(&ask("alpha/m")).await.expect(200).headers
+        };
+        assert_eq!(headers["x-relay-attempts"], "3");
+        assert_eq!(headers["x-relay-route-reason"], "failover");
+    }
 }
 
 #[tokio::test]

@@ -170,6 +170,30 @@ async fn bodies_that_are_unusual_but_sound_are_taken() {
 }
 
 #[tokio::test]
+async fn extreme_values_break_nothing() {
+    let tight = Upstream::plain("Alpha").limits(json!({"tokens_per_minute": 1_000_000}));
+    let gateway = Gateway::with([tight]).start().await;
+    for more in [
+        json!({"max_tokens": u64::MAX}),
+        json!({"max_tokens": u64::MAX, "n": u64::MAX}),
+        json!({"max_completion_tokens": u64::MAX, "max_tokens": 1}),
+        json!({"n": u64::MAX}),
+        json!({"temperature": 1e308, "seed": i64::MIN, "top_p": -0.0}),
+        json!({"model_name": "", "model_type": "", "model_scale": ""}),
+        json!({"stop": [], "tools": [], "logit_bias": {}, "stream_options": {}}),
+        json!({"messages": [{"role": "user", "content": "\u{0}\u{ffff}\u{10ffff}"}]}),
+        json!({"messages": vec![json!({"role": "user", "content": ""}); 5_000]}),
+    ] {
+        for stream in [false, true] {
+            let body = with(with(ask("auto"), more.clone()), json!({"stream": stream}));
+            let status = gateway.chat(&body).await.status;
+            assert!([200, 400].contains(&status), "{status} for {}", &body.to_string()[..100]);
+        }
+    }
+    gateway.chat(&ask("m")).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_413_without_being_read() {
     let gateway = plain().settings(json!({"http": {"max_body_bytes": 2_000}})).start().await;
     let fitting = with(ask("m"), json!({"user": "x".repeat(1_800)}));

@@ -9,13 +9,17 @@
 mod bad_upstream;
 mod chat;
 mod configuration;
+mod context;
 mod failover;
 mod graceful;
 mod hangup;
 mod http_surface;
 mod layering;
 mod normalizer;
+mod pending_bugs;
+mod patience;
 mod quota;
+mod restart;
 mod routing;
 mod secrets;
 mod support;

@@ -1,1 +1,108 @@
-//! Soon.
+//! Answers lose their filler, whole and streamed alike, and nothing else.
+
+use relayfreellm::sim::Answer as Says;
+use serde_json::json;
+
+use crate::support::{Gateway, Upstream, ask, with};
+
+/// What a provider says, and what the caller gets of it.
+const TEXTS: &[(&str, &str)] = &[
+    ("Certainly! The sky is blue.", "The sky is blue."),
+    ("Sure! here it is", "here it is"),
+    ("Sure thing!\n\nThe sky", "The sky"),
+    ("OF COURSE! The sky", "The sky"),
+    ("absolutely!  \t The sky", "The sky"),
+    ("As an AI, I see no sky.", "I see no sky."),
+    ("As an AI assistant, I see none.", "I see none."),
+    ("As an AI language model, I see none.", "I see none."),
+    ("As a large language model, I see none.", "I see none."),
+    ("Certainly, the first premise holds.", "Certainly, the first premise holds."),
+    ("Sure, why not.", "Sure, why not."),
+    ("Surely! Not.", "Surely! Not."),
+    ("Certainly!", "Certainly!"),
+    ("Sure!", "Sure!"),
+    ("Sure! Certainly! Twice.", "Certainly! Twice."),
+    ("The answer: Certainly! It is.", "The answer: Certainly! It is."),
+    ("\"Certainly!\" he said.", "\"Certainly!\" he said."),
+    ("`Sure! x`", "`Sure! x`"),
+    ("Natürlich! Der Himmel.", "Natürlich! Der Himmel."),
+    ("¡Claro! El cielo.", "¡Claro! El cielo."),
+    ("As an AI I see no sky.", "As an AI I see no sky."),
+    ("S", "S"),
+    ("Sure! \u{1f600} sky\u{e9}", "\u{1f600} sky\u{e9}"),
+];
+
+/// Answers whose code fence is still open.
+const FENCES: &[(&str, &str)] = &[
+    ("Look:\n```rust\nfn f() {}", "Look:\n```rust\nfn f() {}\n```"),
+    ("Look:\n```\nx\n```\nDone.", "Look:\n```\nx\n```\nDone."),
+];
+
+/// Checks that whole, and in content chunks of 1 to 12 characters, `said` arrives as `expected`.
+async fn check(gateway: &Gateway, said: &str, expected: &str) {
+    let alpha = gateway.upstream("alpha");
+    for size in 0..=12 {
+        alpha.set_answer(Says::Fixed(said.to_owned()), (size > 0).then_some(size));
+        let got = if size == 0 {
+            gateway.chat(&ask("m")).await.expect(200).said()
+        } else {
+            let answer = gateway.stream(&ask("m")).await.expect_done();
+            assert_eq!(answer.events[0]["choices"][0]["delta"]["role"], "assistant", "{said:?}");
+            assert_eq!(answer.finishes(0), ["stop"], "{said:?} by {size}");
+            answer.said()
+        };
+        assert_eq!(got, expected, "{said:?} by {size}");
+    }
+}
+
+#[tokio::test]
+async fn one_leading_opener_goes_however_the_stream_is_cut() {
+    let gateway = Gateway::plain().await;
+    for (said, expected) in TEXTS {
+        check(&gateway, said, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_code_fence_left_open_is_closed() {
+    let gateway = Gateway::plain().await;
+    for (said, expected) in FENCES {
+        check(&gateway, said, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_off_keeps_its_open_fence() {
+    let gateway = Gateway::plain().await;
+    let said = "Look:\n```\none two three four five six";
+    gateway.upstream("alpha").set_answer(Says::Fixed(said.to_owned()), Some(4));
+    let body = with(ask("m"), json!({"max_tokens": 5}));
+    let whole = gateway.chat(&body).await.expect(200).said();
+    assert_eq!(whole, said[..20], "{whole}");
+    assert_eq!(gateway.stream(&body).await.expect_done().said(), whole);
+}
+
+#[tokio::test]
+async fn it_can_be_switched_off() {
+    let off = json!({"normalizer": {"enabled": false}});
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(off).start().await;
+    for (said, _) in TEXTS.iter().chain(FENCES) {
+        check(&gateway, said, said).await;
+    }
+}
+
+#[tokio::test]
+async fn every_choice_is_treated_by_itself() {
+    let gateway = Gateway::plain().await;
+    let said = "Certainly! The sky.";
+    gateway.upstream("alpha").set_answer(Says::Fixed(said.to_owned()), Some(2));
+    let body = with(ask("m"), json!({"n": 3}));
+    let whole = gateway.chat(&body).await.expect(200).json();
+    let streamed = gateway.stream(&body).await.expect_done();
+    for index in 0..3 {
+        assert_eq!(streamed.said_by(index), "The sky.");
+        let choices = whole["choices"].as_array().expect("choices");
+        let choice = choices.iter().find(|it| it["index"] == index).expect("a choice");
+        assert_eq!(choice["message"]["content"], "The sky.");
+    }
+}

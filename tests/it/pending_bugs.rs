@@ -1,5 +1,10 @@
 //! What the contract says and the code does not do yet.
 
+use relayfreellm::sim::{Fault, Flavour};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, Upstream, ask, with};
+
 #[tokio::test]
 async fn several_unknown_members_are_left_out_one_by_one() {
     let gateway = Gateway::with([Upstream::new("Stranger", Flavour::Groq).model("m")]);
@@ -21,7 +26,10 @@ async fn several_choices_go_to_providers_that_can_give_them() {
     ]);
     let gateway = gateway.start().await;
     let body = with(ask("m"), json!({"n": 2}));
-    assert_eq!(targets(&gateway, &body).await, ["Alpha/m"]);
+    for _ in 0..6 {
+        let answer = gateway.chat(&body).await.expect(200);
+        assert_eq!(answer.header("x-relay-provider"), "Alpha");
+    }
     assert_eq!(gateway.reached("groq") + gateway.reached("cerebras"), 0, "ruled out beforehand");
 }
 
@@ -29,7 +37,37 @@ async fn several_choices_go_to_providers_that_can_give_them() {
 async fn a_session_waits_for_a_short_throttle_of_its_own_target() {
     let alpha = Upstream::plain("A").limits(json!({"requests_per_second": 1}));
     let gateway = Gateway::with([alpha, Upstream::plain("B")]).start().await;
-    let (home, _) = in_session(&gateway).await;
-    assert_eq!(home, "A/m");
-    assert_eq!(in_session(&gateway).await, ("A/m".to_owned(), "affinity".to_owned()));
+    let session = [("x-session-id", "s-1")];
+    for reason in ["meta", "affinity", "affinity"] {
+        let answer = gateway.chat_with(&ask("auto"), &session).await.expect(200);
+        assert_eq!(answer.header("x-relay-provider"), "A");
+        assert_eq!(answer.header("x-relay-route-reason"), reason);
+    }
+}
+
+/// Cerebras writes `"param":"validation_error"` and `property 'body.logit_bias' is unsupported`;
+/// OpenAI writes `Unrecognized request argument supplied: logit_bias` and names no `param`.
+#[tokio::test]
+async fn a_member_a_provider_does_not_know_is_found_in_its_own_words() {
+    for flavour in [Flavour::Cerebras, Flavour::OpenAi] {
+        let stranger = Upstream::new("Stranger", flavour).model("m");
+        let stranger = stranger.simulated(|it| it.models[0].refuses.push("logit_bias".to_owned()));
+        let gateway = Gateway::with([stranger]).start().await;
+        let body = with(ask("m"), json!({"logit_bias": {"50256": -100}}));
+        let answer = gateway.chat(&body).await;
+        assert_eq!(answer.status, 200, "{flavour:?}: {answer:?}");
+        assert_eq!(answer.header("x-relay-warning"), "dropped=logit_bias", "{flavour:?}");
+        let records = gateway.upstream("stranger").records();
+        assert_eq!(records.len(), 2, "{flavour:?}");
+        let sent: Value = serde_json::from_slice(&records[1].body).expect("JSON");
+        assert!(sent.get("logit_bias").is_none(), "{flavour:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_in_the_figures_when_its_last_byte_has_been_sent() {
+    let gateway = Gateway::plain().await;
+    gateway.upstream("alpha").set_fault(Some(Fault::CutAfterChunks(3)));
+    assert!(!gateway.stream(&ask("alpha/m")).await.done);
+    assert_eq!(gateway.usage().await["total"]["requests"], 1);
 }

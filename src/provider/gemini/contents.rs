@@ -38,7 +38,7 @@ pub(super) struct Conversation<'a> {
 pub(super) fn translate<'a>(messages: &'a str, model: &Model) -> Result<Conversation<'a>, Fault> {
     let messages: Vec<Message<'a>> = serde_json::from_str(messages)
         .map_err(|it| not_here(format!("a message has an unknown form: {it}")))?;
-    let mut writer = Writer { model, ..Writer::new(model) };
+    let mut writer = Writer::new(model);
     for message in messages {
         writer.message(message)?;
     }

@@ -183,7 +183,7 @@ impl Gateway {
 
     /// Sends a request and waits for the head of its answer.
     async fn head(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
-        let answer = tokio::time::timeout(SOON, self.client.request(request)).await;
+        let answer = tokio::time::timeout(SOON, self.client().request(request)).await;
         answer.expect("in time").expect("an answer")
     }
 

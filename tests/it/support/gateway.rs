@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use relayfreellm::app::App;
 use relayfreellm::catalog::IdBook;
-use relayfreellm::clock::{Clock, Now, SharedClock, SystemClock};
+use relayfreellm::clock::{Now, SharedClock, SystemClock};
 use relayfreellm::config::{self, FileChoice, Flags};
 use relayfreellm::sim::{SimConfig, SimProvider, SimServer};
 use serde_json::{Value, json};
@@ -30,6 +31,7 @@ pub(crate) struct Setup {
     settings: Value,
     environment: HashMap<String, String>,
     urls: HashMap<String, String>,
+    data_dir: PathBuf,
 }
 
 impl Setup {
@@ -51,6 +53,12 @@ impl Setup {
         self
     }
 
+    /// Where quota and usage are kept; nowhere unless this is called.
+    pub(crate) fn data_dir(mut self, dir: &Path) -> Self {
+        dir.clone_into(&mut self.data_dir);
+        self
+    }
+
     /// Starts the providers, writes the files, and starts the gateway from them.
     pub(crate) async fn start(self) -> Gateway {
         let clock: SharedClock = Arc::new(SystemClock::start());
@@ -68,7 +76,8 @@ impl Setup {
             environment.extend([upstream.variable()]);
         }
         let dir = TempDir::new().expect("a directory");
-        let flags = flags(&dir, &self.settings, &json!({"providers": entries}));
+        let mut flags = flags(&dir, &self.settings, &json!({"providers": entries}));
+        flags.data_dir = Some(self.data_dir);
         let mut ids = IdBook::default();
         let config = config::load(&flags, &|name| environment.get(name).cloned(), &mut ids);
         let config = config.unwrap_or_else(|refusal| panic!("{refusal}"));
@@ -90,7 +99,6 @@ fn flags(dir: &TempDir, settings: &Value, limits: &Value) -> Flags {
         settings: file("settings.json", settings),
         limits: file("limits.json", limits),
         env_file: FileChoice::usual(dir.path().join(".env")),
-        data_dir: Some("none".into()),
         ..Flags::default()
     }
 }
@@ -101,7 +109,7 @@ pub(crate) struct Gateway {
     app: App,
     sim: SimServer,
     clock: SharedClock,
-    pub(super) client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
     _dir: TempDir,
 }
 
@@ -113,6 +121,7 @@ impl Gateway {
             settings: json!({}),
             environment: HashMap::new(),
             urls: HashMap::new(),
+            data_dir: "none".into(),
         }
     }
 
@@ -134,6 +143,11 @@ impl Gateway {
     /// How many requests reached the provider of that name.
     pub(crate) fn reached(&self, name: &str) -> u64 {
         self.upstream(name).count_reached()
+    }
+
+    /// The client with which requests are sent.
+    pub(crate) fn client(&self) -> &Client<HttpConnector, Full<Bytes>> {
+        &self.client
     }
 
     /// The time by the providers' clock.

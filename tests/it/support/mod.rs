@@ -5,9 +5,8 @@ mod gateway;
 mod raw;
 mod upstream;
 
-pub(crate) use client::{Answer, LiveStream, StreamAnswer};
+pub(crate) use client::{Answer, StreamAnswer};
 pub(crate) use gateway::{Gateway, SOON, Setup};
-pub(crate) use raw::RawAnswer;
 pub(crate) use upstream::Upstream;
 
 use serde_json::{Value, json};

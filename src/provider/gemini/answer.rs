@@ -1,0 +1,380 @@
+//! From `generateContent`'s answers to OpenAI's, whole and in pieces.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+
+use super::page::{Choice, Extra, Function, GoogleExtra, Message, Page, ToolCall, Usage};
+
+/// A `GenerateContentResponse`, or an event of a stream of them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Response<'a> {
+    #[serde(borrow, default)]
+    candidates: Vec<Candidate<'a>>,
+    #[serde(borrow)]
+    prompt_feedback: Option<PromptFeedback<'a>>,
+    pub(super) usage_metadata: Option<UsageMetadata>,
+    pub(super) model_version: Option<String>,
+    pub(super) response_id: Option<String>,
+    /// An error in place of an answer.
+    #[serde(borrow)]
+    pub(super) error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptFeedback<'a> {
+    block_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    #[serde(default)]
+    index: u64,
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+    finish_reason: Option<String>,
+    finish_message: Option<String>,
+    #[serde(borrow)]
+    citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    grounding_metadata: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(borrow, default)]
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Cow<'a, str>,
+    #[serde(default)]
+    thought: bool,
+    thought_signature: Option<String>,
+    #[serde(borrow)]
+    function_call: Option<FunctionCall<'a>>,
+}
+
+#[derive(Deserialize)]
+struct FunctionCall<'a> {
+    /// Absent as a rule.
+    id: Option<String>,
+    name: String,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+/// Token figures; those of a stream grow from event to event.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct UsageMetadata {
+    pub(super) prompt_token_count: u64,
+    pub(super) tool_use_prompt_token_count: u64,
+    pub(super) candidates_token_count: u64,
+    pub(super) thoughts_token_count: u64,
+    pub(super) cached_content_token_count: u64,
+    pub(super) total_token_count: Option<u64>,
+}
+
+/// Reasons for which an answer was kept back.
+const KEPT_BACK: &[&str] = &[
+    "BLOCKLIST",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_RECITATION",
+    "IMAGE_SAFETY",
+    "LANGUAGE",
+    "PROHIBITED_CONTENT",
+    "RECITATION",
+    "SAFETY",
+    "SPII",
+];
+
+/// Reasons that mean the model failed to write what it began.
+const FAILED: &[&str] = &[
+    "MALFORMED_FUNCTION_CALL",
+    "MALFORMED_RESPONSE",
+    "MISSING_THOUGHT_SIGNATURE",
+    "TOO_MANY_TOOL_CALLS",
+    "UNEXPECTED_TOOL_CALL",
+];
+
+const CONTENT_FILTER: &str = "content_filter";
+
+/// The most choices followed in one stream. Eight are given at most.
+const MOST_CHOICES: usize = 64;
+
+/// What is known of the choices of a stream under way.
+#[derive(Debug, Default)]
+pub(super) struct Progress(BTreeMap<u64, Seen>);
+
+/// One of them.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Calls it has made.
+    calls: usize,
+    /// Has its role been told?
+    begun: bool,
+    /// Has it said anything a caller can use?
+    spoken: bool,
+    /// Has it said why it ends?
+    finished: bool,
+}
+
+impl Progress {
+    /// Has every choice come to its end?
+    pub(super) fn is_finished(&self) -> bool {
+        !self.0.is_empty() && self.0.values().all(|it| it.finished)
+    }
+
+    fn at(&mut self, index: u64) -> Result<&mut Seen, Fault> {
+        if self.0.len() >= MOST_CHOICES && !self.0.contains_key(&index) {
+            return Err(unreadable(format!("more than {MOST_CHOICES} candidates")));
+        }
+        Ok(self.0.entry(index).or_default())
+    }
+}
+
+impl<'a> Response<'a> {
+    /// Reads a whole answer or the data of one event.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unreadable`] when it is something else.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
+        // serde would take a list for a struct as well.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(unreadable("expected a JSON object"));
+        }
+        serde_json::from_slice(body).map_err(|it| unreadable(it.to_string()))
+    }
+
+    /// The answer in OpenAI's form; `created` in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unreadable`] when the model failed to write what it began.
+    pub(super) fn completion(self, created: u64) -> Result<Vec<u8>, Fault> {
+        let candidates = self.candidates.into_iter();
+        let mut choices = candidates.map(Candidate::whole).collect::<Result<Vec<_>, _>>()?;
+        let blocked = self.prompt_feedback.and_then(|it| it.block_reason);
+        if let (true, Some(reason)) = (choices.is_empty(), blocked) {
+            let message = Message { content: Some(Value::Null), ..blocked_prompt(&reason) };
+            choices.push(Choice {
+                message: Some(message),
+                finish_reason: Some(CONTENT_FILTER),
+                ..Choice::default()
+            });
+        }
+        let page = Page {
+            id: self.response_id.as_deref(),
+            object: "chat.completion",
+            created,
+            model: self.model_version.as_deref(),
+            choices,
+            usage: self.usage_metadata.map(Usage::from),
+        };
+        page.to_json()
+    }
+
+    /// What this event adds, in OpenAI's form; `None` when it adds nothing.
+    ///
+    /// # Errors
+    /// As [`completion`](Self::completion), and when there are too many choices.
+    pub(super) fn chunk(
+        self,
+        created: u64,
+        progress: &mut Progress,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let mut choices = Vec::with_capacity(1);
+        let silent = self.candidates.is_empty();
+        for candidate in self.candidates {
+            choices.extend(candidate.delta(progress)?);
+        }
+        let blocked = self.prompt_feedback.and_then(|it| it.block_reason);
+        if let (true, Some(reason)) = (silent, blocked) {
+            progress.at(0)?.finished = true;
+            choices.push(Choice {
+                delta: Some(blocked_prompt(&reason)),
+                finish_reason: Some(CONTENT_FILTER),
+                ..Choice::default()
+            });
+        }
+        if choices.is_empty() {
+            return Ok(None);
+        }
+        let page = Page {
+            id: self.response_id.as_deref(),
+            object: "chat.completion.chunk",
+            created,
+            model: self.model_version.as_deref(),
+            choices,
+            usage: None,
+        };
+        page.to_json().map(Some)
+    }
+}
+
+impl<'a> Candidate<'a> {
+    fn whole(self) -> Result<Choice<'a>, Fault> {
+        let (text, mut message) = said(self.content, None);
+        let reason = self.finish_reason.as_deref().unwrap_or("STOP");
+        let finish = finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
+        message.role = Some("assistant");
+        if text.is_empty() && finish == CONTENT_FILTER {
+            message.refusal = Some(kept_back(reason));
+        }
+        let wordless = !message.tool_calls.is_empty() || message.refusal.is_some();
+        message.content =
+            Some(if text.is_empty() && wordless { Value::Null } else { text.into_owned().into() });
+        Ok(Choice {
+            index: self.index,
+            message: Some(message),
+            delta: None,
+            finish_reason: Some(finish),
+            extra_content: sources(self.citation_metadata, self.grounding_metadata),
+        })
+    }
+
+    fn delta(self, progress: &mut Progress) -> Result<Option<Choice<'a>>, Fault> {
+        let seen = progress.at(self.index)?;
+        let (text, mut message) = said(self.content, Some(seen.calls));
+        seen.calls += message.tool_calls.len();
+        seen.spoken |= !text.is_empty() || seen.calls > 0;
+        let reason = self.finish_reason.as_deref();
+        let finish = reason
+            .map(|it| finish(it, self.finish_message.as_deref(), seen.calls > 0))
+            .transpose()?;
+        if let (Some(reason), Some(CONTENT_FILTER), false) = (reason, finish, seen.spoken) {
+            message.refusal = Some(kept_back(reason));
+        }
+        seen.finished |= finish.is_some();
+        let extra_content = sources(self.citation_metadata, self.grounding_metadata);
+        let adds = !text.is_empty()
+            || !message.tool_calls.is_empty()
+            || !message.reasoning_content.is_empty()
+            || !message.extra_content.is_empty()
+            || !extra_content.is_empty();
+        if !adds && finish.is_none() && seen.begun {
+            return Ok(None);
+        }
+        if !seen.begun {
+            message.role = Some("assistant");
+            seen.begun = true;
+        }
+        message.content = (!text.is_empty()).then(|| text.into_owned().into());
+        Ok(Some(Choice {
+            index: self.index,
+            message: None,
+            delta: Some(message),
+            finish_reason: finish,
+            extra_content,
+        }))
+    }
+}
+
+/// The text of a candidate's parts, and what else they say. `first` is the number of its first
+/// call where calls are numbered.
+fn said<'a>(content: Option<Content<'a>>, first: Option<usize>) -> (Cow<'a, str>, Message) {
+    let mut text: Cow<'a, str> = Cow::Borrowed("");
+    let mut message = Message::default();
+    for part in content.map(|it| it.parts).unwrap_or_default() {
+        if let Some(call) = part.function_call {
+            let index = first.map(|it| it + message.tool_calls.len());
+            message.tool_calls.push(tool_call(call, index, part.thought_signature));
+            continue;
+        }
+        if part.thought_signature.is_some() {
+            message.extra_content = Extra::signed(part.thought_signature);
+        }
+        if part.thought {
+            message.reasoning_content.push_str(&part.text);
+        } else if text.is_empty() {
+            text = part.text;
+        } else {
+            text.to_mut().push_str(&part.text);
+        }
+    }
+    (text, message)
+}
+
+fn tool_call(call: FunctionCall<'_>, index: Option<usize>, signature: Option<String>) -> ToolCall {
+    let id = call.id.filter(|it| !it.is_empty());
+    let object = call.args.filter(|it| it.get().starts_with('{'));
+    ToolCall {
+        index,
+        id: id.unwrap_or_else(|| format!("call_{:024x}", fastrand::u128(..) >> 32)),
+        kind: "function",
+        function: Function {
+            name: call.name,
+            arguments: object.map_or_else(|| "{}".to_owned(), |it| compact(it.get())),
+        },
+        extra_content: Extra::signed(signature),
+    }
+}
+
+/// JSON text without the white space between its tokens.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    json.chars()
+        .filter(|it| {
+            match it {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => quoted = !quoted,
+                _ => {}
+            }
+            quoted || !it.is_ascii_whitespace()
+        })
+        .collect()
+}
+
+/// OpenAI's word for why an answer ends.
+fn finish(reason: &str, words: Option<&str>, calls: bool) -> Result<&'static str, Fault> {
+    if FAILED.contains(&reason) {
+        let words = words.map(|it| format!(": {it}")).unwrap_or_default();
+        return Err(unreadable(format!("the model failed to write its answer: {reason}{words}")));
+    }
+    Ok(match reason {
+        "MAX_TOKENS" => "length",
+        it if KEPT_BACK.contains(&it) => CONTENT_FILTER,
+        _ if calls => "tool_calls",
+        _ => "stop",
+    })
+}
+
+fn blocked_prompt(reason: &str) -> Message {
+    Message {
+        role: Some("assistant"),
+        refusal: Some(format!("The prompt was blocked: {reason}.")),
+        ..Message::default()
+    }
+}
+
+fn kept_back(reason: &str) -> String {
+    format!("The answer was kept back: {reason}.")
+}
+
+/// What an answer rests on.
+fn sources<'a>(citations: Option<&'a RawValue>, grounding: Option<&'a RawValue>) -> Extra<'a> {
+    Extra {
+        google: GoogleExtra {
+            thought_signature: None,
+            citation_metadata: citations,
+            grounding_metadata: grounding,
+        },
+    }
+}
+
+fn unreadable(message: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Unreadable, message)
+}

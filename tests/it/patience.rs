@@ -1,0 +1,59 @@
+//! What takes long by its nature. All of it in one test, since waits can be had at once.
+
+use std::time::Duration;
+
+use relayfreellm::sim::Fault;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use crate::support::{Gateway, SOON, ask};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Headers are held for 10 s; then they name the provider being tried, and comments follow.
+async fn a_silent_stream_is_kept_alive(gateway: &Gateway) {
+    gateway.upstream("alpha").script(None, vec![Fault::SlowFirstToken(16 * SECOND)]);
+    let begun = Instant::now();
+    let stream = gateway.open(&ask("m"), &[]).await;
+    let held = begun.elapsed();
+    assert!((9 * SECOND..13 * SECOND).contains(&held), "{held:?}");
+    let answer = stream.finish().await.expect_done();
+    assert_eq!(answer.header("x-relay-provider"), "Alpha");
+    assert!(answer.comments >= 1);
+    assert!(!answer.said().is_empty());
+}
+
+/// Whoever sends a head a byte at a time, or none at all, is cut off.
+async fn a_slow_head_is_cut_off(gateway: &Gateway, head: &[u8]) {
+    let (mut reader, mut writer) = gateway.connect().await.into_split();
+    let trickle = async {
+        for byte in head.iter().cycle() {
+            if writer.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(SECOND / 4).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let begun = Instant::now();
+    let mut read = Vec::new();
+    tokio::select! {
+        () = trickle => {}
+        // A reset is an end too.
+        _ended = tokio::time::timeout(SOON, reader.read_to_end(&mut read)) => {}
+    }
+    assert!(begun.elapsed() < 25 * SECOND, "{:?}", begun.elapsed());
+    let answer = String::from_utf8_lossy(&read);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
+async fn slow_providers_are_waited_for_and_slow_callers_are_not() {
+    let gateway = Gateway::plain().await;
+    tokio::join!(
+        a_silent_stream_is_kept_alive(&gateway),
+        a_slow_head_is_cut_off(&gateway, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-a: bbbbbbbbbbbbbbbbbbbb"),
+        a_slow_head_is_cut_off(&gateway, b""),
+    );
+    gateway.chat(&ask("m")).await.expect(200);
+}

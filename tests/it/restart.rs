@@ -1,0 +1,81 @@
+//! What was used is known after a restart, and the data directory belongs to one gateway.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use relayfreellm::app::{App, StartError};
+use relayfreellm::catalog::IdBook;
+use relayfreellm::config::{self, Flags};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{Gateway, Setup, Upstream, ask};
+
+const KEY: &str = "sk-live-Qx7rT2mVb9Lp4ZsK";
+
+fn setup(dir: &Path) -> Setup {
+    let alpha = Upstream::plain("Alpha").key(KEY).limits(json!({"requests_per_hour": 5}));
+    Gateway::with([alpha, Upstream::plain("Beta").model("n")])
+        .settings(json!({"routing": {"max_quota_wait_seconds": 0}}))
+        .data_dir(dir)
+}
+
+#[tokio::test]
+async fn usage_quota_and_sessions_survive() {
+    let root = TempDir::new().expect("a directory");
+    let dir = root.path().join("data");
+    let gateway = setup(&dir).start().await;
+    for _ in 0..3 {
+        gateway.chat(&ask("alpha/m")).await.expect(200);
+    }
+    let session = [("x-session-id", "s-1")];
+    let home = gateway.chat_with(&ask("n"), &session).await.expect(200);
+    let before = gateway.usage().await;
+    gateway.stop().await;
+
+    let gateway = setup(&dir).start().await;
+    assert_eq!(gateway.usage().await, before);
+    let again = gateway.chat_with(&ask("auto"), &session).await.expect(200);
+    assert_eq!(again.header("x-relay-route-reason"), "affinity");
+    assert_eq!(again.header("x-relay-model"), home.header("x-relay-model"));
+    for status in [200, 200, 429] {
+        gateway.chat(&ask("alpha/m")).await.expect(status);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_directory_is_its_owners_and_holds_no_key() {
+    let root = TempDir::new().expect("a directory");
+    let dir = root.path().join("data");
+    let gateway = setup(&dir).start().await;
+    gateway.chat(&ask("alpha/m")).await.expect(200);
+    gateway.stop().await;
+    let mode = std::fs::metadata(&dir).expect("a directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    let files: Vec<_> = std::fs::read_dir(&dir).expect("a directory").collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let path = file.expect("an entry").path();
+        let bytes = std::fs::read(&path).expect("a file");
+        let shown = memchr::memmem::find(&bytes, &KEY.as_bytes()[8..]).is_some();
+        assert!(!shown, "{} holds a key", path.display());
+    }
+}
+
+#[tokio::test]
+async fn two_gateways_do_not_share_a_directory() {
+    let root = TempDir::new().expect("a directory");
+    let dir = root.path().join("data");
+    let first = setup(&dir).start().await;
+    let flags =
+        Flags { port: Some(0), data_dir: Some(dir.clone()), demo: true, ..Flags::default() };
+    let mut ids = IdBook::default();
+    let config = config::load(&flags, &|_| None, &mut ids).expect("a configuration");
+    let Err(fault) = App::start(config, &mut ids).await else {
+        panic!("the directory is in use");
+    };
+    assert!(matches!(fault, StartError::Store(_)), "{fault:?}");
+    assert!(fault.to_string().contains(&dir.display().to_string()), "{fault}");
+    first.chat(&ask("alpha/m")).await.expect(200);
+}
