@@ -7,6 +7,7 @@ mod names;
 mod order;
 mod turns;
 mod walk;
+mod weights;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
+use weights::Weights;
 
 pub use eligible::{Eligible, Needs, eligible, prompt_budget};
 pub use latency::Latencies;
@@ -38,12 +40,21 @@ pub struct Selector {
     pub catalog: Arc<Catalog>,
     params: Params,
     turns: Turns,
+    weights: Weights,
+}
+
+impl Params {
+    /// Does any of the strategies draw by weight?
+    fn weighs(self) -> bool {
+        [self.provider_strategy, self.model_strategy].contains(&Strategy::Weighted)
+    }
 }
 
 impl Selector {
     /// A selector over `catalog` in which nobody has had a turn yet.
     pub fn new(catalog: Arc<Catalog>, params: Params) -> Self {
         let turns = Turns::new(&catalog);
-        Self { catalog, params, turns }
+        let weights = Weights::new(&catalog);
+        Self { catalog, params, turns, weights }
     }
 }

@@ -17,21 +17,13 @@ pub enum Strategy {
 
 impl Strategy {
     /// A rank for a candidate that had its last turn at `turn` and weighs `weight`.
-    pub(super) fn rank(
-        self,
-        turn: u64,
-        weight: impl FnOnce() -> f64,
-        rng: &mut fastrand::Rng,
-    ) -> Rank {
+    pub(super) fn rank(self, turn: u64, weight: f64, rng: &mut fastrand::Rng) -> Rank {
         match self {
             Self::RoundRobin => Rank(0.0, turn),
             Self::Random => Rank(rng.f64(), turn),
             // The lowest of exponential draws falls to each in proportion to its weight
             // (Efraimidis and Spirakis), and the rest come in a fair order too.
-            Self::Weighted => {
-                let weight = weight().max(1e-9);
-                Rank(-(1.0 - rng.f64()).ln() / weight, turn)
-            }
+            Self::Weighted => Rank(-(1.0 - rng.f64()).ln() / weight.max(1e-9), turn),
         }
     }
 }

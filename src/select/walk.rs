@@ -72,6 +72,8 @@ type Spot = (usize, usize, usize);
 #[derive(Debug, Default)]
 struct Slot {
     rank: Option<Rank>,
+    /// Of all its models together.
+    weight: f64,
     models: BinaryHeap<Reverse<(Rank, usize, usize)>>,
     /// Keys of the model that was reached last.
     keys: VecDeque<Spot>,
@@ -129,42 +131,31 @@ impl Selector {
     ) -> VecDeque<Slot> {
         let mut slots: Vec<(usize, Slot)> = Vec::new();
         let spans_all = matches!(asked, Asked::Fast | Asked::Smart);
+        let weighs = !spans_all && self.params.weighs();
         for &(p, m) in eligible {
-            let Some((provider, model)) = self.at(p, m) else { continue };
+            let Some((_, model)) = self.at(p, m) else { continue };
             let turn = self.turns.model(p, m);
+            let weight =
+                if weighs { self.weights.of((p, m), model, eligible.len(), gates) } else { 1.0 };
             let rank = match asked {
                 Asked::Fast => Rank::fast(gates.latencies.seconds(model.id), turn),
                 Asked::Smart => Rank::smart(model, turn),
-                _ => {
-                    let weight = || weight(model, gates);
-                    self.params.model_strategy.rank(turn, weight, rng)
-                }
+                _ => self.params.model_strategy.rank(turn, weight, rng),
             };
-            match slots.last_mut() {
-                Some((at, slot)) if spans_all || *at == p => {
-                    slot.models.push(Reverse((rank, p, m)));
-                }
-                _ => {
-                    let rank_of_provider = self.rank_provider(p, provider, gates, rng);
-                    let models = BinaryHeap::from([Reverse((rank, p, m))]);
-                    let rank = Some(rank_of_provider);
-                    slots.push((p, Slot { rank, models, ..Slot::default() }));
-                }
+            if slots.last().is_none_or(|(at, _)| !spans_all && *at != p) {
+                slots.push((p, Slot::default()));
             }
+            if let Some((_, slot)) = slots.last_mut() {
+                slot.weight += weight;
+                slot.models.push(Reverse((rank, p, m)));
+            }
+        }
+        for (p, slot) in &mut slots {
+            let turn = self.turns.provider(*p);
+            slot.rank = Some(self.params.provider_strategy.rank(turn, slot.weight, rng));
         }
         slots.sort_by_key(|(_, it)| it.rank);
         slots.into_iter().map(|(_, it)| it).collect()
-    }
-
-    fn rank_provider(
-        &self,
-        place: usize,
-        provider: &Provider,
-        gates: &Gates<'_>,
-        rng: &mut fastrand::Rng,
-    ) -> Rank {
-        let weight = || provider.models.iter().map(|it| weight(it, gates)).sum();
-        self.params.provider_strategy.rank(self.turns.provider(place), weight, rng)
     }
 
     fn keys_by_turn(&self, p: usize, m: usize) -> VecDeque<Spot> {
@@ -278,16 +269,4 @@ impl Gates<'_> {
         self.breakers.check(&path, self.now).map_err(Shut::Breaker)?;
         self.ledger.peek(target.id, (self.demand)(target.model), self.now).map_err(Shut::Quota)
     }
-}
-
-/// What weighted draws go by: the weight that was given, or the quota left in the tightest window
-/// divided by the time until it resets, over all keys.
-fn weight(model: &Model, gates: &Gates<'_>) -> f64 {
-    model.weight.unwrap_or_else(|| {
-        model
-            .targets
-            .iter()
-            .map(|it| gates.ledger.headroom(*it, (gates.demand)(model), gates.now))
-            .sum()
-    })
 }

@@ -125,7 +125,9 @@ fn all_faults_of_all_files_are_listed_at_once() {
 
 #[test]
 fn broken_json_is_named_by_its_place() {
-    for (content, word) in [("", "JSON"), ("{", "JSON"), ("{\"routing\": }", "JSON"), ("[]", "object")] {
+    for (content, word) in
+        [("", "JSON"), ("{", "JSON"), ("{\"routing\": }", "JSON"), ("[]", "object")]
+    {
         let settings = Start { settings: content, ..SOUND };
         settings.check_faults(&[["settings.json", "", word]]);
         let fault = Start { limits: content, ..SOUND }.load().expect_err("a refusal").to_string();
@@ -146,7 +148,8 @@ fn a_file_that_cannot_be_read_is_named() {
             let mut flags = SOUND.flags(dir.path());
             change(&mut flags, path);
             let key = |name: &str| (name == "ALPHA_APIKEY").then(|| "a-key".to_owned());
-            let refusal = config::load(&flags, &key, &mut IdBook::default()).expect_err("a refusal");
+            let refusal =
+                config::load(&flags, &key, &mut IdBook::default()).expect_err("a refusal");
             assert!(refusal.to_string().contains(&path.display().to_string()), "{refusal}");
         }
     }
@@ -177,7 +180,12 @@ fn a_provider_without_a_key_is_left_out_with_a_word() {
     ]});
     let config = Start { limits: &limits.to_string(), ..SOUND }.load().expect("a configuration");
     assert_eq!(config.catalog.providers().len(), 1);
-    assert_eq!(config.notes.iter().filter(|it| it.contains("Beta")).count(), 1, "{:?}", config.notes);
+    assert_eq!(
+        config.notes.iter().filter(|it| it.contains("Beta")).count(),
+        1,
+        "{:?}",
+        config.notes
+    );
     assert!(config.notes.iter().any(|it| it.contains("BETA_APIKEY")), "{:?}", config.notes);
 }
 
@@ -191,8 +199,12 @@ fn no_usable_provider_says_what_to_do() {
 
 #[test]
 fn environment_beats_file_and_flags_beat_environment() {
-    let environment =
-        [("ALPHA_APIKEY", "a-key"), ("SESSION_TTL_HOURS", "3"), ("PORT", "1234"), ("HOST", "127.0.0.2")];
+    let environment = [
+        ("ALPHA_APIKEY", "a-key"),
+        ("SESSION_TTL_HOURS", "3"),
+        ("PORT", "1234"),
+        ("HOST", "127.0.0.2"),
+    ];
     let start = Start {
         settings: r#"{"session": {"ttl_hours": 2}}"#,
         env_file: "SESSION_TTL_HOURS=4\nPROVIDER_STRATEGY=random\n",

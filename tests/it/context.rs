@@ -67,7 +67,8 @@ async fn of_one_that_does_not_fit_the_latest_turns_stay() {
 async fn a_tools_result_never_loses_its_call() {
     let gateway = of_size(2_000).await;
     let mut body = conversation(40);
-    let call = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let call =
+        json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
     let messages = body["messages"].as_array_mut().expect("messages");
     messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
     messages.push(json!({"role": "tool", "tool_call_id": "c1", "content": "r ".repeat(300)}));

@@ -471,30 +471,3 @@ async fn the_deadline_bounds_the_whole_request() {
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
 }
-
-#[tokio::test]
-async fn a_breaker_opens_after_repeated_faults_and_closes_when_a_probe_succeeds() {
-    let gateway = one("Alpha").settings(json!({"routing": {"max_retries": 0}})).start().await;
-    let alpha = gateway.upstream("alpha");
-    alpha.set_fault(Some(Fault::Status(500)));
-    let mut answers = 0;
-    while alpha.count_reached() == answers && answers < 20 {
-        gateway.chat(&ask("m")).await.expect(503);
-        answers += 1;
-    }
-    let asked = alpha.count_reached();
-    assert!((2..=6).contains(&asked), "opened after {asked} faults");
-    let answer = gateway.chat(&ask("m")).await.expect(503);
-    assert_eq!(alpha.count_reached(), asked, "an open breaker lets nothing pass");
-    let error = answer.error();
-    assert_eq!(error["providers"][0]["circuit_state"], "open", "{error}");
-    assert_eq!(gateway.model("Alpha/m").await["status"], "cooldown");
-    alpha.mend();
-    let wait = error["retry_after_ms"].as_u64().expect("milliseconds");
-    tokio::time::sleep(Duration::from_millis(wait + 1)).await;
-    gateway.chat(&ask("m")).await.expect(200);
-    let question = ask("m");
-    let all = join_all((0..10).map(|_| gateway.chat(&question))).await;
-    assert!(all.iter().all(|it| it.status == 200));
-    assert_eq!(gateway.model("Alpha/m").await["status"], "available");
-}

@@ -37,12 +37,8 @@ async fn a_running_answer_finishes() {
     let alpha = gateway.upstream("alpha");
     let pace = Pace { first_token: Duration::from_millis(300), per_chunk: Duration::ZERO };
     alpha.set_pace(pace);
-    let request = gateway.request(
-        http::Method::POST,
-        "/v1/chat/completions",
-        &[],
-        ask("m").to_string(),
-    );
+    let request =
+        gateway.request(http::Method::POST, "/v1/chat/completions", &[], ask("m").to_string());
     let client = gateway.client().clone();
     let asking = async {
         let answer = client.request(request).await.expect("an answer");

@@ -172,7 +172,8 @@ async fn bodies_that_are_unusual_but_sound_are_taken() {
 #[tokio::test]
 async fn extreme_values_break_nothing() {
     let tight = Upstream::plain("Alpha").limits(json!({"tokens_per_minute": 1_000_000}));
-    let gateway = Gateway::with([tight]).start().await;
+    let settings = json!({"routing": {"max_quota_wait_seconds": 0}});
+    let gateway = Gateway::with([tight]).settings(settings).start().await;
     for more in [
         json!({"max_tokens": u64::MAX}),
         json!({"max_tokens": u64::MAX, "n": u64::MAX}),
@@ -187,7 +188,8 @@ async fn extreme_values_break_nothing() {
         for stream in [false, true] {
             let body = with(with(ask("auto"), more.clone()), json!({"stream": stream}));
             let status = gateway.chat(&body).await.status;
-            assert!([200, 400].contains(&status), "{status} for {}", &body.to_string()[..100]);
+            // One that asks for all tokens of a minute may have to wait for them.
+            assert!([200, 400, 429].contains(&status), "{status} for {more}");
         }
     }
     gateway.chat(&ask("m")).await.expect(200);

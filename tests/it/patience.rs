@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use relayfreellm::sim::Fault;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::support::{Gateway, SOON, ask};
+use crate::support::{Gateway, SOON, Upstream, ask};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,13 +49,47 @@ async fn a_slow_head_is_cut_off(gateway: &Gateway, head: &[u8]) {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
 }
 
+/// After repeated faults nothing reaches a provider for a while, then a probe does.
+async fn a_breaker_opens_after_repeated_faults_and_closes_when_a_probe_succeeds() {
+    let gateway = Gateway::with([Upstream::plain("Alpha")])
+        .settings(json!({"routing": {"max_retries": 0}}))
+        .start()
+        .await;
+    let alpha = gateway.upstream("alpha");
+    alpha.set_fault(Some(Fault::Status(500)));
+    let mut answers = 0;
+    while alpha.count_reached() == answers && answers < 20 {
+        gateway.chat(&ask("m")).await.expect(503);
+        answers += 1;
+    }
+    let asked = alpha.count_reached();
+    assert!((2..=6).contains(&asked), "opened after {asked} faults");
+    let answer = gateway.chat(&ask("m")).await.expect(503);
+    assert_eq!(alpha.count_reached(), asked, "an open breaker lets nothing pass");
+    let error = answer.error();
+    assert_eq!(error["providers"][0]["circuit_state"], "open", "{error}");
+    assert_eq!(gateway.model("Alpha/m").await["status"], "cooldown");
+    alpha.mend();
+    let wait = error["retry_after_ms"].as_u64().expect("milliseconds");
+    tokio::time::sleep(Duration::from_millis(wait + 1)).await;
+    gateway.chat(&ask("m")).await.expect(200);
+    let question = ask("m");
+    let all = join_all((0..10).map(|_| gateway.chat(&question))).await;
+    assert!(all.iter().all(|it| it.status == 200));
+    assert_eq!(gateway.model("Alpha/m").await["status"], "available");
+}
+
 #[tokio::test]
 async fn slow_providers_are_waited_for_and_slow_callers_are_not() {
     let gateway = Gateway::plain().await;
     tokio::join!(
         a_silent_stream_is_kept_alive(&gateway),
-        a_slow_head_is_cut_off(&gateway, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-a: bbbbbbbbbbbbbbbbbbbb"),
+        a_slow_head_is_cut_off(
+            &gateway,
+            b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-a: bbbbbbbbbbbbbbbbbbbb"
+        ),
         a_slow_head_is_cut_off(&gateway, b""),
+        a_breaker_opens_after_repeated_faults_and_closes_when_a_probe_succeeds(),
     );
     gateway.chat(&ask("m")).await.expect(200);
 }

@@ -3,6 +3,7 @@
 use relayfreellm::sim::{Fault, Flavour};
 use serde_json::{Value, json};
 
+use crate::secrets::{KEY, Log, all_of_the_answer, check_clean, gateway};
 use crate::support::{Gateway, Upstream, ask, with};
 
 #[tokio::test]
@@ -70,4 +71,44 @@ async fn a_cut_stream_is_in_the_figures_when_its_last_byte_has_been_sent() {
     gateway.upstream("alpha").set_fault(Some(Fault::CutAfterChunks(3)));
     assert!(!gateway.stream(&ask("alpha/m")).await.done);
     assert_eq!(gateway.usage().await["total"]["requests"], 1);
+}
+
+/// An error of this status that repeats the key wherever an error may.
+fn echo(status: u16) -> Fault {
+    let error = json!({"error": {
+        "message": format!("Incorrect API key provided: {KEY} (Bearer {KEY}). Unknown name '{KEY}'"),
+        "type": KEY, "param": KEY, "code": KEY,
+    }});
+    let headers = vec![
+        ("x-echo".to_owned(), KEY.to_owned()),
+        ("www-authenticate".to_owned(), KEY.to_owned()),
+    ];
+    Fault::RawResponse { status, headers, body: error.to_string().into() }
+}
+
+#[tokio::test]
+async fn a_provider_that_repeats_the_key_is_not_repeated_to_the_caller() {
+    for status in [200, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503] {
+        for stream in [false, true] {
+            let gateway = gateway().await;
+            gateway.upstream("alpha").set_fault(Some(echo(status)));
+            let body = with(ask("m"), json!({"stream": stream}));
+            let answer = all_of_the_answer(&gateway, &body).await;
+            check_clean(&format!("the answer after {status}"), &answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_repeats_the_key_is_not_repeated_in_the_log() {
+    for status in [200, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503] {
+        let (log, _guard) = Log::catch();
+        let gateway = gateway().await;
+        gateway.upstream("alpha").set_fault(Some(echo(status)));
+        all_of_the_answer(&gateway, &ask("m")).await;
+        let text = log.text();
+        assert!(text.contains("Alpha/m"), "the log was caught");
+        let ours: Vec<_> = text.lines().filter(|it| it.contains("relayfreellm")).collect();
+        check_clean(&format!("the log after {status}"), &ours.join("\n"));
+    }
 }

@@ -58,7 +58,7 @@ pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) 
     let said = serde_json::from_slice::<Envelope>(body).ok();
     let listed = || serde_json::from_slice::<Vec<Envelope>>(body).ok()?.into_iter().next();
     let Some(Envelope { error: said }) = said.or_else(listed) else {
-        return classify::classify(status, headers, body, now);
+        return classify::classify("gemini", status, headers, body, now);
     };
     let (kind, param) = kind_of(status, &said);
     let words = if said.message.is_empty() { format!("HTTP {status}") } else { said.message.clone() };

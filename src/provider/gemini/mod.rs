@@ -20,13 +20,11 @@ mod tests;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use secrecy::ExposeSecret;
-
-use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
@@ -37,6 +35,11 @@ use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Whole;
 use crate::provider::event_stream::EventStream;
+use crate::provider::exchange::EVENTS;
+use crate::provider::exchange::JSON;
+use crate::provider::exchange::check_is_stream;
+use crate::provider::exchange::post;
+use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::transport::Transport;
@@ -81,19 +84,10 @@ impl GeminiClient {
         let mut uri = format!("{}/models/", self.base);
         encode(model::bare(&call.model), &mut uri);
         uri.extend([":", method]);
-        let unsendable = |it: http::Error| not_here(format!("the request can't be sent: {it}"));
-        let mut request = Request::post(uri).body(body).map_err(unsendable)?;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let accept = if stream { "text/event-stream" } else { "application/json" };
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let agent = concat!("relayfreellm/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let uri: Uri = uri.parse().map_err(|it| not_here(format!("the model's name can't be sent: {it}")))?;
+        let mut request = post(&uri, body, if stream { EVENTS } else { JSON });
         if let Some(secret) = &call.secret {
-            let mut key = HeaderValue::try_from(secret.expose_secret())
-                .map_err(|_| not_here("the key can't stand in a header"))?;
-            key.set_sensitive(true);
-            headers.insert(KEY, key);
+            sign(&mut request, KEY, "", secret)?;
         }
         Ok((request, dropped))
     }
@@ -155,14 +149,9 @@ fn whole(body: &Bytes, dropped: Vec<&'static str>, now: Now) -> Result<Reply, Fa
 
 async fn source(answer: Response<Incoming>) -> Result<Source, Fault> {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    match kind {
-        Some(kind) if kind.contains("json") => {
-            Ok(Source::of_json(&read_answer(answer.into_body()).await?))
-        }
-        Some(kind) if !kind.contains("event-stream") => {
-            let message = format!("a stream was asked for and {kind} came");
-            Err(Fault::new(FaultKind::Unreadable, message))
-        }
-        _ => Ok(Source::Events(Box::new(EventStream::new(answer.into_body())))),
+    if kind.is_some_and(|it| it.contains("json")) {
+        return Ok(Source::of_json(&read_answer(answer.into_body()).await?));
     }
+    check_is_stream(&answer, "event-stream")?;
+    Ok(Source::Events(Box::new(EventStream::new(answer.into_body()))))
 }

@@ -7,9 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::openai::ChatRequest;
-use crate::openai::RequestEdits;
 use crate::provider::Call;
+use crate::provider::asked::Asked;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 
@@ -26,61 +25,18 @@ const NUMBERS: &[(&str, &str)] =
 const PENALTIES: &[(&str, &str)] =
     &[("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty")];
 
-/// Members whose meaning is sent, in whatever form, or that concern the gateway alone.
+/// Members whose meaning is sent.
 const TAKEN: &[&str] = &[
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
     "temperature",
     "top_p",
     "top_k",
     "presence_penalty",
     "frequency_penalty",
-    "max_tokens",
-    "max_completion_tokens",
     "stop",
     "seed",
-    "n",
-    "tools",
-    "tool_choice",
     "parallel_tool_calls",
-    "response_format",
     "reasoning_effort",
-    "model_type",
-    "model_scale",
-    "model_name",
 ];
-
-/// Members that ask for nothing an answer would show: left out without a word.
-const SILENT: &[&str] = &[
-    "metadata",
-    "prediction",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-];
-
-/// Members the API has no place for, by the name under which they are reported.
-const DROPPED: &[&str] = &[
-    "audio",
-    "logit_bias",
-    "logprobs",
-    "min_p",
-    "modalities",
-    "moderation",
-    "repetition_penalty",
-    "top_logprobs",
-    "user",
-    "verbosity",
-    "web_search_options",
-];
-
-/// Stands in reports for members that nobody here has heard of: the API refuses every one.
-const UNHEARD_OF: &str = "unknown_fields";
 
 /// The most stop sequences, tokens and candidates the API takes.
 const MOST_STOPS: usize = 5;
@@ -92,9 +48,9 @@ const MOST_CANDIDATES: u64 = 8;
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
 pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault> {
-    let asked = Asked { request: &call.request, edits: &call.edits };
+    let asked = Asked::of(call);
     let model = Model::of(bare(&call.model));
-    let mut dropped = asked.dropped();
+    let mut dropped = asked.dropped(TAKEN);
     let conversation = contents::translate(asked.get("messages").unwrap_or("[]"), &model)?;
     let tools = tools(&asked)?;
     let mut config = Map::new();
@@ -102,7 +58,11 @@ pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault
     stops(&asked, &mut config, &mut dropped);
     candidates(&asked, &mut config)?;
     format(&asked, tools.is_some() && !model.json_with_tools, &mut config, &mut dropped)?;
-    if let Some(thinking) = thinking(&asked, model.thinking, &mut dropped) {
+    // A model that was found to refuse it is asked without.
+    let refused = call.edits.leave_out.iter().any(|it| it == "reasoning_effort");
+    let effort = asked.text("reasoning_effort");
+    let thinking = if refused { Thinking::Fixed } else { model.thinking };
+    if let Some(thinking) = thinking_config(thinking, effort.as_deref(), &mut dropped) {
         config.insert("thinkingConfig".to_owned(), thinking);
     }
     if tools.is_some() && asked.get("parallel_tool_calls") == Some("false") {
@@ -120,42 +80,6 @@ pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault
     Ok((body.into(), dropped))
 }
 
-/// The request as edited.
-struct Asked<'a> {
-    request: &'a ChatRequest,
-    edits: &'a RequestEdits,
-}
-
-impl<'a> Asked<'a> {
-    /// A member's JSON text.
-    fn get(&self, key: &str) -> Option<&'a str> {
-        if self.edits.leave_out.iter().any(|it| it == key) {
-            return None;
-        }
-        match self.edits.set.iter().rev().find(|(it, _)| *it == key) {
-            Some((_, json)) => Some(json).map(String::as_str).filter(|it| *it != "null"),
-            None => self.request.member(key),
-        }
-    }
-
-    /// A member as a value; `None` also where it can't be one.
-    fn value(&self, key: &str) -> Option<Value> {
-        serde_json::from_str(self.get(key)?).ok()
-    }
-
-    /// The members that have no place in the request at all.
-    fn dropped(&self) -> Vec<&'static str> {
-        let mut dropped: Vec<_> =
-            DROPPED.iter().copied().filter(|it| self.get(it).is_some()).collect();
-        let known = |name: &str| [TAKEN, SILENT, DROPPED].iter().any(|it| it.contains(&name));
-        let mut others = self.request.member_names().filter(|it| !known(it));
-        if others.any(|it| self.get(it).is_some()) {
-            dropped.push(UNHEARD_OF);
-        }
-        dropped
-    }
-}
-
 fn numbers(
     asked: &Asked<'_>,
     model: &Model,
@@ -170,8 +94,7 @@ fn numbers(
         }
     }
     dropped.extend(refused.iter().map(|(it, _)| *it).filter(|it| asked.get(it).is_some()));
-    let most = asked.get("max_completion_tokens").or_else(|| asked.get("max_tokens"));
-    if let Some(most) = most.and_then(|it| it.parse::<u64>().ok()) {
+    if let Some(most) = asked.max_tokens() {
         config.insert("maxOutputTokens".to_owned(), most.min(MOST_TOKENS).into());
     }
     match asked.get("seed").map(str::parse::<i32>) {
@@ -185,12 +108,8 @@ fn numbers(
 }
 
 fn stops(asked: &Asked<'_>, config: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
-    let mut stops = match asked.value("stop") {
-        Some(one @ Value::String(_)) => vec![one],
-        Some(Value::Array(many)) => many,
-        _ => return,
-    };
-    stops.retain(|it| it.as_str().is_some_and(|it| !it.is_empty()));
+    let mut stops = asked.texts("stop");
+    stops.retain(|it| !it.is_empty());
     if stops.len() > MOST_STOPS {
         stops.truncate(MOST_STOPS);
         dropped.push("stop");
@@ -250,17 +169,11 @@ fn format(
 
 /// How much the model may think. Thoughts count against the answer's tokens, so unless the caller
 /// asks for them they are kept short.
-fn thinking(
-    asked: &Asked<'_>,
+fn thinking_config(
     thinking: Thinking,
+    effort: Option<&str>,
     dropped: &mut Vec<&'static str>,
 ) -> Option<Value> {
-    // A model that was found to refuse it is asked without.
-    if asked.edits.leave_out.iter().any(|it| it == "reasoning_effort") {
-        return None;
-    }
-    let effort = asked.value("reasoning_effort");
-    let effort = effort.as_ref().and_then(Value::as_str);
     let mut config = match thinking {
         Thinking::Fixed => {
             if effort.is_some_and(|it| it != "none") {
