@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use secrecy::SecretString;
 
 use super::keys::label;
+use super::pool::capabilities;
 
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
@@ -89,7 +90,7 @@ fn model(provider: &DemoEntry, entry: &DemoModel, key: &Key, ids: &mut IdBook) -
         scope: QuotaScope::Model,
         reset: Reset::Rolling,
         max_context: entry.max_context,
-        capabilities: HashMap::new(),
+        capabilities: capabilities(&provider.name, &HashMap::new()),
         weight: None,
         max_concurrent: None,
         failed_requests_count: false,

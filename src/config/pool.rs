@@ -1,5 +1,6 @@
 //! Makes the catalog's providers of what the limits file and the environment say.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::catalog::Key;
 use crate::catalog::Kind;
 use crate::catalog::Model;
 use crate::catalog::Provider;
+use crate::provider::quirks;
 use crate::provider::registry;
 use crate::provider::registry::BuiltIn;
 
@@ -133,6 +135,12 @@ fn provider_keys(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Vec<Key> {
     keys::keys(&entry.name, &variable, shop.faults, shop.notes, shop.ids)
 }
 
+/// What the limits file says, and what is known of the provider where it says nothing.
+pub(super) fn capabilities(provider: &str, said: &HashMap<String, bool>) -> HashMap<String, bool> {
+    let known = quirks::of(provider).rules_out.iter().map(|it| ((*it).to_owned(), false));
+    known.chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
+}
+
 fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut IdBook) -> Model {
     let id = ids.model(&provider.name, &entry.name);
     let (own, shared) = (&entry.terms, &provider.terms);
@@ -148,7 +156,7 @@ fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut I
         scope: either(own, shared, |it| it.scope).unwrap_or_default(),
         reset: either(own, shared, |it| it.reset).unwrap_or_default(),
         max_context: entry.max_context,
-        capabilities: entry.capabilities.clone(),
+        capabilities: capabilities(&provider.name, &entry.capabilities),
         weight: entry.weight,
         max_concurrent: max_concurrent.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
         failed_requests_count: either(own, shared, |it| it.failed_requests_count)

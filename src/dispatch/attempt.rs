@@ -144,22 +144,10 @@ impl Attempt {
         self.core.books.metrics.attempt((&self.names.0, &self.names.1), outcome);
     }
 
-    /// The call failed.
+    /// The call failed before anything of it was delivered.
     pub(super) fn fail(mut self, fault: &Fault) {
-        let now = self.core.clock.now();
-        self.core.books.usage.failed(self.model);
-        self.ended(fault.kind.label());
-        let Some(Open { reservation, pass, path }) = self.open.take() else { return };
-        let pass = pass.or_else(|| self.core.books.breakers.enter(&path, now).ok());
-        if let Some(pass) = pass {
-            pass.report(verdict::outcome(fault, now), now);
-        }
-        if self.sent.is_set() {
-            reservation.mark_sent();
-        }
-        if self.begun {
-            self.settle_later(reservation);
-        } else if verdict::quota(fault) == verdict::Quota::Spent {
+        let Some(reservation) = self.close_on(fault) else { return };
+        if verdict::quota(fault) == verdict::Quota::Spent {
             // Ends as its own drop says: spent when it was sent, given back when it was not.
             drop(reservation);
         } else {
@@ -167,19 +155,47 @@ impl Attempt {
         }
     }
 
+    /// Tells everyone but the ledger.
+    fn close_on(&mut self, fault: &Fault) -> Option<Reservation> {
+        let now = self.core.clock.now();
+        self.core.books.usage.failed(self.model);
+        self.ended(fault.kind.label());
+        let Open { reservation, pass, path } = self.open.take()?;
+        let pass = pass.or_else(|| self.core.books.breakers.enter(&path, now).ok());
+        if let Some(pass) = pass {
+            pass.report(verdict::outcome(fault, now), now);
+        }
+        if self.sent.is_set() {
+            reservation.mark_sent();
+        }
+        Some(reservation)
+    }
+
+    /// The answer broke off after it had begun: what was delivered counts, and is in the books
+    /// when this returns.
+    pub(super) async fn break_off(mut self, fault: &Fault) {
+        if let Some(reservation) = self.close_on(fault) {
+            self.settlement(reservation).settle().await;
+        }
+    }
+
     /// A call that delivered something counts with what it delivered. Counting tokens takes
     /// longer than a drop may, so it is left to the one who does nothing else.
     fn settle_later(&mut self, reservation: Reservation) {
-        let settlement = Settlement {
+        let settlement = self.settlement(reservation);
+        if self.core.settlements.try_send(settlement).is_err() {
+            tracing::warn!("too many answers wait to be counted; this one keeps what it reserved");
+        }
+    }
+
+    fn settlement(&mut self, reservation: Reservation) -> Settlement {
+        Settlement {
             reservation,
             usage: Arc::clone(&self.core.books.usage),
             model: self.model,
             request: Arc::clone(&self.request),
             delivered: std::mem::take(&mut self.delivered),
             reported: self.usage,
-        };
-        if self.core.settlements.try_send(settlement).is_err() {
-            tracing::warn!("too many answers wait to be counted; this one keeps what it reserved");
         }
     }
 }

@@ -61,8 +61,12 @@ pub(super) enum Wait {
 /// What this request could wait for.
 pub(super) fn soonest(travel: &Travel) -> Wait {
     let now = travel.core.clock.now();
-    let soonest = outlooks(travel, now)
-        .into_iter()
+    wait(&outlooks(travel, now), now)
+}
+
+fn wait(outlooks: &[Outlook], now: Now) -> Wait {
+    let soonest = outlooks
+        .iter()
         .filter(|it| it.waiting_helps && it.when != When::Never)
         .map(|it| it.when)
         .min();
@@ -71,6 +75,21 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
         Some(_) => Wait::ForACall,
         None => Wait::InVain,
     }
+}
+
+/// What there is to wait for at one (provider, model) place; [`Wait::InVain`] when it is ready.
+pub(super) fn wait_for(travel: &Travel, (p, m): (usize, usize)) -> Wait {
+    let now = travel.core.clock.now();
+    let demand = demand(&travel.core, &travel.request);
+    let gates = gates(&travel.core, &demand, now);
+    let provider = travel.pool.selector.catalog.providers().get(p);
+    let model = provider.and_then(|it| it.models.get(m));
+    let Some((provider, model)) = provider.zip(model) else { return Wait::InVain };
+    let all: Vec<Outlook> = views(provider, model).map(|it| outlook(travel, &it, &gates)).collect();
+    if all.iter().any(|it| !it.waiting_helps && it.when != When::Never) {
+        return Wait::InVain;
+    }
+    wait(&all, now)
 }
 
 /// The error for a journey without an answer.

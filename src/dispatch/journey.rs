@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::TryStreamExt as _;
+
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
@@ -43,6 +46,10 @@ use crate::session::Pin;
 
 /// Rest before targets that failed in passing are asked again; doubled with each round.
 const ROUND_REST: Duration = Duration::from_millis(100);
+/// Members left out one by one, as a provider names them, before the next candidate is asked.
+const LEFT_OUT: usize = 3;
+/// Longest wait for a session's own target before the session moves.
+const HOME_WAIT: Duration = Duration::from_secs(2);
 /// How often a target whose calls under way are at their bound is looked at again.
 const CONCURRENCY_REST: Duration = Duration::from_millis(50);
 
@@ -147,6 +154,7 @@ impl Travel {
 
     /// Walks the candidates of one leg.
     pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Answer>, Failure> {
+        self.wait_for_home(leg).await;
         let mut walk = self.walk(leg);
         while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
             let Some(candidate) = self.next_candidate(&mut walk, leg) else { return Ok(None) };
@@ -161,7 +169,9 @@ impl Travel {
                 };
                 match next {
                     Next::GiveBack => return Err(self.failure(self.given_back())),
-                    Next::RepeatWithout(field) if left_out.is_empty() => {
+                    Next::RepeatWithout(field)
+                        if left_out.len() < LEFT_OUT && !left_out.contains(&field) =>
+                    {
                         edits.leave_out.push(field.clone());
                         left_out.push(field);
                     }
@@ -176,6 +186,26 @@ impl Travel {
             }
         }
         Ok(None)
+    }
+
+    /// A session whose own target is throttled for a moment waits for it: a provider's prompt cache
+    /// is worth more than the wait.
+    async fn wait_for_home(&mut self, leg: &Leg) {
+        let Some(home) = self.home(leg).filter(|_| self.attempts == 0) else { return };
+        let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
+        if let Wait::For(rest) = exhausted::wait_for(self, home)
+            && !rest.is_zero()
+            && rest < patience
+        {
+            let rest = rest + self.a_little_more();
+            self.waited += rest;
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    /// A little more than the exact time: the provider's clock is not ours.
+    fn a_little_more(&mut self) -> Duration {
+        Duration::from_millis(5 + self.rng.u64(..20))
     }
 
     fn walk(&mut self, leg: &Leg) -> Walk {
@@ -242,12 +272,17 @@ impl Travel {
         let deadline = tokio::time::Instant::now() + limit;
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
         let reply = tokio::time::timeout_at(deadline, client.send(call)).await;
-        let answer = match reply.unwrap_or_else(|_| Err(late())) {
+        let secret = target.key.secret.clone();
+        let reply = reply.unwrap_or_else(|_| Err(late()));
+        let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(dropped(&reply.dropped, left_out));
                 whole::answer(attempt, *reply, route, self.whole_terms(&target)).await
             }
-            Ok(Reply::Stream(pieces)) => {
+            Ok(Reply::Stream(mut pieces)) => {
+                // A provider may repeat the key in an error at any point of the stream.
+                let without = move |it: Fault| it.without(secret.as_ref());
+                pieces.chunks = pieces.chunks.map_err(without).boxed();
                 route.warnings.extend(dropped(&pieces.dropped, left_out));
                 let terms = self.stream_terms(&target, deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
@@ -337,8 +372,7 @@ impl Travel {
             Wait::ForACall => CONCURRENCY_REST,
             Wait::InVain => return None,
         };
-        // A little more than the exact time: the provider's clock is not ours.
-        let rest = rest + Duration::from_millis(5 + self.rng.u64(..20));
+        let rest = rest + self.a_little_more();
         if rest > patience {
             return None;
         }

@@ -165,12 +165,12 @@ impl Relay {
             self.attempt.as_ref()?;
             match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
                 Ok(Some(Ok(chunk))) => self.take(chunk),
-                Ok(Some(Err(fault))) => return Some(Err(self.break_off(&fault))),
+                Ok(Some(Err(fault))) => return Some(Err(self.break_off(&fault).await)),
                 Ok(None) => self.end().await,
                 Err(_) => {
                     let message = format!("nothing for {:?}", self.terms.silence);
                     let fault = Fault::new(FaultKind::Timeout(Waited::NextEvent), message);
-                    return Some(Err(self.break_off(&fault)));
+                    return Some(Err(self.break_off(&fault).await));
                 }
             }
         }
@@ -281,13 +281,13 @@ impl Relay {
         }
     }
 
-    fn break_off(&mut self, fault: &Fault) -> ApiError {
+    async fn break_off(&mut self, fault: &Fault) -> ApiError {
         let summary = fault.summary();
         if let Some(mut story) = self.story.take() {
             story.broke(self.target.clone(), summary.clone());
         }
         if let Some(attempt) = self.attempt.take() {
-            attempt.fail(fault);
+            attempt.break_off(fault).await;
         }
         self.ready.clear();
         let message = format!("The answer broke off: {} ({summary}).", self.target);

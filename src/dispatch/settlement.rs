@@ -22,21 +22,27 @@ pub struct Settlement {
     pub(super) reported: Option<TokenUsage>,
 }
 
-/// Settles what comes in, until every sender is gone.
-pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
-    while let Some(settlement) = waiting.recv().await {
-        let Settlement { reservation, usage, model, request, delivered, reported } = settlement;
-        let used = match reported {
+impl Settlement {
+    /// Counts what was used, settles the quota and writes it down.
+    pub(super) async fn settle(self) {
+        let used = match self.reported {
             Some(used) => used,
-            None => count(request, delivered).await,
+            None => count(self.request, self.delivered).await,
         };
-        reservation.settle(Some(used.total()));
+        self.reservation.settle(Some(used.total()));
         let spent = Spent {
             prompt: used.prompt,
             completion: used.completion,
-            estimated: reported.is_none(),
+            estimated: self.reported.is_none(),
         };
-        usage.record(model, spent);
+        self.usage.record(self.model, spent);
+    }
+}
+
+/// Settles what comes in, until every sender is gone.
+pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
+    while let Some(settlement) = waiting.recv().await {
+        settlement.settle().await;
     }
 }
 

@@ -181,6 +181,9 @@ fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
     if matches!(code, "model_decommissioned" | "model_not_found" | "invalid_model" | "1500") {
         return FaultKind::ModelGone;
     }
+    if message.contains("does not support thinking") {
+        return FaultKind::FieldUnknown("reasoning_effort".to_owned());
+    }
     if let Some(field) = unknown_field(said, kind, message) {
         return FaultKind::FieldUnknown(field);
     }
@@ -291,6 +294,11 @@ mod tests {
             400,
             r#"{"error":{"message":"property 'store' is unsupported, did you mean 'stop'?","type":"invalid_request_error"}}"#,
             &unknown("store"),
+        );
+        check(
+            400,
+            r#"{"error":"\"llama3.2\" does not support thinking"}"#,
+            &unknown("reasoning_effort"),
         );
         let bad = check(
             400,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+
 use crate::catalog::Period;
 
 /// A failed call.
@@ -113,6 +116,26 @@ impl Fault {
             retry_after: None,
             account_wide: false,
         }
+    }
+
+    /// The same fault with `secret` struck out of whatever the provider said.
+    #[must_use]
+    pub fn without(mut self, secret: Option<&SecretString>) -> Self {
+        let Some(secret) = secret.map(ExposeSecret::expose_secret).filter(|it| !it.is_empty())
+        else {
+            return self;
+        };
+        let strike = |text: &mut String| {
+            if text.contains(secret) {
+                *text = text.replace(secret, "[key]");
+            }
+        };
+        strike(&mut self.message);
+        [&mut self.code, &mut self.param].into_iter().flatten().for_each(strike);
+        if let FaultKind::FieldUnknown(field) = &mut self.kind {
+            strike(field);
+        }
+        self
     }
 
     /// In a word or two, for logs and error texts.

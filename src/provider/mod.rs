@@ -11,6 +11,8 @@ mod error_rules;
 pub mod event_stream;
 mod exchange;
 pub mod fault;
+pub mod ndjson;
+pub mod ollama;
 pub mod openai_compatible;
 mod plain_content;
 pub mod quirks;

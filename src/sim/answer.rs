@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::request::{Ask, Format, Function, ToolChoice, quarter};
+use super::request::{Ask, Format, Function, Thoughts, ToolChoice, quarter};
 use super::spec::{Answer, Voice};
 use super::weave::{greets, topics, weave};
 
@@ -45,7 +45,8 @@ pub(super) fn draft(ask: &Ask, answer: &Answer, reasons: bool, signature: &str) 
     };
     let (text, finish) = if calls.is_empty() { cut(text, ask) } else { (text, "tool_calls") };
     let room = ask.cap.is_none_or(|cap| cap >= REASONING_NEEDS);
-    let reasoning = (reasons && room && matches!(answer, Answer::Woven(_)))
+    let thinks = reasons && ask.thoughts != Thoughts::Off;
+    let reasoning = (thinks && room && matches!(answer, Answer::Woven(_)))
         .then(|| format!("The user asks about {}. Answer briefly.", topics(&ask.question()).0));
     let thought = reasoning.as_ref().map_or(0, |text| quarter(text.len()));
     let said: usize = calls.iter().map(|it| it.name.len() + it.arguments.len()).sum();
@@ -54,6 +55,7 @@ pub(super) fn draft(ask: &Ask, answer: &Answer, reasons: bool, signature: &str) 
         completion: (quarter(text.len()) + quarter(said) + thought) * ask.n.max(1),
         reasoning: thought,
     };
+    let reasoning = reasoning.filter(|_| ask.thoughts == Thoughts::Shown);
     Draft { text, reasoning, calls, finish, usage }
 }
 

@@ -14,6 +14,8 @@ use super::answer::draft;
 use super::body::{Body, Cut, body_of, full};
 use super::connection::{Afterwards, LastAct};
 use super::fault::Fault;
+use super::gemini;
+use super::gemini::Target;
 use super::plan::{Plan, Script, plan};
 use super::provider::Provider;
 use super::record::{Record, Trace, lock};
@@ -27,10 +29,11 @@ use super::wire::problem::{Problem, any_breach};
 /// A request body above this is refused with 413.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// Answers one chat request, well or badly.
+/// Answers one chat request, well or badly. `target` is what its path names, if that names any.
 pub(super) async fn chat(
     provider: Arc<Provider>,
     request: Request<Incoming>,
+    target: Option<Target>,
     afterwards: Afterwards,
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
@@ -39,11 +42,20 @@ pub(super) async fn chat(
         return Ok(json(413, &Headers::new(), body));
     };
     let body = body.to_bytes();
-    let ask = Ask::parse(&body);
+    let ask = match &target {
+        Some(target) => gemini::ask::read(&body, target),
+        None => Ask::parse(&body).map_err(Problem::Invalid),
+    };
     let model = ask.as_ref().map_or("", |ask| ask.model.as_str());
     let fault = lock(&provider.faults).draw(model);
-    let trace = provider.records.open(record(&provider, &parts, body, &ask, fault.clone()));
-    let outcome = decide(&provider, &bearer(&parts.headers), ask, fault);
+    let key = match provider.spec.flavour {
+        Flavour::Gemini => gemini::key(&parts),
+        _ => bearer(&parts.headers),
+    };
+    let mut record = record(&provider, &parts, body, &ask, fault.clone());
+    record.key.clone_from(&key);
+    let trace = provider.records.open(record);
+    let outcome = decide(&provider, &key, ask, fault);
     perform(outcome, trace, afterwards).await
 }
 
@@ -103,7 +115,7 @@ async fn perform(
 fn decide(
     provider: &Provider,
     key: &str,
-    ask: Result<Ask, String>,
+    ask: Result<Ask, Problem>,
     fault: Option<Fault>,
 ) -> Outcome {
     let flavour = provider.spec.flavour;
@@ -119,7 +131,12 @@ fn decide(
 }
 
 /// The faults that need no look at the request.
-fn blunt(flavour: Flavour, fault: &Fault, ask: &Result<Ask, String>, key: &str) -> Option<Outcome> {
+fn blunt(
+    flavour: Flavour,
+    fault: &Fault,
+    ask: &Result<Ask, Problem>,
+    key: &str,
+) -> Option<Outcome> {
     let model = ask.as_ref().map_or("", |ask| ask.model.as_str());
     Some(match fault {
         Fault::RateLimited { retry_after: hint } => {
@@ -149,7 +166,7 @@ fn blunt(flavour: Flavour, fault: &Fault, ask: &Result<Ask, String>, key: &str) 
 fn answer(
     provider: &Provider,
     key: &str,
-    ask: Result<Ask, String>,
+    ask: Result<Ask, Problem>,
     fault: Option<&Fault>,
 ) -> Result<(Plan, Headers), (Problem, Headers)> {
     let bare = |problem| (problem, Headers::new());
@@ -157,7 +174,7 @@ fn answer(
     if !provider.accepts(key) {
         return Err(bare(Problem::Key(key.to_owned())));
     }
-    let ask = ask.map_err(|fault| bare(Problem::Invalid(fault)))?;
+    let ask = ask.map_err(bare)?;
     let model = spec.models.iter().find(|model| model.name == ask.model);
     if model.is_none() && !spec.models.is_empty() {
         return Err(bare(Problem::Model(ask.model)));
@@ -238,7 +255,7 @@ fn record(
     provider: &Provider,
     parts: &Parts,
     body: Bytes,
-    ask: &Result<Ask, String>,
+    ask: &Result<Ask, Problem>,
     fault: Option<Fault>,
 ) -> Record {
     if !provider.records.remembers() {
@@ -249,7 +266,6 @@ fn record(
     Record {
         at: provider.now(),
         model: ask.map(|ask| ask.model.clone()).unwrap_or_default(),
-        key: bearer(&parts.headers),
         path: parts.uri.to_string(),
         headers: parts
             .headers

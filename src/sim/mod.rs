@@ -2,7 +2,7 @@
 //! upstream and the benchmarks' fast one.
 //!
 //! One [`SimServer`] hosts many providers, each under its own path: `/<name>/v1/chat/completions`
-//! and `/<name>/v1/models`. Each speaks a real provider's wire ([`Flavour`]), enforces limits of its
+//! and `/<name>/v1/models`, or `/<name>/v1beta/models/<model>:generateContent` for Gemini's. Each speaks a real provider's wire ([`Flavour`]), enforces limits of its
 //! own per key and model, can be made to fail in every way that was seen in the wild ([`Fault`]),
 //! and remembers what arrived ([`Record`]). Over HTTP, `GET /` lists them, `POST
 //! /<name>/fault?kind=hang` breaks one and `POST /<name>/mend` mends it; requests with an `Origin`
@@ -18,6 +18,7 @@ mod connection;
 mod control;
 mod demo;
 mod fault;
+mod gemini;
 mod meter;
 mod plan;
 mod provider;

@@ -73,7 +73,8 @@ const CEREBRAS: &[&str] = &[
 /// The first thing about `ask` that a provider of this flavour refuses.
 pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Option<Problem> {
     let own = match flavour {
-        Flavour::OpenAi => None,
+        // Gemini's requests have been looked through name by name when they were read.
+        Flavour::OpenAi | Flavour::Gemini => None,
         Flavour::Groq => Some(GROQ),
         Flavour::Mistral => Some(MISTRAL),
         Flavour::Cerebras => Some(CEREBRAS),
@@ -101,7 +102,7 @@ pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Opti
         }
         Flavour::Groq => ask.messages.iter().enumerate().find_map(unsupported_property),
         Flavour::Mistral => mistral_rules(ask),
-        Flavour::OpenAi | Flavour::Cerebras => None,
+        Flavour::OpenAi | Flavour::Cerebras | Flavour::Gemini => None,
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Ask {
     pub(super) tools: Option<Vec<Tool>>,
     pub(super) tool_choice: ToolChoice,
     pub(super) format: Format,
+    pub(super) thoughts: Thoughts,
     /// By this room's counting: a token for four bytes, four a message, 256 an image.
     pub(super) prompt_tokens: u64,
 }
@@ -82,6 +83,17 @@ pub(super) enum Format {
     Schema(Value),
 }
 
+/// What becomes of a reasoning model's thoughts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Thoughts {
+    #[default]
+    Shown,
+    /// They are paid for and not shown.
+    Hidden,
+    /// There are none.
+    Off,
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct StreamOptions {
     #[serde(default)]
@@ -126,6 +138,7 @@ impl Ask {
             tools: fields.read("tools")?,
             tool_choice: tool_choice(fields.read("tool_choice")?.as_ref()),
             format: format(fields.read("response_format")?),
+            thoughts: Thoughts::Shown,
             fields: fields.names(),
         })
     }

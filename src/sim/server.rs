@@ -17,9 +17,11 @@ use super::chat::{chat, json};
 use super::connection::{Afterwards, LastAct, serve};
 use super::control;
 use super::fault::Fault;
+use super::gemini;
+use super::gemini::Target;
 use super::provider::{Provider, SimProvider};
 use super::record::lock;
-use super::spec::SimConfig;
+use super::spec::{Flavour, SimConfig};
 use super::wire::headers::Headers;
 use super::wire::models;
 
@@ -31,7 +33,8 @@ pub(super) struct House {
 
 impl House {
     pub(super) fn base_url(&self, name: &str) -> String {
-        format!("http://{}/{name}/v1", self.addr)
+        let flavour = self.provider(name).map_or(Flavour::OpenAi, |it| it.0.spec.flavour);
+        format!("http://{}/{name}/{}", self.addr, flavour.version())
     }
 
     fn provider(&self, name: &str) -> Option<&SimProvider> {
@@ -73,7 +76,8 @@ impl SimServer {
         self.house.addr
     }
 
-    /// What stands before `/chat/completions` for the provider of that name.
+    /// The base URL of the provider of that name: what stands before `/chat/completions`, or
+    /// before `/models` for a Gemini one.
     pub fn base_url(&self, name: &str) -> String {
         self.house.base_url(&name.to_lowercase())
     }
@@ -137,19 +141,30 @@ pub(super) async fn route(
         return Ok(control::turn(&provider, rest, request).await);
     }
     let down = lock(&provider.0.faults).sticky == Some(Fault::Down);
-    match (request.method(), rest) {
-        (&Method::POST, "v1/chat/completions") => chat(provider.0, request, afterwards).await,
+    let (is_chat, target) = match provider.0.spec.flavour {
+        Flavour::Gemini => {
+            let target = Target::parse(rest, request.uri().query());
+            (target.is_some(), target)
+        }
+        _ => (rest == "v1/chat/completions", None),
+    };
+    let models = match provider.0.spec.flavour {
+        Flavour::Gemini => gemini::MODELS,
+        _ => "v1/models",
+    };
+    match request.method() {
+        &Method::POST if is_chat => chat(provider.0, request, target, afterwards).await,
         _ if down => {
             afterwards.set(LastAct::Close);
             Err(Cut)
         }
-        (&Method::GET, "v1/models") => {
+        &Method::GET if rest == models => {
             let spec = &provider.0.spec;
             let created = provider.0.now().unix_ms / 1_000;
             let body = models::list(spec.flavour, &spec.models, created);
             Ok(json(200, &Headers::new(), body))
         }
-        (_, "v1/chat/completions" | "v1/models") => Ok(control::error(405, "wrong method")),
+        _ if is_chat || rest == models => Ok(control::error(405, "wrong method")),
         _ => Ok(control::error(404, "there is no such path")),
     }
 }

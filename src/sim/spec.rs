@@ -30,6 +30,9 @@ pub enum Flavour {
     Mistral,
     /// 400 for penalties, `time_info`, bare error objects, resets as fractions of seconds.
     Cerebras,
+    /// Its own API, `generateContent`: the key in `x-goog-api-key`, 400 for unknown names anywhere,
+    /// no headers, no end mark.
+    Gemini,
 }
 
 impl Flavour {
@@ -40,6 +43,15 @@ impl Flavour {
             Self::Groq => "groq",
             Self::Mistral => "mistral",
             Self::Cerebras => "cerebras",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// What follows the provider's name in the base URL a client is given.
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::Gemini => "v1beta",
+            _ => "v1",
         }
     }
 }
@@ -87,7 +99,7 @@ pub struct ModelSpec {
     pub context: Option<u64>,
     /// Fields refused for this model beyond what the flavour refuses.
     pub refuses: Vec<String>,
-    /// Does it think aloud before it answers (Groq and Cerebras flavours)?
+    /// Does it think before it answers (Groq, Cerebras and Gemini flavours)?
     pub reasoning: bool,
     /// What it says; `None` = what its provider says.
     pub answer: Option<Answer>,
@@ -157,7 +169,7 @@ pub enum Voice {
 /// One simulated provider.
 #[derive(Clone, Debug)]
 pub struct ProviderSpec {
-    /// In paths, lower case: `/<name>/v1/chat/completions`.
+    /// In paths, lower case: `/<name>/v1/chat/completions`, or the flavour's own.
     pub name: String,
     /// Whose wire it speaks.
     pub flavour: Flavour,

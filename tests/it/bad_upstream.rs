@@ -105,14 +105,14 @@ async fn a_huge_body_is_given_up_before_it_fills_the_memory() {
 }
 
 /// One chunk of a stream with this delta.
-fn chunk(delta: Value, finish: Option<&str>) -> String {
+fn chunk(delta: &Value, finish: Option<&str>) -> String {
     let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
     format!("data: {chunk}\n\n")
 }
 
 fn say(text: &str) -> String {
-    chunk(json!({"content": text}), None)
+    chunk(&json!({"content": text}), None)
 }
 
 const DONE: &str = "data: [DONE]\n\n";
@@ -142,7 +142,7 @@ async fn garbage_within_a_stream_ends_it_with_an_error() {
 
 #[tokio::test]
 async fn what_is_no_data_in_a_stream_is_passed_over() {
-    let end = chunk(json!({}), Some("stop"));
+    let end = chunk(&json!({}), Some("stop"));
     let answer = stream_of(&[
         ": a comment\n\n",
         "event: ping\ndata:\n\n",
@@ -166,7 +166,7 @@ async fn an_event_of_more_than_a_mebibyte_ends_the_stream() {
     // One that is just large passes.
     let large = "x".repeat(1_000_000);
     // Usage is told, for to count so much would take long.
-    let end = chunk(json!({}), Some("stop"));
+    let end = chunk(&json!({}), Some("stop"));
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
     let end = end.replace("}\n\n", &format!(",{usage}\n\n"));
     let answer = stream_of(&[&say("Hello"), &say(&large), &end, DONE]).await.expect_done();
@@ -175,7 +175,7 @@ async fn an_event_of_more_than_a_mebibyte_ends_the_stream() {
 
 #[tokio::test]
 async fn an_end_is_known_by_its_mark_or_its_reason() {
-    let (hello, end) = (say("Hello"), chunk(json!({}), Some("stop")));
+    let (hello, end) = (say("Hello"), chunk(&json!({}), Some("stop")));
     // Both, the reason alone, the mark alone.
     for events in [&[&hello[..], &end, DONE][..], &[&hello, &end], &[&hello, DONE]] {
         let answer = stream_of(events).await.expect_done();

@@ -1,7 +1,7 @@
 //! Strict start: every fault is named, all at once, and nothing usable is an exit code of its own.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -281,7 +281,7 @@ fn others_reach_it_only_with_a_key_or_by_the_users_word() {
 }
 
 /// A running demo. Killed when dropped, should a test fail.
-struct Demo(Child);
+pub(crate) struct Demo(Child);
 
 impl Drop for Demo {
     fn drop(&mut self) {
@@ -292,14 +292,21 @@ impl Drop for Demo {
 }
 
 impl Demo {
-    fn start(dir: &Path) -> (Self, String) {
-        let mut child = program(dir, &["--demo", "--port", "0"]).spawn().expect("it starts");
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> (Self, String) {
+        let arguments = [&["--demo", "--port", "0"], more].concat();
+        let mut child = program(dir, &arguments).spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let addr = line.split("http://").nth(1).and_then(|it| it.split('/').next());
         let addr = addr.unwrap_or_else(|| panic!("no address: {line}")).to_owned();
         (Self(child), addr)
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
     }
 
     fn terminate(&mut self) -> ExitStatus {
@@ -310,11 +317,14 @@ impl Demo {
     }
 }
 
-/// Asks `addr` on a connection of its own; gives the status line and all that follows.
-fn get(addr: &str, path: &str) -> String {
-    use std::io::Write;
+/// Asks `addr` on a connection of its own; gives the status line and all that follows. `line` is
+/// the method and the path.
+pub(crate) fn call(addr: &str, line: &str, body: &str) -> String {
     let mut socket = std::net::TcpStream::connect(addr).expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
     socket.write_all(request.as_bytes()).expect("a writable socket");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
@@ -324,9 +334,9 @@ fn get(addr: &str, path: &str) -> String {
 #[test]
 fn the_demo_runs_from_nothing_and_stops_when_told() {
     let dir = TempDir::new().expect("a directory");
-    let (mut demo, addr) = Demo::start(dir.path());
-    assert!(get(&addr, "/health").starts_with("HTTP/1.1 200"), "{addr}");
-    let models = get(&addr, "/v1/models");
+    let (mut demo, addr) = Demo::start(dir.path(), &[]);
+    assert!(call(&addr, "GET /health", "").starts_with("HTTP/1.1 200"), "{addr}");
+    let models = call(&addr, "GET /v1/models", "");
     let body = models.split("\r\n\r\n").nth(1).expect("a body");
     let models: Value = serde_json::from_str(body).expect("JSON");
     assert!(models["data"].as_array().is_some_and(|it| it.len() > 5), "{models}");

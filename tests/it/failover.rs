@@ -446,7 +446,9 @@ async fn max_retries_are_further_attempts_after_the_first() {
             .settings(json!({"routing": {"max_retries": retries}}))
             .start()
             .await;
-        names.iter().for_each(|it| gateway.upstream(it).set_fault(Some(Fault::Status(500))));
+        for name in names {
+            gateway.upstream(name).set_fault(Some(Fault::Status(500)));
+        }
         let answer = gateway.chat(&ask("auto")).await.expect(503);
         assert_eq!(answer.header("x-relay-attempts"), expected.to_string());
         let reached: u64 = names.iter().map(|it| gateway.reached(it)).sum();

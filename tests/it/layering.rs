@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("context", &["openai"]),
     ("normalize", &[]),
     ("select", &["clock", "openai", "catalog", "quota", "breaker"]),
-    ("provider", &["clock", "openai", "catalog"]),
+    ("provider", &["clock", "openai", "catalog", "window"]),
     ("store", &["clock", "catalog", "quota", "breaker", "session", "usage"]),
     ("sim", &["clock"]),
     (
@@ -34,15 +34,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "normalize",
             "select",
             "provider",
+            "telemetry",
         ],
     ),
-    ("status", &["clock", "catalog", "quota", "breaker", "usage", "select"]),
+    ("status", &["clock", "telemetry", "catalog", "quota", "breaker", "usage", "select"]),
     ("server", &["openai", "dispatch", "status"]),
     ("config", &["catalog", "provider"]),
     (
         "app",
         &[
             "clock",
+            "telemetry",
             "catalog",
             "quota",
             "breaker",
@@ -60,7 +62,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("cli", &["telemetry", "catalog", "config", "app"]),
+    ("cli", &["clock", "openai", "telemetry", "catalog", "provider", "status", "config", "app"]),
 ];
 
 /// Rooms that decide and never act.

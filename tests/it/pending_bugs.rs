@@ -1,6 +1,6 @@
 //! What the contract says and the code does not do yet.
 
-use relayfreellm::sim::{Fault, Flavour};
+use relayfreellm::sim::{Answer, Fault, Flavour};
 use serde_json::{Value, json};
 
 use crate::secrets::{KEY, Log, all_of_the_answer, check_clean, gateway};
@@ -111,4 +111,15 @@ async fn a_provider_that_repeats_the_key_is_not_repeated_in_the_log() {
         let ours: Vec<_> = text.lines().filter(|it| it.contains("relayfreellm")).collect();
         check_clean(&format!("the log after {status}"), &ours.join("\n"));
     }
+}
+
+#[tokio::test]
+async fn text_held_back_for_the_normaliser_is_no_content_yet() {
+    let gateway = Gateway::with([Upstream::plain("Bad"), Upstream::plain("Good")]);
+    let gateway = gateway.start().await;
+    let bad = gateway.upstream("bad");
+    bad.set_answer(Answer::Fixed("Sure! The sky is blue.".to_owned()), Some(4));
+    bad.set_fault(Some(Fault::CutAfterChunks(1)));
+    let answer = gateway.stream(&ask("m")).await.expect_done();
+    assert_eq!(answer.header("x-relay-provider"), "Good");
 }

@@ -8,7 +8,7 @@ use relayfreellm::sim::{Fault, Pace, What};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Answer, Gateway, Upstream, ask, with};
+use crate::support::{Answer, Gateway, SOON, Upstream, ask, with};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -67,6 +67,24 @@ async fn of_500_at_once_without_another_provider_470_get_an_honest_429() {
         assert_eq!(answer.header("retry-after"), ms.div_ceil(1000).to_string());
         assert_eq!(error["suggestions"][0]["model"], "Tight/m", "{error}");
     }
+}
+
+#[tokio::test]
+async fn callers_that_hang_up_never_overdraw_a_window() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_minute": 30}));
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let tight = gateway.upstream("tight");
+    tight.set_fault(Some(Fault::Hang));
+    let body = ask("m");
+    let sockets = join_all((0..60).map(|_| gateway.chat_on_socket(&body))).await;
+    assert!(tight.wait_for(SOON, |it| it.len() == 30).await.is_some());
+    drop(sockets);
+    let gone = tight.wait_for(SOON, |it| it.iter().all(|it| it.client_gone_at.is_some())).await;
+    assert!(gone.is_some());
+    tight.mend();
+    let answers = at_once(&gateway, 40, &body).await;
+    assert_eq!(count(&answers, 429), 40, "what was written is spent");
+    assert_eq!(gateway.reached("tight"), 30);
 }
 
 #[tokio::test]

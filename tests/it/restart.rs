@@ -6,9 +6,10 @@ use std::path::Path;
 use relayfreellm::app::{App, StartError};
 use relayfreellm::catalog::IdBook;
 use relayfreellm::config::{self, Flags};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::configuration::{Demo, call};
 use crate::support::{Gateway, Setup, Upstream, ask};
 
 const KEY: &str = "sk-live-Qx7rT2mVb9Lp4ZsK";
@@ -78,4 +79,27 @@ async fn two_gateways_do_not_share_a_directory() {
     assert!(matches!(fault, StartError::Store(_)), "{fault:?}");
     assert!(fault.to_string().contains(&dir.display().to_string()), "{fault}");
     first.chat(&ask("alpha/m")).await.expect(200);
+}
+
+#[test]
+fn a_sudden_end_loses_no_more_than_a_second() {
+    let root = TempDir::new().expect("a directory");
+    let arguments = ["--data-dir", "kept"];
+    let total = |addr: &str| -> Value {
+        let answer = call(addr, "GET /v1/usage", "");
+        let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+        serde_json::from_str::<Value>(body).expect("JSON")["total"].clone()
+    };
+    let (demo, addr) = Demo::start(root.path(), &arguments);
+    for _ in 0..3 {
+        let answer = call(&addr, "POST /v1/chat/completions", &ask("free-smart").to_string());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let before = total(&addr);
+    assert_eq!(before["requests"], 3);
+    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    demo.kill();
+    let (demo, addr) = Demo::start(root.path(), &arguments);
+    assert_eq!(total(&addr), before);
+    demo.kill();
 }

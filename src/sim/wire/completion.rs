@@ -5,6 +5,7 @@ use crate::sim::answer::Draft;
 use crate::sim::answer::Usage;
 use crate::sim::spec::Flavour;
 
+use super::candidates;
 use super::quote;
 
 /// What every part of one answer says about itself.
@@ -39,8 +40,11 @@ impl Page {
         self.usage != Telling::Never
     }
 
-    /// The answer as one `chat.completion`.
+    /// The answer as one `chat.completion`, or in the flavour's own form.
     pub(in crate::sim) fn whole(&self, draft: &Draft) -> String {
+        if self.flavour == Flavour::Gemini {
+            return candidates::whole(self, draft);
+        }
         let choices: Vec<String> =
             (0..self.choices).map(|index| self.choice(index, draft)).collect();
         let usage = if self.tells_usage() {
@@ -116,7 +120,7 @@ impl Page {
     pub(super) fn call_id(&self, at: usize) -> String {
         let number = self.serial * 64 + at as u64;
         match self.flavour {
-            Flavour::OpenAi => format!("call_{number:024x}"),
+            Flavour::OpenAi | Flavour::Gemini => format!("call_{number:024x}"),
             Flavour::Groq => format!("call_{number:08x}"),
             Flavour::Mistral | Flavour::Cerebras => format!("{:09x}", number & 0xf_ffff_ffff),
         }
@@ -138,7 +142,7 @@ impl Page {
                 r#","usage_breakdown":null,"system_fingerprint":"fp_groq0001","x_groq":{{"id":"{}"}},"service_tier":"on_demand""#,
                 self.groq_id()
             ),
-            Flavour::Mistral => String::new(),
+            Flavour::Mistral | Flavour::Gemini => String::new(),
             Flavour::Cerebras => {
                 format!(r#","system_fingerprint":"fp_cer0001","time_info":{}"#, self.time_info())
             }
@@ -174,7 +178,7 @@ impl Page {
                     seconds(in_all)
                 )
             }
-            Flavour::Mistral => plain_usage(prompt, completion, ""),
+            Flavour::Mistral | Flavour::Gemini => plain_usage(prompt, completion, ""),
             Flavour::Cerebras => {
                 plain_usage(prompt, completion, r#","prompt_tokens_details":{"cached_tokens":0}"#)
             }

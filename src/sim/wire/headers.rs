@@ -21,6 +21,8 @@ pub(in crate::sim) fn rate_limits(flavour: Flavour, gauges: &[Gauge], cost: u64)
             show(&mut headers, find(gauges, What::Requests, MINUTE), &REQUESTS, go_duration);
             show(&mut headers, find(gauges, What::Tokens, MINUTE), &TOKENS, go_duration);
         }
+        // It says nothing of its limits until one is met, and then in the body.
+        Flavour::Gemini => {}
         Flavour::Groq => {
             show(&mut headers, find(gauges, What::Requests, DAY), &REQUESTS, go_duration);
             show(&mut headers, find(gauges, What::Tokens, MINUTE), &TOKENS, go_duration);
@@ -79,8 +81,12 @@ fn show(
     }
 }
 
-/// `Retry-After` as flavours send it: whole seconds, never early. OpenAI adds milliseconds.
+/// `Retry-After` as flavours send it: whole seconds, never early. OpenAI adds milliseconds; Gemini
+/// sends none.
 pub(in crate::sim) fn retry_after(flavour: Flavour, wait: Duration) -> Headers {
+    if flavour == Flavour::Gemini {
+        return Headers::new();
+    }
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let mut headers = vec![("retry-after", seconds.to_string())];
     if flavour == Flavour::OpenAi {

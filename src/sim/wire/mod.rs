@@ -1,5 +1,6 @@
 //! The wires: each flavour's headers, answers and errors as the real provider writes them.
 
+pub(super) mod candidates;
 pub(super) mod completion;
 pub(super) mod headers;
 pub(super) mod models;

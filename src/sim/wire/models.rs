@@ -8,7 +8,10 @@ use crate::sim::spec::ModelSpec;
 /// The body of `GET /models`.
 pub(in crate::sim) fn list(flavour: Flavour, models: &[ModelSpec], created: u64) -> String {
     let data: Vec<Value> = models.iter().map(|model| entry(flavour, model, created)).collect();
-    json!({"object": "list", "data": data}).to_string()
+    match flavour {
+        Flavour::Gemini => json!({ "models": data }).to_string(),
+        _ => json!({"object": "list", "data": data}).to_string(),
+    }
 }
 
 fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
@@ -35,5 +38,12 @@ fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
         Flavour::Cerebras => {
             json!({"id": name, "object": "model", "created": 0, "owned_by": "Cerebras"})
         }
+        Flavour::Gemini => json!({
+            "name": format!("models/{name}"), "version": "001", "displayName": name,
+            "inputTokenLimit": context, "outputTokenLimit": 65_536,
+            "supportedGenerationMethods": ["generateContent", "countTokens"],
+            "temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2,
+            "thinking": model.reasoning,
+        }),
     }
 }

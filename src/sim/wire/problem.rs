@@ -23,6 +23,8 @@ pub(in crate::sim) enum Problem {
     Field { field: String, near: Option<&'static str> },
     /// Something else is wrong with the request.
     Invalid(String),
+    /// Gemini: no such name at this place.
+    UnknownName { name: String, place: String },
     /// Mistral: the last message may not have this role.
     MessageOrder(String),
     /// Mistral: this tool call id has the wrong form.
@@ -57,6 +59,7 @@ impl Problem {
             Flavour::Groq => self.groq(),
             Flavour::Mistral => self.mistral(),
             Flavour::Cerebras => self.cerebras(),
+            Flavour::Gemini => self.gemini(),
         };
         (status, fill(template, &values))
     }
@@ -67,9 +70,10 @@ impl Problem {
             Self::Model(_) => (404, include_str!("openai/error_404_model.json")),
             Self::Context { .. } => (400, include_str!("openai/error_400_context_length.json")),
             Self::Field { .. } => (400, include_str!("openai/error_400_field.json")),
-            Self::Invalid(_) | Self::MessageOrder(_) | Self::CallId(_) => {
-                (400, include_str!("openai/error_400.json"))
-            }
+            Self::Invalid(_)
+            | Self::UnknownName { .. }
+            | Self::MessageOrder(_)
+            | Self::CallId(_) => (400, include_str!("openai/error_400.json")),
             Self::TooLarge { .. } | Self::Limited { .. } => {
                 (429, include_str!("openai/error_429.json"))
             }
@@ -83,9 +87,10 @@ impl Problem {
             Self::Model(_) => (404, include_str!("groq/error_404_model.json")),
             Self::Context { .. } => (400, include_str!("groq/error_400_context_length.json")),
             Self::Field { .. } => (400, include_str!("groq/error_400_field.json")),
-            Self::Invalid(_) | Self::MessageOrder(_) | Self::CallId(_) => {
-                (400, include_str!("groq/error_400.json"))
-            }
+            Self::Invalid(_)
+            | Self::UnknownName { .. }
+            | Self::MessageOrder(_)
+            | Self::CallId(_) => (400, include_str!("groq/error_400.json")),
             Self::TooLarge { .. } => (413, include_str!("groq/error_413.json")),
             Self::Limited { .. } => (429, include_str!("groq/error_429.json")),
             Self::Status(status) => (*status, include_str!("groq/error_other.json")),
@@ -98,7 +103,9 @@ impl Problem {
             Self::Model(_) => (400, include_str!("mistral/error_400_invalid_model.json")),
             Self::Context { .. } => (400, include_str!("mistral/error_400_context_length.json")),
             Self::Field { .. } => (422, include_str!("mistral/error_422_extra_forbidden.json")),
-            Self::Invalid(_) => (400, include_str!("mistral/error_400.json")),
+            Self::Invalid(_) | Self::UnknownName { .. } => {
+                (400, include_str!("mistral/error_400.json"))
+            }
             Self::MessageOrder(_) => (400, include_str!("mistral/error_400_message_order.json")),
             Self::CallId(_) => (400, include_str!("mistral/error_400_tool_call_id.json")),
             Self::TooLarge { .. } | Self::Limited { .. } => {
@@ -114,9 +121,10 @@ impl Problem {
             Self::Model(_) => (404, include_str!("cerebras/error_404_model.json")),
             Self::Context { .. } => (400, include_str!("cerebras/error_400_context_length.json")),
             Self::Field { .. } => (400, include_str!("cerebras/error_400_field.json")),
-            Self::Invalid(_) | Self::MessageOrder(_) | Self::CallId(_) => {
-                (400, include_str!("cerebras/error_400.json"))
-            }
+            Self::Invalid(_)
+            | Self::UnknownName { .. }
+            | Self::MessageOrder(_)
+            | Self::CallId(_) => (400, include_str!("cerebras/error_400.json")),
             Self::Limited { breach: Breach { what: What::Requests, .. }, .. } => {
                 (429, include_str!("cerebras/error_429_requests.json"))
             }
@@ -124,6 +132,24 @@ impl Problem {
                 (429, include_str!("cerebras/error_429_tokens.json"))
             }
             Self::Status(status) => (*status, include_str!("cerebras/error_other.json")),
+        }
+    }
+
+    fn gemini(&self) -> (u16, &'static str) {
+        match self {
+            Self::Key(_) => (400, include_str!("gemini/error_400_invalid_key.json")),
+            Self::Model(_) => (404, include_str!("gemini/error_404_model.json")),
+            Self::Context { .. } => (400, include_str!("gemini/error_400_context_length.json")),
+            Self::Field { .. } | Self::UnknownName { .. } => {
+                (400, include_str!("gemini/error_400_unknown_name.json"))
+            }
+            Self::Invalid(_) | Self::MessageOrder(_) | Self::CallId(_) => {
+                (400, include_str!("gemini/error_400.json"))
+            }
+            Self::TooLarge { .. } | Self::Limited { .. } => {
+                (429, include_str!("gemini/error_429.json"))
+            }
+            Self::Status(status) => (*status, include_str!("gemini/error_other.json")),
         }
     }
 
@@ -137,8 +163,17 @@ impl Problem {
             }
             Self::Field { field, near } => {
                 let hint = near.map(|near| format!(", did you mean '{near}'?"));
-                vec![("field", field.clone()), ("hint", hint.unwrap_or_default())]
+                vec![
+                    ("field", field.clone()),
+                    ("hint", hint.unwrap_or_default()),
+                    ("place", "generation_config".to_owned()),
+                ]
             }
+            Self::UnknownName { name, place } => vec![
+                ("field", name.clone()),
+                ("place", place.clone()),
+                ("detail", format!("unknown name {name} at {place}")),
+            ],
             Self::Invalid(detail) => vec![("detail", detail.clone())],
             Self::MessageOrder(role) => vec![("role", role.clone())],
             Self::CallId(id) => vec![("id", id.clone())],
@@ -157,6 +192,7 @@ impl Problem {
                     ("status", status.to_string()),
                     ("reason", reason.to_owned()),
                     ("class", class.to_owned()),
+                    ("rpc_status", rpc_status(*status).to_owned()),
                 ]
             }
         }
@@ -174,7 +210,7 @@ fn limited(model: &str, breach: &Breach) -> Vec<(&'static str, String)> {
         What::Requests => 'R',
         What::Tokens => 'T',
     };
-    vec![
+    let mut values = vec![
         ("model", model.to_owned()),
         ("what", breach.what.name().to_owned()),
         ("period", period.to_owned()),
@@ -184,7 +220,43 @@ fn limited(model: &str, breach: &Breach) -> Vec<(&'static str, String)> {
         ("used", breach.used.to_string()),
         ("requested", breach.requested.to_string()),
         ("wait", go_duration(breach.wait)),
+    ];
+    values.extend(quota(breach));
+    values
+}
+
+/// Gemini's names for a limit, and its hint, which is short even where the day has to pass.
+fn quota(breach: &Breach) -> [(&'static str, String); 4] {
+    let daily = breach.window > Duration::from_secs(3_600);
+    let period = if daily { "PerDay" } else { "PerMinute" };
+    let (metric, id) = match breach.what {
+        What::Requests => ("requests", format!("GenerateRequests{period}PerProjectPerModel")),
+        What::Tokens => {
+            ("input_token_count", format!("GenerateContentInputTokensPerModel{period}"))
+        }
+    };
+    let hint = if daily { Duration::from_nanos(36_429_760_048) } else { breach.wait };
+    [
+        ("quota_metric", format!("generate_content_free_tier_{metric}")),
+        ("quota_id", format!("{id}-FreeTier")),
+        ("hint", format!("{}.{:09}", hint.as_secs(), hint.subsec_nanos())),
+        ("hint_seconds", hint.as_secs().to_string()),
     ]
+}
+
+/// The name Google's APIs have for a status.
+fn rpc_status(status: u16) -> &'static str {
+    match status {
+        400 => "INVALID_ARGUMENT",
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        500 => "INTERNAL",
+        503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        _ => "UNKNOWN",
+    }
 }
 
 /// Stands for a limit where a fault, not the meter, refuses a request.
@@ -227,13 +299,16 @@ mod tests {
             Problem::Context { tokens: 10, limit: 5 },
             Problem::Field { field: "store".to_owned(), near: Some("stop") },
             Problem::Invalid("bad".to_owned()),
+            Problem::UnknownName { name: "const".to_owned(), place: "tools[0]".to_owned() },
             Problem::MessageOrder("assistant".to_owned()),
             Problem::CallId("call_1".to_owned()),
             Problem::TooLarge { model: model(), max: 8_000, requested: 9_000 },
             Problem::Limited { model: model(), breach: any_breach() },
             Problem::Status(503),
         ];
-        for flavour in [Flavour::OpenAi, Flavour::Groq, Flavour::Mistral, Flavour::Cerebras] {
+        for flavour in
+            [Flavour::OpenAi, Flavour::Groq, Flavour::Mistral, Flavour::Cerebras, Flavour::Gemini]
+        {
             for problem in &problems {
                 let (status, body) = problem.refusal(flavour);
                 assert!((400..600).contains(&status));

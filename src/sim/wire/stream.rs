@@ -6,6 +6,7 @@ use crate::sim::answer::Call;
 use crate::sim::answer::Draft;
 use crate::sim::spec::Flavour;
 
+use super::candidates;
 use super::completion::Page;
 use super::completion::Telling;
 use super::quote;
@@ -49,6 +50,9 @@ pub(in crate::sim) fn events(
     pieces: &[&str],
     fused: bool,
 ) -> Vec<Event> {
+    if page.flavour == Flavour::Gemini {
+        return candidates::events(page, draft, pieces, fused);
+    }
     let writer = Writer { page, head: head(page) };
     let mut deltas: Vec<Delta> = pieces.iter().map(|piece| writer.text(piece)).collect();
     for (at, call) in draft.calls.iter().enumerate() {
@@ -131,7 +135,9 @@ impl Writer<'_> {
 
     fn opening(&self) -> Vec<Event> {
         let delta = match self.page.flavour {
-            Flavour::OpenAi => r#"{"role":"assistant","content":"","refusal":null}"#,
+            Flavour::OpenAi | Flavour::Gemini => {
+                r#"{"role":"assistant","content":"","refusal":null}"#
+            }
             Flavour::Groq | Flavour::Mistral => r#"{"role":"assistant","content":""}"#,
             Flavour::Cerebras => r#"{"role":"assistant"}"#,
         };
@@ -161,7 +167,7 @@ impl Writer<'_> {
             Delta::new(format!(r#"{{{extra}"tool_calls":[{{"index":{at},{fields}}}]}}"#))
         };
         match self.page.flavour {
-            Flavour::Groq | Flavour::Cerebras => deltas.push(whole(call, "")),
+            Flavour::Groq | Flavour::Cerebras | Flavour::Gemini => deltas.push(whole(call, "")),
             Flavour::Mistral => deltas.push(whole(call, r#""content":"","#)),
             Flavour::OpenAi => {
                 let named = Call { name: call.name.clone(), arguments: String::new() };
@@ -189,7 +195,9 @@ impl Writer<'_> {
             Flavour::Cerebras if tell => {
                 format!(r#","usage":{usage},"time_info":{}"#, self.page.time_info())
             }
-            Flavour::OpenAi | Flavour::Mistral | Flavour::Cerebras => String::new(),
+            Flavour::OpenAi | Flavour::Mistral | Flavour::Cerebras | Flavour::Gemini => {
+                String::new()
+            }
         };
         let bare = match self.page.flavour {
             Flavour::Mistral => r#"{"content":""}"#,

@@ -98,7 +98,7 @@ impl StreamAnswer {
 
     /// The text of choice `index`.
     pub(crate) fn said_by(&self, index: u64) -> String {
-        let choices = self.events.iter().flat_map(|it| it["choices"].as_array());
+        let choices = self.events.iter().filter_map(|it| it["choices"].as_array());
         let mine = choices.flatten().filter(|it| it["index"] == index);
         mine.filter_map(|it| it["delta"]["content"].as_str()).collect()
     }
@@ -110,7 +110,7 @@ impl StreamAnswer {
 
     /// Every reason why choice `index` ended; a proper stream has one.
     pub(crate) fn finishes(&self, index: u64) -> Vec<&str> {
-        let choices = self.events.iter().flat_map(|it| it["choices"].as_array());
+        let choices = self.events.iter().filter_map(|it| it["choices"].as_array());
         let mine = choices.flatten().filter(|it| it["index"] == index);
         mine.filter_map(|it| it["finish_reason"].as_str()).collect()
     }
