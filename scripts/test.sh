@@ -23,9 +23,12 @@ fi
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 
-$sdk_only || cargo test --locked --workspace
-
-cargo build --locked --bin relayfreellm
+# The integration tests need the program too, so cargo test leaves it in target/debug.
+if $sdk_only; then
+    cargo build --locked --bin relayfreellm
+else
+    cargo test --locked --workspace
+fi
 
 # The environment is made once, and anew when the list of packages changes.
 venv="$target/sdk-venv"

@@ -177,6 +177,14 @@ impl Scale {
 pub enum Kind {
     /// OpenAI's chat completions.
     OpenAi,
+    /// Google's own `generateContent`.
+    Gemini,
+    /// Ollama's own `/api/chat`.
+    Ollama,
+    /// OpenAI's chat completions under an account of Cloudflare's.
+    Cloudflare,
+    /// Anthropic's Messages.
+    Anthropic,
 }
 
 /// A key as the caller of a provider needs it.

@@ -25,12 +25,12 @@ pub(super) fn serve(flags: &Flags) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(config, &mut ids)),
+        Ok(runtime) => runtime.block_on(run(config, ids)),
         Err(fault) => complain(&format!("can't start the runtime: {fault}"), EXIT_FAILED),
     }
 }
 
-async fn run(config: Config, ids: &mut IdBook) -> ExitCode {
+async fn run(config: Config, ids: IdBook) -> ExitCode {
     let notes = config.notes.clone();
     let app = match App::start(config, ids).await {
         Ok(app) => app,

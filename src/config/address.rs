@@ -6,6 +6,23 @@ use super::json::Json;
 use super::json::quoted;
 use super::rules::Rule;
 
+/// An account's id, as it stands in a URL.
+pub(super) struct AccountId;
+
+impl Rule for AccountId {
+    type Value = String;
+
+    fn wanted(&self) -> String {
+        "an account id of letters, digits, - and _".to_owned()
+    }
+
+    fn read(&self, json: &Json) -> Option<String> {
+        let Json::Text(text) = json else { return None };
+        let plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
+        (!text.is_empty() && text.bytes().all(plain)).then(|| text.clone())
+    }
+}
+
 /// The URL that stands before a provider's own paths. Read without a slash at its end.
 pub(super) struct BaseUrl;
 

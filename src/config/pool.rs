@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::address::AccountId;
 use super::address::BaseUrl;
 use super::environment::Environment;
 use super::faults::Faults;
@@ -62,31 +63,32 @@ pub(super) fn key_variables(entry: &ProviderEntry) -> Vec<String> {
 fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> {
     let built_in = registry::find(&entry.name);
     let kind_name = entry.kind.or(built_in.map(|it| it.kind)).unwrap_or("openai");
-    let Some(kind) = wire(kind_name) else {
-        let name = &entry.name;
-        shop.notes.push(format!(
-            "{name}: its wire ({kind_name}) is not supported by this version, left out"
-        ));
-        return None;
-    };
+    let kind = wire(kind_name)?;
+    let local = built_in.is_some_and(BuiltIn::is_local);
     let base_url = base_url(entry, built_in, kind_name, shop);
-    let keys = provider_keys(entry, shop);
+    let keys = provider_keys(entry, local, shop);
     note_terms_without_effect(entry, shop.notes);
-    if keys.is_empty() {
+    let missing = if local && base_url.is_none() {
+        Some(format!("{}_BASE_URL is not set", variable_prefix(&entry.name)))
+    } else if keys.is_empty() {
         let variable = key_variables(entry).into_iter().next().unwrap_or_default();
-        shop.notes.push(format!("{}: no key ({variable} is not set), left out", entry.name));
+        Some(format!("no key ({variable} is not set)"))
+    } else if entry.models.is_empty() && !local {
+        Some("no models".to_owned())
+    } else {
+        None
+    };
+    if let Some(missing) = missing {
+        shop.notes.push(format!("{}: {missing}, left out", entry.name));
         return None;
     }
-    if entry.models.is_empty() {
-        shop.notes.push(format!("{}: no models, left out", entry.name));
-        return None;
-    }
+    let base_url = with_account(base_url?, &entry.name, shop)?;
     let models = entry.models.iter().map(|it| model(entry, it, &keys, shop.ids)).collect();
     Some(Provider {
         id: shop.ids.provider(&entry.name),
         name: entry.name.as_str().into(),
         kind,
-        base_url: base_url?.into(),
+        base_url: base_url.into(),
         privacy: entry.terms.privacy.unwrap_or_default(),
         first_token_timeout: entry.terms.first_token_timeout,
         keys,
@@ -95,7 +97,22 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
 }
 
 fn wire(name: &str) -> Option<Kind> {
-    registry::KINDS.iter().find(|(it, _)| *it == name).and_then(|(_, kind)| *kind)
+    registry::KINDS.iter().find(|(it, _)| *it == name).map(|(_, kind)| *kind)
+}
+
+/// A URL that names the account it is billed to gets it from `<PROVIDER>_ACCOUNT_ID`.
+fn with_account(url: String, provider: &str, shop: &mut Workshop<'_>) -> Option<String> {
+    const PLACE: &str = "{account_id}";
+    if !url.contains(PLACE) {
+        return Some(url);
+    }
+    let name = format!("{}_ACCOUNT_ID", variable_prefix(provider));
+    let Some(variable) = shop.environment.get(&name) else {
+        shop.notes.push(format!("{provider}: {name} is not set, left out"));
+        return None;
+    };
+    let account = variable.read(&AccountId, shop.faults)?;
+    Some(url.replace(PLACE, &account))
 }
 
 /// `<PROVIDER>_BASE_URL`, else the limits file's `url`, else the built-in one of the same wire.
@@ -110,9 +127,10 @@ fn base_url(
     if let Some(variable) = shop.environment.first(&variables) {
         return variable.read(&BaseUrl, shop.faults);
     }
-    let usual = built_in.filter(|it| it.kind == kind).map(|it| it.base_url.to_owned());
-    let url = entry.url.clone().or(usual);
-    if url.is_none() && !entry.url_is_faulty {
+    let usual = built_in.filter(|it| it.kind == kind && !it.is_local());
+    let url = entry.url.clone().or(usual.map(|it| it.base_url.to_owned()));
+    let local = built_in.is_some_and(BuiltIn::is_local);
+    if url.is_none() && !entry.url_is_faulty && !local {
         let key = format!("{}.url", entry.path);
         let got = format!("nothing for {}, which has no built-in URL for this kind", entry.name);
         shop.faults.add(shop.place, &key, got, BaseUrl.wanted());
@@ -120,10 +138,10 @@ fn base_url(
     url
 }
 
-fn provider_keys(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Vec<Key> {
+fn provider_keys(entry: &ProviderEntry, local: bool, shop: &mut Workshop<'_>) -> Vec<Key> {
     let variables = key_variables(entry);
     let Some(variable) = shop.environment.first(&variables) else {
-        let keyless = entry.key_variable == KeyVariable::NotNeeded;
+        let keyless = local || entry.key_variable == KeyVariable::NotNeeded;
         return keyless.then(|| keys::no_key(&entry.name, shop.ids)).into_iter().collect();
     };
     for other in variables.iter().filter_map(|it| shop.environment.get(it)) {

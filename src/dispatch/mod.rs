@@ -118,6 +118,11 @@ impl Dispatcher {
         let pool = ArcSwap::from_pointee(pool);
         (Self(Arc::new(Core { pool, books, clock, params, settlements })), waiting)
     }
+
+    /// Journeys that begin from now on use `pool`; those under way end in the one they know.
+    pub fn replace(&self, pool: Pool) {
+        self.0.pool.store(Arc::new(pool));
+    }
 }
 
 impl ChatService for Dispatcher {

@@ -11,6 +11,7 @@ mod error_rules;
 pub mod event_stream;
 mod exchange;
 pub mod fault;
+pub mod gemini;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai_compatible;

@@ -14,17 +14,25 @@ pub struct BuiltIn {
     pub kind: &'static str,
     /// What stands before the wire's own paths, e.g. before `/chat/completions`.
     pub base_url: &'static str,
-    /// The variables that may hold its keys, the preferred one first.
+    /// The variables that may hold its keys, the preferred one first. None at all: it runs on the
+    /// user's own machine, asks for no key, and is used only where its URL is given.
     pub key_variables: &'static [&'static str],
 }
 
-/// The wires a limits file may name. `None`: known, but not spoken by this version.
-pub const KINDS: &[(&str, Option<Kind>)] = &[
-    ("openai", Some(Kind::OpenAi)),
-    ("gemini", None),
-    ("ollama", None),
-    ("cloudflare", None),
-    ("anthropic", None),
+impl BuiltIn {
+    /// Does it run on the user's own machine?
+    pub fn is_local(&self) -> bool {
+        self.key_variables.is_empty()
+    }
+}
+
+/// The wires a limits file may name.
+pub const KINDS: &[(&str, Kind)] = &[
+    ("openai", Kind::OpenAi),
+    ("gemini", Kind::Gemini),
+    ("ollama", Kind::Ollama),
+    ("cloudflare", Kind::Cloudflare),
+    ("anthropic", Kind::Anthropic),
 ];
 
 /// The provider called `name`, in any case, by its usual name or a synonym.
@@ -104,6 +112,13 @@ const BUILT_IN: &[BuiltIn] = &[
         synonyms: &[],
         kind: "ollama",
         base_url: "http://localhost:11434",
+        key_variables: &[],
+    },
+    BuiltIn {
+        name: "OllamaCloud",
+        synonyms: &[],
+        kind: "ollama",
+        base_url: "https://ollama.com",
         key_variables: &["OLLAMA_APIKEY", "OLLAMA_API_KEY"],
     },
     BuiltIn {

@@ -14,7 +14,10 @@ use super::answer::draft;
 use super::body::{Body, Cut, body_of, full};
 use super::connection::{Afterwards, LastAct};
 use super::fault::Fault;
+use super::anthropic;
+use super::cloudflare;
 use super::gemini;
+use super::ollama;
 use super::gemini::Target;
 use super::plan::{Plan, Script, plan};
 use super::provider::Provider;
@@ -42,14 +45,20 @@ pub(super) async fn chat(
         return Ok(json(413, &Headers::new(), body));
     };
     let body = body.to_bytes();
-    let ask = match &target {
-        Some(target) => gemini::ask::read(&body, target),
-        None => Ask::parse(&body).map_err(Problem::Invalid),
+    let ask = match (&target, provider.spec.flavour) {
+        (Some(target), _) => gemini::ask::read(&body, target),
+        (None, Flavour::Anthropic) => anthropic::read(&parts.headers, &body),
+        (None, Flavour::Ollama) => ollama::read(&body),
+        (None, flavour) => {
+            let ask = Ask::parse(&body).map_err(Problem::Invalid);
+            if flavour == Flavour::Cloudflare { ask.map(cloudflare::capped) } else { ask }
+        }
     };
     let model = ask.as_ref().map_or("", |ask| ask.model.as_str());
     let fault = lock(&provider.faults).draw(model);
     let key = match provider.spec.flavour {
         Flavour::Gemini => gemini::key(&parts),
+        Flavour::Anthropic => anthropic::key(&parts.headers),
         _ => bearer(&parts.headers),
     };
     let mut record = record(&provider, &parts, body, &ask, fault.clone());
@@ -218,12 +227,19 @@ fn misfit(
     if let Some(problem) = refusal(flavour, ask, tolerates) {
         return Some(problem);
     }
+    if flavour == Flavour::Ollama
+        && let Some(problem) = ollama::refusal(ask, model)
+    {
+        return Some(problem);
+    }
     let model = model?;
     if let Some(field) = ask.fields.iter().find(|field| model.refuses.contains(field)) {
         return Some(Problem::Field { field: field.clone(), near: None });
     }
     let tokens = ask.prompt_tokens;
-    let limit = model.context.filter(|limit| tokens > *limit);
+    // Ollama cuts a prompt that is too long, and says nothing.
+    let tells = flavour != Flavour::Ollama;
+    let limit = model.context.filter(|limit| tells && tokens > *limit);
     if let Some(limit) = limit {
         return Some(Problem::Context { tokens, limit });
     }

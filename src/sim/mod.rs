@@ -12,14 +12,17 @@
 //! make the same mistake.
 
 mod answer;
+mod anthropic;
 mod body;
 mod chat;
+mod cloudflare;
 mod connection;
 mod control;
 mod demo;
 mod fault;
 mod gemini;
 mod meter;
+mod ollama;
 mod plan;
 mod provider;
 mod record;

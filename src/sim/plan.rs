@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::answer::Draft;
 use super::fault::Fault;
-use super::spec::Pace;
+use super::spec::{Flavour, Pace};
 use super::wire::completion::{Page, Telling};
 use super::wire::problem::Problem;
 use super::wire::stream::{Event, Role, events, pieces};
@@ -156,7 +156,7 @@ fn streamed(script: &Script<'_>) -> Plan {
         _ => events(page, draft, &pieces(&draft.text, script.chunk_chars), fused),
     };
     let mut steps: VecDeque<Step> = match script.fault {
-        Some(Fault::Garbage) => garbage(events, pace),
+        Some(Fault::Garbage) => garbage(page.flavour, events, pace),
         Some(Fault::Html) => VecDeque::from([Step::send(HTML)]),
         Some(Fault::HugeBody(size)) => fill(events, *size, pace),
         Some(Fault::CutAfterChunks(count)) => upto(events, pace, *count, Some(Step::act(Act::Cut))),
@@ -174,7 +174,11 @@ fn streamed(script: &Script<'_>) -> Plan {
     let html = script.fault == Some(&Fault::Html);
     Plan {
         head_wait: Duration::ZERO,
-        content_type: if html { "text/html" } else { "text/event-stream" },
+        content_type: match page.flavour {
+            _ if html => "text/html",
+            Flavour::Ollama => "application/x-ndjson",
+            _ => "text/event-stream",
+        },
         length: None,
         steps,
         usage: told(draft),
@@ -202,9 +206,12 @@ fn upto(events: Vec<Event>, pace: &Pace, count: usize, end: Option<Step>) -> Vec
     kept.map(|event| step(event, pace)).chain(end).collect()
 }
 
-fn garbage(events: Vec<Event>, pace: &Pace) -> VecDeque<Step> {
+fn garbage(flavour: Flavour, events: Vec<Event>, pace: &Pace) -> VecDeque<Step> {
     let opening = events.into_iter().take_while(|event| event.role == Role::Opening);
-    let nonsense = Step::send(format!("data: {GARBAGE}\n\ndata: \u{7}?!\n\n"));
+    let nonsense = Step::send(match flavour {
+        Flavour::Ollama => format!("{GARBAGE}\n\u{7}?!\n"),
+        _ => format!("data: {GARBAGE}\n\ndata: \u{7}?!\n\n"),
+    });
     opening.map(|event| step(event, pace)).chain([nonsense]).collect()
 }
 
@@ -212,6 +219,11 @@ fn garbage(events: Vec<Event>, pace: &Pace) -> VecDeque<Step> {
 fn error(page: &Page) -> Step {
     let body = Problem::Status(503).refusal(page.flavour).1;
     let flat: String = body.lines().map(str::trim).collect();
+    match page.flavour {
+        Flavour::Anthropic => return Step::send(format!("event: error\ndata: {flat}\n\n")),
+        Flavour::Ollama => return Step::send(format!("{flat}\n")),
+        _ => {}
+    }
     let data =
         if flat.starts_with(r#"{"error""#) { flat } else { format!(r#"{{"error":{flat}}}"#) };
     Step::send(format!("data: {data}\n\n"))

@@ -1,5 +1,6 @@
 //! What each flavour refuses although it is proper OpenAI.
 
+use super::cloudflare;
 use super::request::{Ask, Message};
 use super::spec::Flavour;
 use super::wire::problem::Problem;
@@ -73,8 +74,9 @@ const CEREBRAS: &[&str] = &[
 /// The first thing about `ask` that a provider of this flavour refuses.
 pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Option<Problem> {
     let own = match flavour {
-        // Gemini's requests have been looked through name by name when they were read.
-        Flavour::OpenAi | Flavour::Gemini => None,
+        // Requests of wires that are not OpenAI's have been looked through when they were read.
+        Flavour::OpenAi | Flavour::Gemini | Flavour::Anthropic | Flavour::Ollama => None,
+        Flavour::Cloudflare => None,
         Flavour::Groq => Some(GROQ),
         Flavour::Mistral => Some(MISTRAL),
         Flavour::Cerebras => Some(CEREBRAS),
@@ -102,7 +104,9 @@ pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Opti
         }
         Flavour::Groq => ask.messages.iter().enumerate().find_map(unsupported_property),
         Flavour::Mistral => mistral_rules(ask),
-        Flavour::OpenAi | Flavour::Cerebras | Flavour::Gemini => None,
+        Flavour::Cloudflare => cloudflare::refusal(ask),
+        Flavour::OpenAi | Flavour::Cerebras => None,
+        Flavour::Gemini | Flavour::Anthropic | Flavour::Ollama => None,
     }
 }
 

@@ -169,6 +169,15 @@ impl Message {
         }
     }
 
+    /// Is its content a string, or a list because it shows something?
+    pub(super) fn is_plain(&self) -> bool {
+        match &self.content {
+            None => false,
+            Some(Content::Text(_)) => true,
+            Some(Content::Parts(parts)) => parts.iter().any(|it| it.text.is_none()),
+        }
+    }
+
     /// The ids of the tool calls it makes.
     pub(super) fn call_ids(&self) -> impl Iterator<Item = &str> {
         self.tool_calls.iter().flatten().filter_map(|call| call.get("id")?.as_str())

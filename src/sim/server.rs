@@ -14,11 +14,13 @@ use crate::clock::SharedClock;
 
 use super::body::{Body, Cut};
 use super::chat::{chat, json};
+use super::cloudflare;
 use super::connection::{Afterwards, LastAct, serve};
 use super::control;
 use super::fault::Fault;
 use super::gemini;
 use super::gemini::Target;
+use super::ollama;
 use super::provider::{Provider, SimProvider};
 use super::record::lock;
 use super::spec::{Flavour, SimConfig};
@@ -34,7 +36,8 @@ pub(super) struct House {
 impl House {
     pub(super) fn base_url(&self, name: &str) -> String {
         let flavour = self.provider(name).map_or(Flavour::OpenAi, |it| it.0.spec.flavour);
-        format!("http://{}/{name}/{}", self.addr, flavour.version())
+        let url = format!("http://{}/{name}/{}", self.addr, flavour.version());
+        url.trim_end_matches('/').to_owned()
     }
 
     fn provider(&self, name: &str) -> Option<&SimProvider> {
@@ -77,7 +80,8 @@ impl SimServer {
     }
 
     /// The base URL of the provider of that name: what stands before `/chat/completions`, or
-    /// before `/models` for a Gemini one.
+    /// before `/models` for a Gemini one, before `/messages` for an Anthropic one, the root for an
+    /// Ollama one.
     pub fn base_url(&self, name: &str) -> String {
         self.house.base_url(&name.to_lowercase())
     }
@@ -146,12 +150,19 @@ pub(super) async fn route(
             let target = Target::parse(rest, request.uri().query());
             (target.is_some(), target)
         }
-        _ => (rest == "v1/chat/completions", None),
+        flavour => (rest == chat_path(flavour), None),
     };
     let models = match provider.0.spec.flavour {
         Flavour::Gemini => gemini::MODELS,
+        Flavour::Ollama => "api/tags",
+        Flavour::Cloudflare => "client/v4/accounts/sim/ai/models/search",
         _ => "v1/models",
     };
+    if let Flavour::Cloudflare = provider.0.spec.flavour
+        && let Some(stray) = cloudflare::stray(rest)
+    {
+        return Ok(stray);
+    }
     match request.method() {
         &Method::POST if is_chat => chat(provider.0, request, target, afterwards).await,
         _ if down => {
@@ -164,7 +175,20 @@ pub(super) async fn route(
             let body = models::list(spec.flavour, &spec.models, created);
             Ok(json(200, &Headers::new(), body))
         }
+        &Method::POST if provider.0.spec.flavour == Flavour::Ollama && rest == "api/show" => {
+            Ok(ollama::show(&provider.0.spec, request).await)
+        }
         _ if is_chat || rest == models => Ok(control::error(405, "wrong method")),
         _ => Ok(control::error(404, "there is no such path")),
+    }
+}
+
+/// Where each flavour is asked, behind the provider's name.
+fn chat_path(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::Anthropic => "v1/messages",
+        Flavour::Ollama => "api/chat",
+        Flavour::Cloudflare => "client/v4/accounts/sim/ai/v1/chat/completions",
+        _ => "v1/chat/completions",
     }
 }

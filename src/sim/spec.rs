@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::cloudflare;
+
 /// Everything a [`SimServer`](crate::sim::SimServer) needs to start.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
@@ -33,6 +35,13 @@ pub enum Flavour {
     /// Its own API, `generateContent`: the key in `x-goog-api-key`, 400 for unknown names anywhere,
     /// no headers, no end mark.
     Gemini,
+    /// Its own API, `/v1/messages`: the key in `x-api-key`, 400 for unknown fields and for turns out
+    /// of order.
+    Anthropic,
+    /// Its own API, `/api/chat`: lines of JSON, arguments as objects, prompts cut to the window.
+    Ollama,
+    /// OpenAI's wire under an account's path; 400 for content that is no string, errors in a list.
+    Cloudflare,
 }
 
 impl Flavour {
@@ -44,6 +53,9 @@ impl Flavour {
             Self::Mistral => "mistral",
             Self::Cerebras => "cerebras",
             Self::Gemini => "gemini",
+            Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
+            Self::Cloudflare => "cloudflare",
         }
     }
 
@@ -51,6 +63,8 @@ impl Flavour {
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::Gemini => "v1beta",
+            Self::Ollama => "",
+            Self::Cloudflare => cloudflare::VERSION,
             _ => "v1",
         }
     }
@@ -99,7 +113,7 @@ pub struct ModelSpec {
     pub context: Option<u64>,
     /// Fields refused for this model beyond what the flavour refuses.
     pub refuses: Vec<String>,
-    /// Does it think before it answers (Groq, Cerebras and Gemini flavours)?
+    /// Does it think before it answers (not Mistral's and the plain flavour)?
     pub reasoning: bool,
     /// What it says; `None` = what its provider says.
     pub answer: Option<Answer>,

@@ -223,7 +223,7 @@ async fn a_port_that_is_taken_is_named() {
     let port = taken.local_addr().expect("an address").port();
     let mut config = SOUND.load().expect("a configuration");
     config.port = port;
-    let Err(fault) = App::start(config, &mut IdBook::default()).await else {
+    let Err(fault) = App::start(config, IdBook::default()).await else {
         panic!("it started on a port that is taken");
     };
     assert!(matches!(fault, StartError::Listen { .. }), "{fault:?}");
@@ -310,8 +310,9 @@ impl Demo {
     }
 
     fn terminate(&mut self) -> ExitStatus {
-        let pid = self.0.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        // The shell's own `kill`, for not every machine has a program of that name.
+        let kill = format!("kill -TERM {}", self.0.id());
+        let told = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
         assert!(told.success());
         self.0.wait().expect("it ends")
     }

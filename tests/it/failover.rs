@@ -228,6 +228,18 @@ async fn a_member_a_provider_does_not_know_is_left_out_and_the_call_repeated() {
 }
 
 #[tokio::test]
+async fn several_unknown_members_are_left_out_one_by_one() {
+    let gateway = Gateway::with([Upstream::new("Stranger", Flavour::Groq).model("m")]);
+    let gateway = gateway.start().await;
+    let body = with(ask("m"), json!({"store": true, "safety_identifier": "x"}));
+    let answer = gateway.chat(&body).await.expect(200);
+    let warning = answer.header("x-relay-warning");
+    for member in ["store", "safety_identifier"] {
+        assert!(warning.contains(member), "{warning}");
+    }
+}
+
+#[tokio::test]
 async fn a_member_with_a_wrong_value_is_never_left_out() {
     for body in [
         r#"{"error":{"message":"Unsupported value: 'temperature' does not support 3","type":"invalid_request_error","param":"temperature","code":"unsupported_value"}}"#,
@@ -289,6 +301,14 @@ async fn a_stream_that_is_cut_ends_with_an_error_and_without_done() {
         assert_eq!(usage["requests"], 1, "what was delivered counts: {usage}");
         assert!(usage["completion_tokens"].as_u64() > Some(0), "{usage}");
     }
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_in_the_figures_when_its_last_byte_has_been_sent() {
+    let gateway = Gateway::plain().await;
+    gateway.upstream("alpha").set_fault(Some(Fault::CutAfterChunks(3)));
+    assert!(!gateway.stream(&ask("alpha/m")).await.done);
+    assert_eq!(gateway.usage().await["total"]["requests"], 1);
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ mod http_surface;
 mod layering;
 mod normalizer;
 mod patience;
-mod pending_bugs;
 mod quota;
 mod restart;
 mod routing;

@@ -348,3 +348,15 @@ async fn affinity_follows_the_settings() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(in_session(&gateway).await.1, "meta", "forgotten after 0.36 s");
 }
+
+#[tokio::test]
+async fn a_session_waits_for_a_short_throttle_of_its_own_target() {
+    let alpha = Upstream::plain("A").limits(json!({"requests_per_second": 1}));
+    let gateway = Gateway::with([alpha, Upstream::plain("B")]).start().await;
+    let session = [("x-session-id", "s-1")];
+    for reason in ["meta", "affinity", "affinity"] {
+        let answer = gateway.chat_with(&ask("auto"), &session).await.expect(200);
+        assert_eq!(answer.header("x-relay-provider"), "A");
+        assert_eq!(answer.header("x-relay-route-reason"), reason);
+    }
+}

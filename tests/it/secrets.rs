@@ -10,17 +10,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{Gateway, Upstream, ask, with};
 
-pub(crate) const KEY: &str = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8t";
-const OTHER_KEY: &str = "sk-proj-Zy8xWv5uTs2rQp9oNm6lKj3h";
+const KEY: &str = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8t";
 const MASTER_KEY: &str = "relay-master-7f3a9c1e5b8d2f46";
 
 /// All that is logged on this test's thread, where the whole gateway runs.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Catches everything at the finest level until the guard is dropped.
-    pub(crate) fn catch() -> (Self, DefaultGuard) {
+    fn catch() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -30,7 +29,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -55,12 +54,25 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-pub(crate) fn check_clean(place: &str, text: &str) {
-    for key in [KEY, OTHER_KEY, MASTER_KEY] {
+fn check_clean(place: &str, text: &str) {
+    for key in [KEY, MASTER_KEY] {
         assert!(!text.contains(key), "{place} shows {key}: {text}");
         // What follows the prefix is as secret as the whole.
         assert!(!text.contains(&key[12..]), "{place} shows the rest of {key}: {text}");
     }
+}
+
+/// An error of this status that repeats the key wherever an error may.
+fn echo(status: u16) -> Fault {
+    let error = json!({"error": {
+        "message": format!("Incorrect API key provided: {KEY} (Bearer {KEY}). Unknown name '{KEY}'"),
+        "type": KEY, "param": KEY, "code": KEY,
+    }});
+    let headers = vec![
+        ("x-echo".to_owned(), KEY.to_owned()),
+        ("www-authenticate".to_owned(), KEY.to_owned()),
+    ];
+    Fault::RawResponse { status, headers, body: error.to_string().into() }
 }
 
 /// The same as an event of a stream that began well.
@@ -73,15 +85,15 @@ fn echo_in_stream() -> Fault {
     Fault::RawResponse { status: 200, headers, body: body.into() }
 }
 
-pub(crate) async fn gateway() -> Gateway {
+async fn gateway() -> Gateway {
     let settings = json!({"routing": {"max_retries": 1, "max_quota_wait_seconds": 0}});
-    let upstream = Upstream::plain("Alpha").key(KEY).key(OTHER_KEY);
+    let upstream = Upstream::plain("Alpha").key(KEY);
     let setup = Gateway::with([upstream]).settings(settings);
     setup.variable("RELAY_API_KEY", MASTER_KEY).start().await
 }
 
 /// Asks with the master key; gives all that came back, headers included.
-pub(crate) async fn all_of_the_answer(gateway: &Gateway, body: &Value) -> String {
+async fn all_of_the_answer(gateway: &Gateway, body: &Value) -> String {
     let bearer = format!("Bearer {MASTER_KEY}");
     let answer = gateway.chat_with(body, &[("authorization", &bearer), ("cookie", "c=1")]).await;
     format!("{} {:?} {}", answer.status, answer.headers, answer.text())
@@ -107,6 +119,33 @@ async fn no_key_is_shown_when_all_is_well() {
     }
     assert!(log.text().contains("Alpha/m"), "the log was caught");
     check_clean("the log", &log.text());
+}
+
+#[tokio::test]
+async fn a_provider_that_repeats_the_key_is_not_repeated_to_the_caller() {
+    for status in [200, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503] {
+        for stream in [false, true] {
+            let gateway = gateway().await;
+            gateway.upstream("alpha").set_fault(Some(echo(status)));
+            let body = with(ask("m"), json!({"stream": stream}));
+            let answer = all_of_the_answer(&gateway, &body).await;
+            check_clean(&format!("the answer after {status}"), &answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_repeats_the_key_is_not_repeated_in_the_log() {
+    for status in [200, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503] {
+        let (log, _guard) = Log::catch();
+        let gateway = gateway().await;
+        gateway.upstream("alpha").set_fault(Some(echo(status)));
+        all_of_the_answer(&gateway, &ask("m")).await;
+        let text = log.text();
+        assert!(text.contains("Alpha/m"), "the log was caught");
+        let ours: Vec<_> = text.lines().filter(|it| it.contains("relayfreellm")).collect();
+        check_clean(&format!("the log after {status}"), &ours.join("\n"));
+    }
 }
 
 #[tokio::test]

@@ -228,7 +228,8 @@ impl<'a> Candidate<'a> {
     fn whole(self) -> Result<Choice<'a>, Fault> {
         let (text, mut message) = said(self.content, None);
         let reason = self.finish_reason.as_deref().unwrap_or("STOP");
-        let finish = finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
+        let finish =
+            finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
         message.role = Some("assistant");
         if text.is_empty() && finish == CONTENT_FILTER {
             message.refusal = Some(kept_back(reason));

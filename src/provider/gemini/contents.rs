@@ -265,8 +265,9 @@ impl<'a, 'm> Writer<'a, 'm> {
         if !system.is_empty() && (contents.is_empty() || !self.model.takes_instruction) {
             match contents.first_mut() {
                 Some(first) => first.parts.splice(0..0, system.drain(..)).for_each(drop),
-                None => contents
-                    .push(Content { role: Role::User, parts: std::mem::take(&mut system) }),
+                None => {
+                    contents.push(Content { role: Role::User, parts: std::mem::take(&mut system) })
+                }
             }
         }
         if contents.is_empty() {
@@ -325,7 +326,9 @@ fn inline<'a>(url: Cow<'a, str>, what: &str) -> Result<InlineData<'a>, Fault> {
     };
     let kind = kind.split(';').next().unwrap_or_default();
     if kind.is_empty() || comma + 1 >= url.len() {
-        return Err(not_here(format!("the {what}'s data: URL names no media type or holds nothing")));
+        return Err(not_here(format!(
+            "the {what}'s data: URL names no media type or holds nothing"
+        )));
     }
     let mime_type = Cow::Owned(kind.to_owned());
     // Data of many megabytes is not copied where the caller's bytes can be used.
@@ -347,7 +350,9 @@ fn arguments(raw: Option<&RawValue>) -> Box<RawValue> {
     if text.trim().is_empty() {
         return empty();
     }
-    object_of(&text).or_else(|| to_raw_value(&json!({ "arguments": text })).ok()).unwrap_or_default()
+    object_of(&text)
+        .or_else(|| to_raw_value(&json!({ "arguments": text })).ok())
+        .unwrap_or_default()
 }
 
 /// A result as an object: one in JSON as it is, anything else as the member `result`.

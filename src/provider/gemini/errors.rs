@@ -61,7 +61,8 @@ pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) 
         return classify::classify("gemini", status, headers, body, now);
     };
     let (kind, param) = kind_of(status, &said);
-    let words = if said.message.is_empty() { format!("HTTP {status}") } else { said.message.clone() };
+    let words =
+        if said.message.is_empty() { format!("HTTP {status}") } else { said.message.clone() };
     let mut fault = Fault::new(kind, words);
     fault.status = Some(status);
     fault.code.clone_from(&said.status);
@@ -144,7 +145,8 @@ fn unknown_name(message: &str) -> (FaultKind, Option<String>) {
     let name = message.split('"').nth(1).unwrap_or_default();
     let place = message.split_once(" at '").and_then(|(_, it)| it.split('\'').next());
     let place = place.unwrap_or_default();
-    let outer = place.is_empty() || place.starts_with("generation_config") && !place.contains("schema");
+    let outer =
+        place.is_empty() || place.starts_with("generation_config") && !place.contains("schema");
     match openai_member(name).filter(|_| outer) {
         Some(member) => spared(member),
         None => (FaultKind::NotHere, Some(format!("{place}.{name}")).filter(|it| it.len() <= 200)),
@@ -198,7 +200,9 @@ impl Said {
         let zero = |it: &Value| it.get("quotaValue").is_some_and(|it| it == "0" || it == 0);
         let in_words = |rest: &str| {
             let rest = rest.strip_prefix('0');
-            rest.is_some_and(|it| !it.starts_with(|next: char| next.is_ascii_digit() || next == '.'))
+            rest.is_some_and(|it| {
+                !it.starts_with(|next: char| next.is_ascii_digit() || next == '.')
+            })
         };
         self.violations().any(zero) || self.message.split("limit: ").skip(1).any(in_words)
     }
@@ -278,21 +282,41 @@ mod tests {
         for (status, body, expected) in [
             (400, unknown("seed", " at 'generation_config'"), field("seed")),
             (400, unknown("presencePenalty", " at 'generation_config'"), field("presence_penalty")),
-            (400, unknown("thinking_level", " at 'generation_config.thinking_config'"),
-             field("reasoning_effort")),
+            (
+                400,
+                unknown("thinking_level", " at 'generation_config.thinking_config'"),
+                field("reasoning_effort"),
+            ),
             (400, unknown("title", " at 'generation_config.response_schema'"), FaultKind::NotHere),
             (400, unknown("id", " at 'contents[1].parts[0].function_call'"), FaultKind::NotHere),
             (400, unknown("topK", ""), field("top_k")),
             (400, body("Penalty is not enabled for models/gemini-x"), field("frequency_penalty")),
-            (400, body("Thinking level is not supported for this model."), field("reasoning_effort")),
+            (
+                400,
+                body("Thinking level is not supported for this model."),
+                field("reasoning_effort"),
+            ),
             (400, body("API key expired. Please renew the API key."), FaultKind::KeyRejected),
-            (400, body("* GenerateContentRequest.generation_config.temperature: must be in the range [0.0, 2.0]"),
-             FaultKind::BadRequest),
-            (400, body("Budget 0 is invalid. This model only works in thinking mode."), FaultKind::NotHere),
+            (
+                400,
+                body(
+                    "* GenerateContentRequest.generation_config.temperature: must be in the range [0.0, 2.0]",
+                ),
+                FaultKind::BadRequest,
+            ),
+            (
+                400,
+                body("Budget 0 is invalid. This model only works in thinking mode."),
+                FaultKind::NotHere,
+            ),
             (400, body("Multiple candidates is not enabled for this model"), FaultKind::NotHere),
             (401, body("x"), FaultKind::KeyRejected),
             (413, body("x"), FaultKind::NotHere),
-            (429, body("Quota exceeded for metric: x, limit: 0\nPlease wait"), FaultKind::ModelGone),
+            (
+                429,
+                body("Quota exceeded for metric: x, limit: 0\nPlease wait"),
+                FaultKind::ModelGone,
+            ),
             (429, body("Quota exceeded for metric: x, limit: 05"), FaultKind::RateLimited(None)),
             (500, body("An internal error has occurred."), FaultKind::Server),
             (503, body("The service is currently unavailable."), FaultKind::Server),
@@ -320,9 +344,8 @@ mod tests {
         let inside = |body: &[u8]| classify_inside_answer(body, Now::default());
         let overloaded = inside(sample!("error_503_overloaded.json"));
         assert_eq!((overloaded.kind, overloaded.status), (FaultKind::Busy, Some(503)));
-        let refused = inside(
-            br#"{"error":{"code":400,"message":"generation_config.seed out of range"}}"#,
-        );
+        let refused =
+            inside(br#"{"error":{"code":400,"message":"generation_config.seed out of range"}}"#);
         assert_eq!((refused.kind, refused.status), (FaultKind::NotHere, Some(400)));
         let bare = inside(br#"{"error":{}}"#);
         assert_eq!((bare.kind, bare.status), (FaultKind::Server, None));

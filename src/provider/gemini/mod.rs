@@ -79,12 +79,12 @@ impl GeminiClient {
     fn outgoing(&self, call: &Call) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
         let (body, dropped) = request::translate(call)?;
         let stream = call.request.stream;
-        let method =
-            if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let mut uri = format!("{}/models/", self.base);
         encode(model::bare(&call.model), &mut uri);
         uri.extend([":", method]);
-        let uri: Uri = uri.parse().map_err(|it| not_here(format!("the model's name can't be sent: {it}")))?;
+        let uri: Uri =
+            uri.parse().map_err(|it| not_here(format!("the model's name can't be sent: {it}")))?;
         let mut request = post(&uri, body, if stream { EVENTS } else { JSON });
         if let Some(secret) = &call.secret {
             sign(&mut request, KEY, "", secret)?;

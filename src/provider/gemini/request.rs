@@ -228,8 +228,7 @@ fn tools<'a>(asked: &Asked<'a>) -> Result<Option<Vec<Declaration<'a>>>, Fault> {
         return Err(not_here("Gemini is not asked in the older form: use tools, not functions"));
     }
     let Some(text) = asked.get("tools") else { return Ok(None) };
-    let tools: Vec<Tool<'a>> =
-        serde_json::from_str(text).map_err(|it| unreadable("tools", &it))?;
+    let tools: Vec<Tool<'a>> = serde_json::from_str(text).map_err(|it| unreadable("tools", &it))?;
     let declared = tools.into_iter().map(|tool| {
         let Some(function) = tool.function else {
             return Err(not_here("of tools Gemini is given functions alone"));

@@ -119,8 +119,9 @@ impl<'a> Cleaner<'a> {
         for (key, value) in members {
             match key.as_str() {
                 "$ref" => elsewhere.extend(self.follow(value)?),
-                "allOf" => elsewhere
-                    .extend(serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default()),
+                "allOf" => elsewhere.extend(
+                    serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default(),
+                ),
                 "properties" => {
                     let Ok(Members(more)) = serde_json::from_str(value.get()) else { continue };
                     let known = |name: &str| into.properties.iter().any(|(it, _)| it == name);

@@ -5,7 +5,9 @@ use crate::sim::answer::Draft;
 use crate::sim::answer::Usage;
 use crate::sim::spec::Flavour;
 
+use super::blocks;
 use super::candidates;
+use super::lines;
 use super::quote;
 
 /// What every part of one answer says about itself.
@@ -42,8 +44,11 @@ impl Page {
 
     /// The answer as one `chat.completion`, or in the flavour's own form.
     pub(in crate::sim) fn whole(&self, draft: &Draft) -> String {
-        if self.flavour == Flavour::Gemini {
-            return candidates::whole(self, draft);
+        match self.flavour {
+            Flavour::Gemini => return candidates::whole(self, draft),
+            Flavour::Anthropic => return blocks::whole(self, draft),
+            Flavour::Ollama => return lines::whole(self, draft),
+            _ => {}
         }
         let choices: Vec<String> =
             (0..self.choices).map(|index| self.choice(index, draft)).collect();
@@ -84,6 +89,9 @@ impl Page {
             (Some(thought), Flavour::Groq | Flavour::Cerebras) => {
                 format!(r#","reasoning":{}"#, quote(thought))
             }
+            (Some(thought), Flavour::Cloudflare) => {
+                format!(r#","reasoning_content":{}"#, quote(thought))
+            }
             _ => String::new(),
         };
         let calls = match self.flavour {
@@ -120,9 +128,10 @@ impl Page {
     pub(super) fn call_id(&self, at: usize) -> String {
         let number = self.serial * 64 + at as u64;
         match self.flavour {
-            Flavour::OpenAi | Flavour::Gemini => format!("call_{number:024x}"),
+            Flavour::Cloudflare => format!("chatcmpl-tool-{number:016x}"),
             Flavour::Groq => format!("call_{number:08x}"),
             Flavour::Mistral | Flavour::Cerebras => format!("{:09x}", number & 0xf_ffff_ffff),
+            _ => format!("call_{number:024x}"),
         }
     }
 
@@ -142,10 +151,10 @@ impl Page {
                 r#","usage_breakdown":null,"system_fingerprint":"fp_groq0001","x_groq":{{"id":"{}"}},"service_tier":"on_demand""#,
                 self.groq_id()
             ),
-            Flavour::Mistral | Flavour::Gemini => String::new(),
             Flavour::Cerebras => {
                 format!(r#","system_fingerprint":"fp_cer0001","time_info":{}"#, self.time_info())
             }
+            _ => String::new(),
         }
     }
 
@@ -178,10 +187,10 @@ impl Page {
                     seconds(in_all)
                 )
             }
-            Flavour::Mistral | Flavour::Gemini => plain_usage(prompt, completion, ""),
             Flavour::Cerebras => {
                 plain_usage(prompt, completion, r#","prompt_tokens_details":{"cached_tokens":0}"#)
             }
+            _ => plain_usage(prompt, completion, ""),
         }
     }
 

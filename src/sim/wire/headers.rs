@@ -22,7 +22,18 @@ pub(in crate::sim) fn rate_limits(flavour: Flavour, gauges: &[Gauge], cost: u64)
             show(&mut headers, find(gauges, What::Tokens, MINUTE), &TOKENS, go_duration);
         }
         // It says nothing of its limits until one is met, and then in the body.
-        Flavour::Gemini => {}
+        Flavour::Gemini | Flavour::Ollama | Flavour::Cloudflare => {}
+        Flavour::Anthropic => {
+            let requests = find(gauges, What::Requests, MINUTE);
+            let tokens = find(gauges, What::Tokens, MINUTE);
+            for (gauge, [limit, remaining]) in
+                [(requests, ANTHROPIC_REQUESTS), (tokens, ANTHROPIC_TOKENS)]
+            {
+                let Some(gauge) = gauge else { continue };
+                headers.push((limit, gauge.max.to_string()));
+                headers.push((remaining, gauge.left.to_string()));
+            }
+        }
         Flavour::Groq => {
             show(&mut headers, find(gauges, What::Requests, DAY), &REQUESTS, go_duration);
             show(&mut headers, find(gauges, What::Tokens, MINUTE), &TOKENS, go_duration);
@@ -49,6 +60,11 @@ pub(in crate::sim) fn rate_limits(flavour: Flavour, gauges: &[Gauge], cost: u64)
 /// The names for limit, remaining and reset.
 type Names = [&'static str; 3];
 
+/// The real one also tells the reset, as a date.
+const ANTHROPIC_REQUESTS: [&str; 2] =
+    ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining"];
+const ANTHROPIC_TOKENS: [&str; 2] =
+    ["anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining"];
 const REQUESTS: Names =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const TOKENS: Names =
@@ -81,10 +97,10 @@ fn show(
     }
 }
 
-/// `Retry-After` as flavours send it: whole seconds, never early. OpenAI adds milliseconds; Gemini
-/// sends none.
+/// `Retry-After` as flavours send it: whole seconds, never early. OpenAI adds milliseconds; some
+/// send none.
 pub(in crate::sim) fn retry_after(flavour: Flavour, wait: Duration) -> Headers {
-    if flavour == Flavour::Gemini {
+    if matches!(flavour, Flavour::Gemini | Flavour::Ollama | Flavour::Cloudflare) {
         return Headers::new();
     }
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -9,7 +9,15 @@ use crate::sim::spec::ModelSpec;
 pub(in crate::sim) fn list(flavour: Flavour, models: &[ModelSpec], created: u64) -> String {
     let data: Vec<Value> = models.iter().map(|model| entry(flavour, model, created)).collect();
     match flavour {
-        Flavour::Gemini => json!({ "models": data }).to_string(),
+        Flavour::Gemini | Flavour::Ollama => json!({ "models": data }).to_string(),
+        Flavour::Anthropic => json!({
+            "data": data, "has_more": false, "first_id": null, "last_id": null,
+        })
+        .to_string(),
+        Flavour::Cloudflare => json!({
+            "success": true, "result": data, "errors": [], "messages": [],
+        })
+        .to_string(),
         _ => json!({"object": "list", "data": data}).to_string(),
     }
 }
@@ -44,6 +52,19 @@ fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
             "supportedGenerationMethods": ["generateContent", "countTokens"],
             "temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2,
             "thinking": model.reasoning,
+        }),
+        Flavour::Anthropic => json!({
+            "type": "model", "id": name, "display_name": name,
+            "created_at": "2025-09-29T00:00:00Z",
+        }),
+        Flavour::Ollama => json!({
+            "name": name, "model": name, "modified_at": "2026-05-04T17:37:44-07:00",
+            "size": 2_019_393_189_u64, "digest": "sim", "details": {"family": "sim"},
+        }),
+        Flavour::Cloudflare => json!({
+            "id": "429b9e8b-d99e-44de-91ad-706cf8183658", "name": name,
+            "task": {"name": "Text Generation"},
+            "properties": [{"property_id": "context_window", "value": context.to_string()}],
         }),
     }
 }

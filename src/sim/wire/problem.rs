@@ -60,6 +60,9 @@ impl Problem {
             Flavour::Mistral => self.mistral(),
             Flavour::Cerebras => self.cerebras(),
             Flavour::Gemini => self.gemini(),
+            Flavour::Anthropic => self.anthropic(),
+            Flavour::Ollama => self.ollama(),
+            Flavour::Cloudflare => self.cloudflare(),
         };
         (status, fill(template, &values))
     }
@@ -150,6 +153,52 @@ impl Problem {
                 (429, include_str!("gemini/error_429.json"))
             }
             Self::Status(status) => (*status, include_str!("gemini/error_other.json")),
+        }
+    }
+
+    fn anthropic(&self) -> (u16, &'static str) {
+        match self {
+            Self::Key(_) => (401, include_str!("anthropic/error_401.json")),
+            Self::Model(_) => (404, include_str!("anthropic/error_404_model.json")),
+            Self::Context { .. } => (400, include_str!("anthropic/error_400_context_length.json")),
+            Self::Field { .. } => (400, include_str!("anthropic/error_400_field.json")),
+            Self::Limited { .. } | Self::TooLarge { .. } => {
+                (429, include_str!("anthropic/error_429.json"))
+            }
+            Self::Status(529) => (529, include_str!("anthropic/error_529.json")),
+            Self::Status(status) => (*status, include_str!("anthropic/error_other.json")),
+            _ => (400, include_str!("anthropic/error_400.json")),
+        }
+    }
+
+    fn ollama(&self) -> (u16, &'static str) {
+        match self {
+            Self::Key(_) => (401, include_str!("ollama/error_401.json")),
+            Self::Model(_) => (404, include_str!("ollama/error_404_model.json")),
+            Self::Limited { .. } | Self::TooLarge { .. } => {
+                (429, include_str!("ollama/error_429.json"))
+            }
+            Self::Status(status) => (*status, include_str!("ollama/error_other.json")),
+            _ => (400, include_str!("ollama/error_400.json")),
+        }
+    }
+
+    fn cloudflare(&self) -> (u16, &'static str) {
+        match self {
+            Self::Key(_) => (401, include_str!("cloudflare/error_401.json")),
+            Self::Model(_) => (400, include_str!("cloudflare/error_400_no_such_model.json")),
+            Self::Context { .. } => {
+                (400, include_str!("cloudflare/error_400_context_length.json"))
+            }
+            Self::Field { .. } => (400, include_str!("cloudflare/error_400_field.json")),
+            Self::Limited { breach, .. } if breach.window >= Duration::from_secs(86_400) => {
+                (429, include_str!("cloudflare/error_429_day.json"))
+            }
+            Self::Limited { .. } | Self::TooLarge { .. } => {
+                (429, include_str!("cloudflare/error_429_capacity.json"))
+            }
+            Self::Status(status) => (*status, include_str!("cloudflare/error_other.json")),
+            _ => (400, include_str!("cloudflare/error_400.json")),
         }
     }
 

@@ -6,7 +6,9 @@ use crate::sim::answer::Call;
 use crate::sim::answer::Draft;
 use crate::sim::spec::Flavour;
 
+use super::blocks;
 use super::candidates;
+use super::lines;
 use super::completion::Page;
 use super::completion::Telling;
 use super::quote;
@@ -50,8 +52,11 @@ pub(in crate::sim) fn events(
     pieces: &[&str],
     fused: bool,
 ) -> Vec<Event> {
-    if page.flavour == Flavour::Gemini {
-        return candidates::events(page, draft, pieces, fused);
+    match page.flavour {
+        Flavour::Gemini => return candidates::events(page, draft, pieces, fused),
+        Flavour::Anthropic => return blocks::events(page, draft, pieces),
+        Flavour::Ollama => return lines::events(page, draft, pieces),
+        _ => {}
     }
     let writer = Writer { page, head: head(page) };
     let mut deltas: Vec<Delta> = pieces.iter().map(|piece| writer.text(piece)).collect();
@@ -61,9 +66,11 @@ pub(in crate::sim) fn events(
     let last = if fused && page.flavour == Flavour::Mistral { deltas.pop() } else { None };
     let mut events = writer.opening();
     if let Some(thought) = &draft.reasoning
-        && matches!(page.flavour, Flavour::Groq | Flavour::Cerebras)
+        && matches!(page.flavour, Flavour::Groq | Flavour::Cerebras | Flavour::Cloudflare)
     {
-        let delta = Delta::new(format!(r#"{{"reasoning":{}}}"#, quote(thought)));
+        let member =
+            if page.flavour == Flavour::Cloudflare { "reasoning_content" } else { "reasoning" };
+        let delta = Delta::new(format!(r#"{{"{member}":{}}}"#, quote(thought)));
         events.extend(writer.tell(Role::Thought, &delta));
     }
     for delta in &deltas {
@@ -117,8 +124,10 @@ impl Writer<'_> {
         let asked = openai && self.page.usage == Telling::OnRequest;
         let usage = if asked { r#","usage":null"# } else { "" };
         let delta = &delta.json;
+        let unnumbered = self.page.flavour == Flavour::Cloudflare && finish == "null";
+        let index = if unnumbered { String::new() } else { format!(r#""index":{index},"#) };
         format!(
-            r#"{head},"choices":[{{"index":{index},"delta":{delta},{logprobs}"finish_reason":{finish}}}]{usage}{tail}}}"#
+            r#"{head},"choices":[{{{index}"delta":{delta},{logprobs}"finish_reason":{finish}}}]{usage}{tail}}}"#
         )
     }
 
@@ -135,11 +144,11 @@ impl Writer<'_> {
 
     fn opening(&self) -> Vec<Event> {
         let delta = match self.page.flavour {
-            Flavour::OpenAi | Flavour::Gemini => {
+            Flavour::OpenAi => {
                 r#"{"role":"assistant","content":"","refusal":null}"#
             }
-            Flavour::Groq | Flavour::Mistral => r#"{"role":"assistant","content":""}"#,
             Flavour::Cerebras => r#"{"role":"assistant"}"#,
+            _ => r#"{"role":"assistant","content":""}"#,
         };
         let tail = match self.page.flavour {
             Flavour::Groq => format!(r#","x_groq":{{"id":"{}"}}"#, self.page.groq_id()),
@@ -167,7 +176,6 @@ impl Writer<'_> {
             Delta::new(format!(r#"{{{extra}"tool_calls":[{{"index":{at},{fields}}}]}}"#))
         };
         match self.page.flavour {
-            Flavour::Groq | Flavour::Cerebras | Flavour::Gemini => deltas.push(whole(call, "")),
             Flavour::Mistral => deltas.push(whole(call, r#""content":"","#)),
             Flavour::OpenAi => {
                 let named = Call { name: call.name.clone(), arguments: String::new() };
@@ -179,6 +187,7 @@ impl Writer<'_> {
                     ))
                 }));
             }
+            _ => deltas.push(whole(call, "")),
         }
     }
 
@@ -191,13 +200,11 @@ impl Writer<'_> {
                 format!(r#","x_groq":{{"id":"{}","usage":{usage}}}"#, self.page.groq_id())
             }
             Flavour::Groq => format!(r#","x_groq":{{"id":"{}"}}"#, self.page.groq_id()),
-            Flavour::Mistral if tell => format!(r#","usage":{usage}"#),
+            Flavour::Mistral | Flavour::Cloudflare if tell => format!(r#","usage":{usage}"#),
             Flavour::Cerebras if tell => {
                 format!(r#","usage":{usage},"time_info":{}"#, self.page.time_info())
             }
-            Flavour::OpenAi | Flavour::Mistral | Flavour::Cerebras | Flavour::Gemini => {
-                String::new()
-            }
+            _ => String::new(),
         };
         let bare = match self.page.flavour {
             Flavour::Mistral => r#"{"content":""}"#,
@@ -242,7 +249,7 @@ pub(in crate::sim) fn pieces(text: &str, most: Option<usize>) -> Vec<&str> {
     }
 }
 
-fn split_chars(text: &str, most: usize) -> Vec<&str> {
+pub(super) fn split_chars(text: &str, most: usize) -> Vec<&str> {
     let mut rest = text;
     let mut pieces = Vec::new();
     while !rest.is_empty() {

@@ -81,7 +81,7 @@ impl Setup {
         let mut ids = IdBook::default();
         let config = config::load(&flags, &|name| environment.get(name).cloned(), &mut ids);
         let config = config.unwrap_or_else(|refusal| panic!("{refusal}"));
-        let app = App::start(config, &mut ids).await.expect("a gateway");
+        let app = App::start(config, ids).await.expect("a gateway");
         let client = Client::builder(TokioExecutor::new()).build_http();
         Gateway { addr: app.addr(), app, sim, clock, client, _dir: dir }
     }

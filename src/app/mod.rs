@@ -1,4 +1,6 @@
-//! The composition root: the only file that names every concrete type.
+//! The composition root: the only room that names every concrete type.
+
+mod discovery;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Kind;
 use crate::catalog::Period;
+use crate::catalog::Provider;
 use crate::catalog::ProviderId;
 use crate::catalog::Scale;
 use crate::catalog::Unit;
@@ -29,6 +32,9 @@ use crate::dispatch::Dispatcher;
 use crate::dispatch::Pool;
 use crate::normalize;
 use crate::provider::ChatProvider;
+use crate::provider::anthropic::AnthropicClient;
+use crate::provider::gemini::GeminiClient;
+use crate::provider::ollama::OllamaClient;
 use crate::provider::openai_compatible::OpenAiCompatible;
 use crate::provider::quirks;
 use crate::provider::transport::Transport;
@@ -50,6 +56,8 @@ use crate::store::Saving;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
+
+use discovery::Discovery;
 
 /// How long running answers may take to finish once the gateway is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -99,7 +107,7 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`] says what stood in the way; nothing is left running then.
-    pub async fn start(mut config: Config, ids: &mut IdBook) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config, mut ids: IdBook) -> Result<Self, StartError> {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let (host, port) = (config.host.clone(), config.port);
         let listener = TcpListener::bind((host.as_str(), port))
@@ -107,7 +115,8 @@ impl App {
             .map_err(|fault| StartError::Listen { host: host.clone(), port, fault })?;
         let addr =
             listener.local_addr().map_err(|fault| StartError::Listen { host, port, fault })?;
-        let Parts { catalog, clients, sim } = Parts::make(&mut config, addr.port(), ids, &clock)?;
+        let Parts { catalog, clients, sim } =
+            Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
         let books = books(&config.settings);
         books.ledger.configure(target_books(&catalog));
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
@@ -119,6 +128,7 @@ impl App {
             None => None,
         };
         let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
+        let known_clients = clients.clone();
         let pool = Pool { selector, clients };
         let (dispatcher, settlements) = Dispatcher::new(
             pool,
@@ -136,9 +146,19 @@ impl App {
         };
         let tasks = TaskTracker::new();
         tasks.spawn(dispatch::run_settlements(settlements));
-        let params = server_params(&config);
-        let router = server::router(params.clone(), Arc::new(dispatcher), Arc::new(views));
+        let dispatcher = Arc::new(dispatcher);
         let shutdown = CancellationToken::new();
+        let discovery = Discovery {
+            dispatcher: Arc::clone(&dispatcher),
+            catalog: Arc::clone(&views.catalog),
+            ledger: Arc::clone(&views.ledger),
+            clients: known_clients,
+            params: select_params(&config.settings),
+            ids,
+        };
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
+        let params = server_params(&config);
+        let router = server::router(params.clone(), dispatcher, Arc::new(views));
         let stopping = shutdown.clone();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
@@ -265,21 +285,31 @@ fn clients(
     let transport = Transport::new();
     let mut clients: HashMap<ProviderId, Arc<dyn ChatProvider>> = HashMap::new();
     for provider in catalog.providers() {
-        let client: Arc<dyn ChatProvider> = match provider.kind {
-            Kind::OpenAi => {
-                let client = OpenAiCompatible::new(
-                    &provider.base_url,
-                    quirks::of(&provider.name),
-                    transport.clone(),
-                    Arc::clone(clock),
-                );
-                let name = || provider.name.to_string();
-                Arc::new(client.map_err(|fault| StartError::Url { provider: name(), fault })?)
-            }
-        };
+        let client = client(provider, transport.clone(), Arc::clone(clock))
+            .map_err(|fault| StartError::Url { provider: provider.name.to_string(), fault })?;
         clients.insert(provider.id, client);
     }
     Ok(clients)
+}
+
+fn client(
+    provider: &Provider,
+    transport: Transport,
+    clock: SharedClock,
+) -> Result<Arc<dyn ChatProvider>, http::uri::InvalidUri> {
+    let url = &*provider.base_url;
+    Ok(match provider.kind {
+        Kind::OpenAi | Kind::Cloudflare => {
+            let quirks = match provider.kind {
+                Kind::Cloudflare => quirks::of("cloudflare"),
+                _ => quirks::of(&provider.name),
+            };
+            Arc::new(OpenAiCompatible::new(url, quirks, transport, clock)?)
+        }
+        Kind::Gemini => Arc::new(GeminiClient::new(url, transport, clock)?),
+        Kind::Ollama => Arc::new(OllamaClient::new(url, transport, clock)?),
+        Kind::Anthropic => Arc::new(AnthropicClient::new(url, transport, clock)?),
+    })
 }
 
 fn select_params(settings: &Settings) -> select::Params {
