@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
 use crate::app::App;
 use crate::catalog::IdBook;
 use crate::cli::EXIT_FAILED;
@@ -31,6 +35,11 @@ pub(super) fn serve(flags: &Flags) -> ExitCode {
 }
 
 async fn run(config: Config, ids: IdBook) -> ExitCode {
+    // Before anything else: a signal that came first would end the process without a save.
+    let stop = match StopSignals::new() {
+        Ok(stop) => stop,
+        Err(fault) => return complain(&format!("can't listen for signals: {fault}"), EXIT_FAILED),
+    };
     let notes = config.notes.clone();
     let app = match App::start(config, ids).await {
         Ok(app) => app,
@@ -40,7 +49,7 @@ async fn run(config: Config, ids: IdBook) -> ExitCode {
         tracing::info!("{note}");
     }
     say(&banner::text(&app));
-    let told = told_to_stop().await;
+    let told = stop.wait().await;
     tracing::info!("{told}: no new requests; running answers may finish");
     let cut = app.stop().await;
     if cut > 0 {
@@ -49,15 +58,25 @@ async fn run(config: Config, ids: IdBook) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Waits for Ctrl-C or SIGTERM and says which it was.
-async fn told_to_stop() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        // Without a handler the signal ends the process, which is what was asked for.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => "Ctrl-C",
-        _ = terminate.recv() => "SIGTERM",
+/// Ctrl-C and SIGTERM, listened for from the moment this is made.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for either and says which it was.
+    async fn wait(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
     }
 }

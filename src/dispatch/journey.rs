@@ -287,7 +287,7 @@ impl Travel {
                 let terms = self.stream_terms(&target, deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
-            Err(fault) => Err((attempt, fault)),
+            Err(fault) => Err((Some(attempt), fault)),
         };
         match answer {
             Ok(begun) => {
@@ -296,9 +296,12 @@ impl Travel {
             }
             Err((attempt, fault)) => {
                 if let Some(story) = &mut self.story {
-                    story.failed(&target.model.routable, &fault, attempt.age());
+                    let age = attempt.as_ref().map(Attempt::age).unwrap_or_default();
+                    story.failed(&target.model.routable, &fault, age);
                 }
-                attempt.fail(&fault);
+                if let Some(attempt) = attempt {
+                    attempt.fail(&fault);
+                }
                 Err(Some(fault))
             }
         }
@@ -334,7 +337,15 @@ impl Travel {
 
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
-        let next = verdict::next(&fault);
+        let next = match verdict::next(&fault) {
+            // What the request does not have can't be left out of it. (`stream_options` may be ours.)
+            Next::RepeatWithout(field)
+                if field != "stream_options" && self.request.member(&field).is_none() =>
+            {
+                Next::Candidate { model_to_blame: true }
+            }
+            next => next,
+        };
         let repeats = verdict::may_pass(&fault) || matches!(fault.kind, FaultKind::RateLimited(_));
         if !repeats {
             self.out.push(target);

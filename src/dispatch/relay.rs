@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::stream::Fuse;
 use tokio::time::Instant;
 
 use crate::dispatch::attempt::Attempt;
@@ -15,6 +16,7 @@ use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::story::Story;
 use crate::dispatch::whole::Begun;
+use crate::dispatch::whole::Unanswered;
 use crate::normalize::Mode;
 use crate::normalize::Normalizer;
 use crate::openai::ApiError;
@@ -54,13 +56,18 @@ pub(super) struct Terms {
 pub(super) struct Relay {
     /// `None` once the call is in the books.
     attempt: Option<Attempt>,
-    chunks: BoxStream<'static, Result<Chunk, Fault>>,
+    /// Fused: it is asked again after its end when all the text was held back.
+    chunks: Fuse<BoxStream<'static, Result<Chunk, Fault>>>,
     id: String,
     model: String,
     created: String,
     terms: Terms,
     choices: Vec<ChoiceState>,
     ready: VecDeque<Bytes>,
+    /// Is there anything in what is ready, or has gone out, that a caller could use?
+    said: bool,
+    /// Has a choice ended for a reason that asking elsewhere would not change?
+    ended_on_purpose: bool,
     /// The provider's usage chunk, kept back until the end.
     usage_chunk: Option<Chunk>,
     target: String,
@@ -75,6 +82,7 @@ struct ChoiceState {
     normalizer: Normalizer,
     role_sent: bool,
     finished: bool,
+    text_came: bool,
 }
 
 /// An id in OpenAI's form.
@@ -82,71 +90,77 @@ pub(super) fn answer_id() -> String {
     format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
 }
 
-/// Reads up to the first content. Until it has come nothing has been said to the caller, so a
-/// fault here is one of this attempt alone.
+/// Reads until there is something to say to the caller. Until then a fault is one of this attempt
+/// alone, and text that is held back because it may be an opener has not been said.
 pub(super) async fn begin(
     attempt: Attempt,
     pieces: Pieces,
     mut route: Route,
     terms: Terms,
-) -> Result<Begun, (Attempt, Fault)> {
-    let mut chunks = pieces.chunks;
-    let mut preamble: Vec<Chunk> = Vec::new();
-    loop {
-        let next = tokio::time::timeout_at(terms.first_content_by, chunks.next()).await;
-        let chunk = match next {
-            Err(_) => return Err((attempt, terms.late)),
-            Ok(Some(Err(fault))) => return Err((attempt, fault)),
-            Ok(Some(Ok(chunk))) => chunk,
-            Ok(None) if ended_on_purpose(&preamble) => break,
-            Ok(None) => {
-                let fault = Fault::new(FaultKind::Empty, "a stream with nothing in it");
-                return Err((attempt, fault));
-            }
+) -> Result<Begun, Unanswered> {
+    let deadline = terms.first_content_by;
+    let mut relay = Box::new(Relay::new(attempt, pieces, &route, terms));
+    let mut chunks = 0;
+    let fault = loop {
+        let next = match tokio::time::timeout_at(deadline, relay.chunks.next()).await {
+            Err(_) => break relay.terms.late.clone(),
+            Ok(Some(Err(fault))) => break fault,
+            Ok(Some(Ok(chunk))) => Some(chunk),
+            Ok(None) => None,
         };
-        let begun = chunk.adds_something();
-        preamble.push(chunk);
-        if begun {
-            break;
+        chunks += 1;
+        match next {
+            Some(chunk) => {
+                if route.upstream_id.is_none() {
+                    route.upstream_id.clone_from(&chunk.id);
+                }
+                relay.take(chunk);
+            }
+            // A stream may be over without content: cut by its token limit, or by a filter. One
+            // whose whole text was held back has it to say now.
+            None if relay.ended_on_purpose || relay.holds_text() => relay.said = true,
+            None => break Fault::new(FaultKind::Empty, "a stream with nothing in it"),
         }
-        if preamble.len() > PREAMBLE {
-            let fault = Fault::new(FaultKind::Unreadable, "64 chunks and nothing said");
-            return Err((attempt, fault));
+        if relay.said {
+            if let Some(attempt) = &mut relay.attempt {
+                attempt.begin();
+            }
+            return Ok(Begun::Stream { route, relay });
         }
-    }
-    route.upstream_id = preamble.iter().find_map(|it| it.id.clone());
-    let open = attempt.stream();
-    let mut relay = Box::new(Relay {
-        attempt: Some(attempt),
-        chunks,
-        id: json_string(&answer_id()),
-        model: json_string(&terms.model),
-        created: terms.created.to_string(),
-        target: format!("{}/{}", route.provider, route.model),
-        reason: route.reason.as_str(),
-        terms,
-        choices: Vec::new(),
-        ready: VecDeque::new(),
-        usage_chunk: None,
-        story: None,
-        _open: open,
-    });
-    if let Some(attempt) = &mut relay.attempt {
-        attempt.begin();
-    }
-    for chunk in preamble {
-        relay.take(chunk);
-    }
-    Ok(Begun::Stream { route, relay })
-}
-
-/// A stream may be over without content: cut by its token limit, or by a content filter.
-fn ended_on_purpose(chunks: &[Chunk]) -> bool {
-    let mut choices = chunks.iter().flat_map(|it| &it.choices);
-    choices.any(|it| matches!(it.finish.as_deref(), Some("length" | "content_filter")))
+        if chunks > PREAMBLE {
+            break Fault::new(FaultKind::Unreadable, "64 chunks and nothing said");
+        }
+    };
+    Err((relay.attempt.take(), fault))
 }
 
 impl Relay {
+    fn new(attempt: Attempt, pieces: Pieces, route: &Route, terms: Terms) -> Self {
+        let open = attempt.stream();
+        Self {
+            attempt: Some(attempt),
+            chunks: pieces.chunks.fuse(),
+            id: json_string(&answer_id()),
+            model: json_string(&terms.model),
+            created: terms.created.to_string(),
+            target: format!("{}/{}", route.provider, route.model),
+            reason: route.reason.as_str(),
+            terms,
+            choices: Vec::new(),
+            ready: VecDeque::new(),
+            said: false,
+            ended_on_purpose: false,
+            usage_chunk: None,
+            story: None,
+            _open: open,
+        }
+    }
+
+    /// Has some text come of which nothing has gone out?
+    fn holds_text(&self) -> bool {
+        self.choices.iter().any(|it| it.text_came)
+    }
+
     /// The caller's events.
     pub(super) fn into_events(mut self: Box<Self>, story: Option<Story>) -> Events {
         self.story = story;
@@ -193,6 +207,9 @@ impl Relay {
             let (text, due) = self.pass(choice);
             let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
             goes_out |= says_text || due || !had_text || choice.adds_else;
+            self.said |= says_text || choice.adds_else;
+            self.ended_on_purpose |=
+                matches!(choice.finish.as_deref(), Some("length" | "content_filter"));
             texts.push(text);
             role_due.push(due);
         }
@@ -212,6 +229,7 @@ impl Relay {
                 normalizer: Normalizer::new(mode),
                 role_sent: false,
                 finished: false,
+                text_came: false,
             });
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
@@ -219,6 +237,7 @@ impl Relay {
             return (None, false);
         };
         let due = !std::mem::replace(&mut state.role_sent, true);
+        state.text_came |= !choice.text.is_empty();
         let out = state.normalizer.push(&choice.text);
         let text = match (&choice.finish, out) {
             (Some(finish), out) if !state.finished => {

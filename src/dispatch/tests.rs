@@ -384,6 +384,15 @@ async fn before_the_first_content_a_broken_stream_is_invisible_after_it_is_not()
 }
 
 #[tokio::test(start_paused = true)]
+async fn text_that_is_held_back_has_not_been_said() {
+    let cut = vec![Act::Stream(vec![(0, "Su"), (0, "re!")], Some(FaultKind::Cut))];
+    let whole = vec![Act::Stream(vec![(0, "Su"), (0, "re!")], None)];
+    let stage = stage(vec![cut, whole], &[], params());
+    assert_eq!(stage.stream().await, ("Sure!".to_owned(), None));
+    assert_eq!((stage.calls(0), stage.calls(1)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_without_usage_is_counted_before_it_ends() {
     let stage =
         stage(vec![vec![Act::Stream(vec![(0, "Hello, "), (0, "world!")], None)]], &[], params());

@@ -25,6 +25,9 @@ pub(super) struct Terms {
     pub(super) mode: Mode,
 }
 
+/// A call that gave no answer, still to be told so, and why it didn't.
+pub(super) type Unanswered = (Option<Attempt>, Fault);
+
 /// An answer that only lacks the story to be told when it ends.
 pub(super) enum Begun {
     Whole { route: Route, body: Bytes, usage: TokenUsage },
@@ -57,10 +60,10 @@ pub(super) async fn answer(
     reply: Whole,
     mut route: Route,
     terms: Terms,
-) -> Result<Begun, (Attempt, Fault)> {
+) -> Result<Begun, Unanswered> {
     let completion = reply.completion;
     if completion.is_empty() {
-        return Err((attempt, Fault::new(FaultKind::Empty, "an answer with nothing in it")));
+        return Err((Some(attempt), Fault::new(FaultKind::Empty, "an answer with nothing in it")));
     }
     attempt.begin();
     attempt.usage = completion.usage;

@@ -221,14 +221,20 @@ fn unknown_field(said: &Said, kind: &str, message: &str) -> Option<String> {
     if !unknown {
         return None;
     }
-    let named = said.param.clone().filter(|it| !it.is_empty());
-    let quoted = || {
-        let mut parts = said.message.split(['\'', '"', '`']);
-        parts.nth(1).map(str::to_owned)
-    };
-    let field = named.or_else(quoted)?;
-    let plain = field.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_');
-    (plain && field.len() <= 64).then_some(field)
+    // The words name the member more reliably than `param`, which may hold the error's own name.
+    let quoted = said.message.split(['\'', '"', '`']).nth(1);
+    let last = said.message.rsplit(": ").next().filter(|it| it.len() < said.message.len());
+    [quoted, said.param.as_deref(), last]
+        .into_iter()
+        .flatten()
+        .map(|it| it.trim_start_matches("body.").trim_end_matches('.'))
+        .find(|it| is_plain(it))
+        .map(str::to_owned)
+}
+
+fn is_plain(field: &str) -> bool {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
+    !field.is_empty() && field.len() <= 64 && field.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -294,6 +300,16 @@ mod tests {
             400,
             r#"{"error":{"message":"property 'store' is unsupported, did you mean 'stop'?","type":"invalid_request_error"}}"#,
             &unknown("store"),
+        );
+        check(
+            400,
+            r#"{"message":"body.logit_bias: property 'body.logit_bias' is unsupported","type":"invalid_request_error","param":"validation_error","code":"wrong_api_format"}"#,
+            &unknown("logit_bias"),
+        );
+        check(
+            400,
+            r#"{"error":{"message":"Unrecognized request argument supplied: logit_bias","type":"invalid_request_error","param":null,"code":null}}"#,
+            &unknown("logit_bias"),
         );
         check(
             400,

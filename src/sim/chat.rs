@@ -11,14 +11,14 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
 use super::answer::draft;
+use super::anthropic;
 use super::body::{Body, Cut, body_of, full};
+use super::cloudflare;
 use super::connection::{Afterwards, LastAct};
 use super::fault::Fault;
-use super::anthropic;
-use super::cloudflare;
 use super::gemini;
-use super::ollama;
 use super::gemini::Target;
+use super::ollama;
 use super::plan::{Plan, Script, plan};
 use super::provider::Provider;
 use super::record::{Record, Trace, lock};

@@ -34,7 +34,7 @@ pub(super) fn read(body: &[u8]) -> Result<Ask, Problem> {
     let options = get("options");
     // Unless told otherwise it streams.
     let stream = get("stream").as_bool().unwrap_or(true);
-    let retold = json!({
+    let mut retold = json!({
         "model": get("model"),
         "stream": stream,
         "messages": messages,
@@ -43,6 +43,9 @@ pub(super) fn read(body: &[u8]) -> Result<Ask, Problem> {
         "max_tokens": options.get("num_predict"),
         "stop": options.get("stop"),
     });
+    if let Some(retold) = retold.as_object_mut() {
+        retold.retain(|_, it| !it.is_null());
+    }
     let mut ask = Ask::parse(retold.to_string().as_bytes()).map_err(invalid)?;
     let window = options.get("num_ctx").and_then(Value::as_u64).unwrap_or(DEFAULT_WINDOW);
     ask.prompt_tokens = ask.prompt_tokens.min(window);
@@ -63,9 +66,8 @@ const THINKS: &str = "think: true";
 pub(super) fn refusal(ask: &Ask, model: Option<&ModelSpec>) -> Option<Problem> {
     let asked = ask.fields.iter().any(|it| it == THINKS);
     let thinks = model.is_none_or(|it| it.reasoning);
-    (asked && !thinks).then(|| {
-        Problem::Invalid(format!("\"{}\" does not support thinking", ask.model))
-    })
+    (asked && !thinks)
+        .then(|| Problem::Invalid(format!("\"{}\" does not support thinking", ask.model)))
 }
 
 /// Answers `POST /api/show`.
@@ -92,8 +94,10 @@ pub(super) async fn show(spec: &ProviderSpec, request: Request<Incoming>) -> Res
 /// One message as the rest of this room reads them.
 fn message(message: &Value) -> Result<Value, String> {
     let mismatch = |got: &str, field: &str, want: &str| {
-        format!("json: cannot unmarshal {got} into Go struct field ChatRequest.messages.{field} \
-                 of type {want}")
+        format!(
+            "json: cannot unmarshal {got} into Go struct field ChatRequest.messages.{field} \
+                 of type {want}"
+        )
     };
     let content = message.get("content").unwrap_or(&Value::Null);
     if content.is_array() || content.is_object() {

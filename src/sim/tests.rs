@@ -501,3 +501,26 @@ async fn the_demo_cast_is_out_of_quota_slow_flaky_and_well() {
         assert!(want.contains(&ok), "{}: {ok} of 10", cast.name);
     }
 }
+
+#[tokio::test]
+async fn gemini_has_paths_and_a_key_header_of_its_own() {
+    let bench = Bench::of(ProviderSpec::new("p", Flavour::Gemini).model(ModelSpec::new("g")).key("k1"));
+    let list = bench.at("GET", "/p/v1beta/models?pageSize=1000", &[]).await.json();
+    assert_eq!(list["models"][0]["name"], "models/g");
+    let methods = &list["models"][0]["supportedGenerationMethods"];
+    assert!(methods.as_array().unwrap().contains(&json!("generateContent")), "{methods}");
+    assert_eq!(bench.at("GET", "/p/v1beta/models/g:generateContent", &[]).await.status, 405);
+    for path in ["/p/v1/models", "/p/v1beta/models/g:countTokens"] {
+        assert_eq!(bench.at("POST", path, &[]).await.status, 404, "{path}");
+    }
+    let ask = async |key: (&str, &str), query: &str| {
+        let uri = format!("{}/models/g:generateContent{query}", bench.server.base_url("p"));
+        let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]});
+        let request = Request::post(uri).header(key.0, key.1);
+        bench.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap().status
+    };
+    assert_eq!(ask(("x-goog-api-key", "k1"), "").await, 200);
+    assert_eq!(ask(("accept", "*/*"), "?key=k1").await, 200);
+    assert_eq!(ask(("authorization", "Bearer k1"), "").await, 400);
+    assert_eq!(bench.p().records()[0].key, "k1");
+}

@@ -55,9 +55,7 @@ struct Said {
 
 /// Reads an error answer.
 pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) -> Fault {
-    let said = serde_json::from_slice::<Envelope>(body).ok();
-    let listed = || serde_json::from_slice::<Vec<Envelope>>(body).ok()?.into_iter().next();
-    let Some(Envelope { error: said }) = said.or_else(listed) else {
+    let Some(said) = read(body) else {
         return classify::classify("gemini", status, headers, body, now);
     };
     let (kind, param) = kind_of(status, &said);
@@ -76,8 +74,7 @@ pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) 
 
 /// Reads an error that stands where an answer should: inside a 200, or as an event of a stream.
 pub(super) fn classify_inside_answer(body: &[u8], now: Now) -> Fault {
-    let code = serde_json::from_slice::<Envelope>(body).ok().and_then(|it| it.error.code);
-    let code = code.filter(|it| (400..600).contains(it));
+    let code = read(body).and_then(|it| it.code).filter(|it| (400..600).contains(it));
     let mut fault = classify(code.unwrap_or(500), &HeaderMap::new(), body, now);
     if matches!(fault.kind, FaultKind::BadRequest) {
         // The same request was accepted before, so it is this answer that failed, not the request.
@@ -85,6 +82,17 @@ pub(super) fn classify_inside_answer(body: &[u8], now: Now) -> Fault {
     }
     fault.status = code;
     fault
+}
+
+/// The error a body tells; `None` for a body of another form.
+fn read(body: &[u8]) -> Option<Said> {
+    // serde would take a list for a struct as well, so the form is looked at first.
+    let envelope = if body.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<Vec<Envelope>>(body).ok()?.into_iter().next()?
+    } else {
+        serde_json::from_slice(body).ok()?
+    };
+    Some(envelope.error)
 }
 
 /// What happened, and the member of OpenAI's request it concerns.

@@ -6,6 +6,7 @@
 //!
 //! Source: ai.google.dev/api/caching#Schema and error reports, gathered 2026-11.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -19,6 +20,9 @@ const DEEPEST: usize = 32;
 const MOST_TURNS: usize = 2;
 /// Schemas written in all: references to references grow without bound.
 const MOST_SCHEMAS: usize = 4_000;
+/// Bytes read in all, beside this many times the schema's own. Each level of it is read anew.
+const LEAST_BYTES: usize = 256 * 1024;
+const READINGS: usize = 16;
 
 /// Keywords that are kept as they are, and the types they are kept for (none named: all).
 const KEPT: &[(&str, &[&str])] = &[
@@ -59,7 +63,10 @@ struct Cleaner<'a> {
     ordered: bool,
     /// References being written out.
     turns: Vec<String>,
-    left: usize,
+    /// What references have led through, by its path, each read but once.
+    opened: HashMap<String, HashMap<String, &'a RawValue>>,
+    schemas_left: usize,
+    bytes_left: usize,
 }
 
 /// What a schema says, references and `allOf` taken in. Of a keyword said twice the outer counts.
@@ -89,7 +96,14 @@ impl<'a> Gathered<'a> {
 
 impl<'a> Cleaner<'a> {
     fn new(root: &'a RawValue, ordered: bool) -> Self {
-        Self { root, ordered, turns: Vec::new(), left: MOST_SCHEMAS }
+        Self {
+            root,
+            ordered,
+            turns: Vec::new(),
+            opened: HashMap::new(),
+            schemas_left: MOST_SCHEMAS,
+            bytes_left: LEAST_BYTES + READINGS * root.get().len(),
+        }
     }
 
     /// The schema as Gemini reads it; `None` where it is cut.
@@ -109,7 +123,8 @@ impl<'a> Cleaner<'a> {
         depth: usize,
         into: &mut Gathered<'a>,
     ) -> Option<()> {
-        self.left = self.left.checked_sub(1)?;
+        self.schemas_left = self.schemas_left.checked_sub(1)?;
+        self.bytes_left = self.bytes_left.checked_sub(schema.get().len())?;
         if depth > DEEPEST {
             return None;
         }
@@ -149,15 +164,22 @@ impl<'a> Cleaner<'a> {
         }
         let path = reference.strip_prefix('#').unwrap_or("/").to_owned();
         self.turns.push(reference);
+        Some(self.at(&path))
+    }
+
+    /// What stands at a JSON pointer.
+    fn at(&mut self, path: &str) -> Option<&'a RawValue> {
         let mut at = self.root;
+        let mut walked = 0;
         for token in path.split('/').skip(1) {
-            let token = token.replace("~1", "/").replace("~0", "~");
-            let found = serde_json::from_str::<Members<'a>>(at.get()).ok();
-            let found = found.and_then(|it| it.0.into_iter().find(|(key, _)| *key == token));
-            let Some((_, value)) = found else { return Some(None) };
-            at = value;
+            let members = self.opened.entry(path.get(..walked)?.to_owned()).or_insert_with(|| {
+                let members = serde_json::from_str::<Members<'a>>(at.get());
+                members.map(|it| it.0.into_iter().collect()).unwrap_or_default()
+            });
+            at = members.get(&token.replace("~1", "/").replace("~0", "~")).copied()?;
+            walked += 1 + token.len();
         }
-        Some(Some(at))
+        Some(at)
     }
 
     fn write(&mut self, gathered: &mut Gathered<'a>, depth: usize) -> Option<Value> {

@@ -81,8 +81,6 @@ fn retell(turn: &Value, messages: &mut Vec<Value>) {
         .map(|it| json!({"text": it.get("text")}))
         .collect();
     if !(shown.is_empty() && calls.is_empty()) {
-        messages.push(
-            json!({"role": turn.get("role"), "content": shown, "tool_calls": calls}),
-        );
+        messages.push(json!({"role": turn.get("role"), "content": shown, "tool_calls": calls}));
     }
 }

@@ -133,8 +133,10 @@ fn conversation(request: &Map<String, Value>) -> Option<String> {
             Some("assistant") => return Some("messages: first message must be a user's".into()),
             role => {
                 let role = role.unwrap_or_default();
-                return Some(format!("messages: Unexpected role \"{role}\". Allowed roles are \
-                                     \"user\" or \"assistant\"."));
+                return Some(format!(
+                    "messages: Unexpected role \"{role}\". Allowed roles are \
+                                     \"user\" or \"assistant\"."
+                ));
             }
         };
         let Some(content) = turn.get("content").filter(|it| it.is_string() || it.is_array()) else {
@@ -226,9 +228,10 @@ fn ending(turns: &[Value], thinks: bool) -> Option<String> {
     }
     let answers = list(content).iter().any(|it| kind(it) == "tool_result");
     let before = turns.iter().rev().nth(1).and_then(|it| it.get("content"));
-    let thought = before.map(list).and_then(<[Value]>::first).is_some_and(|it| {
-        matches!(kind(it), "thinking" | "redacted_thinking")
-    });
+    let thought = before
+        .map(list)
+        .and_then(<[Value]>::first)
+        .is_some_and(|it| matches!(kind(it), "thinking" | "redacted_thinking"));
     (thinks && answers && !thought).then(|| {
         "Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is \
          enabled, a final `assistant` message must start with a thinking block."

@@ -87,9 +87,8 @@ pub(super) fn events(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Event> 
         writer.block(Role::Thought, block, [(delta(thought), String::new())]);
     }
     if !pieces.is_empty() {
-        let deltas = pieces
-            .iter()
-            .map(|it| (json!({"type": "text_delta", "text": it}), (*it).to_owned()));
+        let deltas =
+            pieces.iter().map(|it| (json!({"type": "text_delta", "text": it}), (*it).to_owned()));
         writer.block(Role::Content, json!({"type": "text", "text": ""}), deltas);
     }
     for (at, call) in draft.calls.iter().enumerate() {
@@ -148,9 +147,8 @@ impl Writer {
 
     fn call(&mut self, id: &str, call: &Call) {
         let block = json!({"type": "tool_use", "id": id, "name": call.name, "input": {}});
-        let delta = |it: &str| {
-            (json!({"type": "input_json_delta", "partial_json": it}), String::new())
-        };
+        let delta =
+            |it: &str| (json!({"type": "input_json_delta", "partial_json": it}), String::new());
         let fragments = std::iter::once("").chain(split_chars(&call.arguments, 8));
         self.block(Role::Content, block, fragments.map(delta));
     }

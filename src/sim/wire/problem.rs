@@ -187,9 +187,7 @@ impl Problem {
         match self {
             Self::Key(_) => (401, include_str!("cloudflare/error_401.json")),
             Self::Model(_) => (400, include_str!("cloudflare/error_400_no_such_model.json")),
-            Self::Context { .. } => {
-                (400, include_str!("cloudflare/error_400_context_length.json"))
-            }
+            Self::Context { .. } => (400, include_str!("cloudflare/error_400_context_length.json")),
             Self::Field { .. } => (400, include_str!("cloudflare/error_400_field.json")),
             Self::Limited { breach, .. } if breach.window >= Duration::from_secs(86_400) => {
                 (429, include_str!("cloudflare/error_429_day.json"))
@@ -355,9 +353,16 @@ mod tests {
             Problem::Limited { model: model(), breach: any_breach() },
             Problem::Status(503),
         ];
-        for flavour in
-            [Flavour::OpenAi, Flavour::Groq, Flavour::Mistral, Flavour::Cerebras, Flavour::Gemini]
-        {
+        for flavour in [
+            Flavour::OpenAi,
+            Flavour::Groq,
+            Flavour::Mistral,
+            Flavour::Cerebras,
+            Flavour::Gemini,
+            Flavour::Anthropic,
+            Flavour::Ollama,
+            Flavour::Cloudflare,
+        ] {
             for problem in &problems {
                 let (status, body) = problem.refusal(flavour);
                 assert!((400..600).contains(&status));

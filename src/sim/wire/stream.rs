@@ -8,9 +8,9 @@ use crate::sim::spec::Flavour;
 
 use super::blocks;
 use super::candidates;
-use super::lines;
 use super::completion::Page;
 use super::completion::Telling;
+use super::lines;
 use super::quote;
 
 /// What an event is there for.
@@ -144,9 +144,7 @@ impl Writer<'_> {
 
     fn opening(&self) -> Vec<Event> {
         let delta = match self.page.flavour {
-            Flavour::OpenAi => {
-                r#"{"role":"assistant","content":"","refusal":null}"#
-            }
+            Flavour::OpenAi => r#"{"role":"assistant","content":"","refusal":null}"#,
             Flavour::Cerebras => r#"{"role":"assistant"}"#,
             _ => r#"{"role":"assistant","content":""}"#,
         };

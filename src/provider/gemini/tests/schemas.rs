@@ -184,6 +184,11 @@ fn nothing_grows_without_bound() {
     let bomb = json!({"$ref": "#/$defs/d0", "$defs": definitions}).to_string();
     let cleaned = of_answer(&raw(&bomb)).to_string();
     assert!(cleaned.len() < 1_000_000, "{}", cleaned.len());
+    let long = "x".repeat(50_000);
+    let many: serde_json::Map<_, _> =
+        (0..3_000).map(|it| (format!("p{it}"), json!({"$ref": "#/$defs/long"}))).collect();
+    let wide = json!({"properties": many, "$defs": {"long": {"description": long}}}).to_string();
+    assert!(of_answer(&raw(&wide)).to_string().len() < 20 * wide.len() + 300_000);
     let deep = format!("{}{{}}{}", r#"{"properties":{"a":"#.repeat(2_000), "}}".repeat(2_000));
     assert!(of_answer(&raw(&deep)).to_string().len() < 10_000);
 }
