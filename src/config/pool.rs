@@ -42,9 +42,19 @@ pub(super) fn providers(entries: &[ProviderEntry], shop: &mut Workshop<'_>) -> V
     built
 }
 
-/// The variables an entry's keys may stand in, the preferred one first.
+/// The variable that has to be set before a provider can be used.
+pub(super) fn wanted_variable(entry: &ProviderEntry) -> String {
+    let key = key_variables(entry).into_iter().next();
+    key.unwrap_or_else(|| format!("{}_BASE_URL", variable_prefix(&entry.name)))
+}
+
+/// The variables an entry's keys may stand in, the preferred one first; none for a provider on the
+/// user's own machine.
 pub(super) fn key_variables(entry: &ProviderEntry) -> Vec<String> {
     let prefix = variable_prefix(&entry.name);
+    if registry::find(&entry.name).is_some_and(BuiltIn::is_local) {
+        return Vec::new();
+    }
     let named = match &entry.key_variable {
         KeyVariable::Named(name) => Some(name.clone()),
         KeyVariable::Usual | KeyVariable::NotNeeded => None,
@@ -69,10 +79,9 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
     let keys = provider_keys(entry, local, shop);
     note_terms_without_effect(entry, shop.notes);
     let missing = if local && base_url.is_none() {
-        Some(format!("{}_BASE_URL is not set", variable_prefix(&entry.name)))
+        Some(format!("{} is not set", wanted_variable(entry)))
     } else if keys.is_empty() {
-        let variable = key_variables(entry).into_iter().next().unwrap_or_default();
-        Some(format!("no key ({variable} is not set)"))
+        Some(format!("no key ({} is not set)", wanted_variable(entry)))
     } else if entry.models.is_empty() && !local {
         Some("no models".to_owned())
     } else {

@@ -100,22 +100,33 @@ fn nothing_but_a_key_is_enough() {
     assert!(config.master_key.is_none());
     let names: Vec<_> = config.catalog.providers().iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["Groq"]);
-    let left_out =
-        |it: &str| format!("{it}: no key ({}_APIKEY is not set), left out", it.to_uppercase());
-    assert_eq!(config.notes, ["Mistral", "Cerebras"].map(left_out));
+    // Every other provider of the built-in file is left out, each with a line that says why.
+    let file: serde_json::Value = serde_json::from_str(BUILT_IN_LIMITS).unwrap();
+    let others = file["providers"].as_array().unwrap().len() - 1;
+    assert_eq!(config.notes.len(), others);
+    for left_out in [
+        "Mistral: no key (MISTRAL_APIKEY is not set), left out",
+        "Gemini: no key (GEMINI_APIKEY is not set), left out",
+        "Ollama: OLLAMA_BASE_URL is not set, left out",
+    ] {
+        assert!(config.notes.iter().any(|it| it == left_out), "{left_out}: {:?}", config.notes);
+    }
 }
 
 #[test]
 fn without_any_key_it_is_said_what_to_do() {
-    let refusal = Case { variables: Vec::new(), ..Case::new() }.load().unwrap_err();
+    let limits = r#"{"providers": [{"name": "Groq", "models": []},
+        {"name": "Ollama", "models": []}, {"name": "mine", "url": "http://a", "models": []}]}"#;
+    let case = Case { variables: Vec::new(), ..Case::new() }.file("limits.json", limits);
+    let refusal = case.load().unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "No provider can be used.\n  \
          Groq: no key (GROQ_APIKEY is not set), left out\n  \
-         Mistral: no key (MISTRAL_APIKEY is not set), left out\n  \
-         Cerebras: no key (CEREBRAS_APIKEY is not set), left out\n\
+         Ollama: OLLAMA_BASE_URL is not set, left out\n  \
+         mine: no key (MINE_APIKEY is not set), left out\n\
          Set the key of at least one provider, in .env or in the environment:\n  \
-         GROQ_APIKEY, MISTRAL_APIKEY, CEREBRAS_APIKEY\n\
+         GROQ_APIKEY, OLLAMA_BASE_URL, MINE_APIKEY\n\
          .env.example says where to get them; most are free.\n\
          To try the program without any key: relayfreellm --demo"
     );
@@ -383,12 +394,15 @@ fn keys_and_addresses_are_found_under_all_their_names() {
         {"name": "Open", "url": "http://open", "api_key_env": "",
          "models": [{"name": "c", "type": "text", "scale": "small"}]},
         {"name": "Gemini", "models": []},
-        {"name": "Odd", "kind": "ollama", "models": []}]}"#;
+        {"name": "Cloudflare", "models": [{"name": "d", "type": "text", "scale": "small"}]},
+        {"name": "Odd", "kind": "ollama", "url": "http://odd", "models": []}]}"#;
     let config = Case::new()
         .file("limits.json", limits)
         .file(".env", "ZAI_API_KEY=abcdefgh.1234\nGROK_APIKEY=x\nMY_OWN_API_KEY=later")
         .set("SECRET_ONE", "team:first-key-0001,team:first-key-0002")
         .set("ZAI_BASE_URL", "http://127.0.0.1:9/v4/")
+        .set("CLOUDFLARE_APIKEY", "cf-key-long-0003")
+        .set("CLOUDFLARE_ACCOUNT_ID", "acc_7")
         .loaded();
     let seen: Vec<_> = config
         .catalog
@@ -402,19 +416,20 @@ fn keys_and_addresses_are_found_under_all_their_names() {
             "my-own/b http://own …0001",
             "my-own/b http://own …0002",
             "Open/c http://open no key",
+            "Cloudflare/d https://api.cloudflare.com/client/v4/accounts/acc_7/ai/v1 …0003",
         ]
     );
     let accounts: Vec<_> = config.catalog.targets().map(|it| it.key.account).collect();
     assert_eq!(accounts[1], accounts[2]);
     assert_ne!(accounts[0], accounts[1]);
-    assert!(config.catalog.targets().last().unwrap().key.secret.is_none());
+    assert!(config.catalog.targets().nth(3).unwrap().key.secret.is_none());
     let notes: Vec<_> = config.notes.iter().map(|it| it.rsplit('/').next().unwrap()).collect();
     assert_eq!(
         notes,
         [
             "MY_OWN_API_KEY is not used, for SECRET_ONE is set too",
-            "Gemini: its wire (gemini) is not supported by this version, left out",
-            "Odd: its wire (ollama) is not supported by this version, left out",
+            "Gemini: no key (GEMINI_APIKEY is not set), left out",
+            "Odd: no key (ODD_APIKEY is not set), left out",
             "limits.json reads it",
         ]
     );
@@ -502,8 +517,17 @@ fn the_files_at_the_root_are_sound() {
         .file("settings.json", BUILT_IN_SETTINGS)
         .file("limits.json", BUILT_IN_LIMITS)
         .file(".env", example)
-        .set("MISTRAL_APIKEY", "key")
-        .set("CEREBRAS_APIKEY", "key");
+        .set("CLOUDFLARE_ACCOUNT_ID", "account")
+        .set("OLLAMA_BASE_URL", "http://localhost:11434");
+    let file: serde_json::Value = serde_json::from_str(BUILT_IN_LIMITS).unwrap();
+    let names = file["providers"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    let variable = |it: &str| match it {
+        "OllamaCloud" => "OLLAMA_API_KEY".to_owned(),
+        it => format!("{}_APIKEY", it.to_uppercase()),
+    };
+    let others: Vec<String> =
+        names.filter(|it| !["Groq", "Ollama"].contains(it)).map(variable).collect();
+    let case = others.leak().iter().fold(case, |case, it| case.set(it, "key"));
     let config = case.loaded();
     assert_eq!(config.notes, [""; 0]);
     // Every provider is in the example, and every variable of the example is read by something.
@@ -511,12 +535,16 @@ fn the_files_at_the_root_are_sound() {
         .lines()
         .filter_map(|it| it.trim_start_matches('#').split_once('=').map(|(name, _)| name))
         .filter(|it| {
-            it.ends_with("_APIKEY") && it.bytes().all(|c| c.is_ascii_uppercase() || c == b'_')
+            let key =
+                it.ends_with("_APIKEY") || it.ends_with("_API_KEY") || *it == "OLLAMA_BASE_URL";
+            key && it.bytes().all(|c| c.is_ascii_uppercase() || c == b'_')
         })
         .collect();
     listed.dedup();
-    let mut wanted =
-        config.catalog.providers().iter().map(|it| format!("{}_APIKEY", it.name.to_uppercase()));
+    let mut wanted = config.catalog.providers().iter().map(|it| match &*it.name {
+        "Ollama" => "OLLAMA_BASE_URL".to_owned(),
+        it => variable(it),
+    });
     assert!(wanted.all(|it| listed.contains(&it.as_str())), "{listed:?}");
 }
 

@@ -230,6 +230,7 @@ mod tests {
         Message::Result { id: id.to_owned(), name: name.to_owned(), parts: text(said) }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(messages: Value, expected: &[Message]) {
         assert_eq!(read(&messages.to_string()).unwrap(), expected, "{messages}");
     }

@@ -41,7 +41,7 @@ impl LineStream {
     /// long.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
-            if let Some(line) = self.lines.next().map_err(|it| too_long(&it))? {
+            if let Some(line) = self.lines.next().map_err(too_long)? {
                 return Ok(Some(line));
             }
             if self.over {
@@ -60,7 +60,7 @@ impl LineStream {
     }
 }
 
-fn too_long(fault: &TooLong) -> Fault {
+fn too_long(fault: TooLong) -> Fault {
     Fault::new(FaultKind::Unreadable, format!("a line is longer than {} bytes", fault.limit))
 }
 
@@ -106,7 +106,7 @@ impl Lines {
                 self.partial.extend_from_slice(&line);
                 line = self.partial.split().freeze();
             }
-            if let Some(line) = trimmed(line) {
+            if let Some(line) = trimmed(&line) {
                 return Ok(Some(line));
             }
         }
@@ -115,12 +115,12 @@ impl Lines {
 
     /// What stands after the last line end.
     fn finish(&mut self) -> Option<Bytes> {
-        trimmed(self.partial.split().freeze())
+        trimmed(&self.partial.split().freeze())
     }
 }
 
 /// The line without white space around it; `None` when nothing is left.
-fn trimmed(line: Bytes) -> Option<Bytes> {
+fn trimmed(line: &Bytes) -> Option<Bytes> {
     let trimmed = line.trim_ascii();
     (!trimmed.is_empty()).then(|| line.slice_ref(trimmed))
 }
@@ -182,7 +182,7 @@ mod tests {
             sizes in prop::collection::vec(1_usize..6, 1..20),
         ) {
             let expected: Vec<&str> =
-                text.split('\n').map(|it| it.trim_ascii()).filter(|it| !it.is_empty()).collect();
+                text.split('\n').map(str::trim_ascii).filter(|it| !it.is_empty()).collect();
             let mut rest = text.as_bytes();
             let mut pieces = Vec::new();
             for size in sizes.iter().cycle() {

@@ -132,6 +132,7 @@ mod tests {
         read(request.to_string().as_bytes()).map_err(|it| format!("{it:?}"))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn hi(more: Value) -> Value {
         let mut all = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -75,8 +75,11 @@ const CEREBRAS: &[&str] = &[
 pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Option<Problem> {
     let own = match flavour {
         // Requests of wires that are not OpenAI's have been looked through when they were read.
-        Flavour::OpenAi | Flavour::Gemini | Flavour::Anthropic | Flavour::Ollama => None,
-        Flavour::Cloudflare => None,
+        Flavour::OpenAi
+        | Flavour::Gemini
+        | Flavour::Anthropic
+        | Flavour::Ollama
+        | Flavour::Cloudflare => None,
         Flavour::Groq => Some(GROQ),
         Flavour::Mistral => Some(MISTRAL),
         Flavour::Cerebras => Some(CEREBRAS),
@@ -105,8 +108,11 @@ pub(super) fn refusal(flavour: Flavour, ask: &Ask, tolerates: &[String]) -> Opti
         Flavour::Groq => ask.messages.iter().enumerate().find_map(unsupported_property),
         Flavour::Mistral => mistral_rules(ask),
         Flavour::Cloudflare => cloudflare::refusal(ask),
-        Flavour::OpenAi | Flavour::Cerebras => None,
-        Flavour::Gemini | Flavour::Anthropic | Flavour::Ollama => None,
+        Flavour::OpenAi
+        | Flavour::Cerebras
+        | Flavour::Gemini
+        | Flavour::Anthropic
+        | Flavour::Ollama => None,
     }
 }
 

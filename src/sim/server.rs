@@ -163,19 +163,19 @@ pub(super) async fn route(
     {
         return Ok(stray);
     }
-    match request.method() {
-        &Method::POST if is_chat => chat(provider.0, request, target, afterwards).await,
+    match *request.method() {
+        Method::POST if is_chat => chat(provider.0, request, target, afterwards).await,
         _ if down => {
             afterwards.set(LastAct::Close);
             Err(Cut)
         }
-        &Method::GET if rest == models => {
+        Method::GET if rest == models => {
             let spec = &provider.0.spec;
             let created = provider.0.now().unix_ms / 1_000;
             let body = models::list(spec.flavour, &spec.models, created);
             Ok(json(200, &Headers::new(), body))
         }
-        &Method::POST if provider.0.spec.flavour == Flavour::Ollama && rest == "api/show" => {
+        Method::POST if provider.0.spec.flavour == Flavour::Ollama && rest == "api/show" => {
             Ok(ollama::show(&provider.0.spec, request).await)
         }
         _ if is_chat || rest == models => Ok(control::error(405, "wrong method")),

@@ -504,7 +504,8 @@ async fn the_demo_cast_is_out_of_quota_slow_flaky_and_well() {
 
 #[tokio::test]
 async fn gemini_has_paths_and_a_key_header_of_its_own() {
-    let bench = Bench::of(ProviderSpec::new("p", Flavour::Gemini).model(ModelSpec::new("g")).key("k1"));
+    let bench =
+        Bench::of(ProviderSpec::new("p", Flavour::Gemini).model(ModelSpec::new("g")).key("k1"));
     let list = bench.at("GET", "/p/v1beta/models?pageSize=1000", &[]).await.json();
     assert_eq!(list["models"][0]["name"], "models/g");
     let methods = &list["models"][0]["supportedGenerationMethods"];

@@ -61,7 +61,8 @@ class Gateway:
         self.banner = ""
         self.port = self.sim = None
         self._ready = threading.Event()
-        threading.Thread(target=self._read_banner, daemon=True).start()
+        self._reader = threading.Thread(target=self._read_banner, daemon=True)
+        self._reader.start()
         if wait:
             self._ready.wait(10)
             assert self.port, f"it did not start:\n{self.banner}\n{self.log()}"
@@ -134,6 +135,7 @@ class Gateway:
     def close(self):
         if self.process.poll() is None:
             self.kill()
+        self._reader.join(5)
         self.process.stdout.close()
         self._errors.close()
         self._dir.cleanup()

@@ -39,6 +39,18 @@ def test_sigterm_lets_a_running_stream_finish(gateway, upstream):
     assert gateway.wait(5) == 0
 
 
+def test_a_signal_right_after_the_start_is_an_orderly_stop(upstream):
+    for _ in range(10):
+        gateway = Gateway(providers=[provider("solo", upstream.url())], wait=False)
+        try:
+            while not gateway.port:
+                time.sleep(0.0002)
+            gateway.terminate()
+            assert gateway.wait(5) == 0
+        finally:
+            gateway.close()
+
+
 def test_an_idle_gateway_stops_at_once(gateway):
     with gateway.client() as client:
         client.models.list()

@@ -50,32 +50,33 @@ pub(super) struct Block<'a> {
 /// Tokens. Later figures of a stream stand for the whole, so they replace earlier ones.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Usage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
+    #[serde(rename = "input_tokens")]
+    input: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens")]
+    cache_written: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens")]
+    cache_read: Option<u64>,
 }
 
 impl Usage {
     /// Takes over what `later` tells.
     pub(super) fn update(&mut self, later: Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-        self.cache_creation_input_tokens =
-            later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens =
-            later.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.input = later.input.or(self.input);
+        self.output = later.output.or(self.output);
+        self.cache_written = later.cache_written.or(self.cache_written);
+        self.cache_read = later.cache_read.or(self.cache_read);
     }
 
     /// OpenAI's `usage`; `None` when nothing was told. Here cached tokens are no part of the input,
     /// there they are.
     pub(super) fn to_openai(self) -> Option<Value> {
-        let (input, output) = (self.input_tokens, self.output_tokens);
-        input.or(output)?;
-        let cached = self.cache_read_input_tokens.unwrap_or(0);
-        let written = self.cache_creation_input_tokens.unwrap_or(0);
-        let prompt = input.unwrap_or(0).saturating_add(cached).saturating_add(written);
-        let completion = output.unwrap_or(0);
+        self.input.or(self.output)?;
+        let cached = self.cache_read.unwrap_or(0);
+        let written = self.cache_written.unwrap_or(0);
+        let prompt = self.input.unwrap_or(0).saturating_add(cached).saturating_add(written);
+        let completion = self.output.unwrap_or(0);
         Some(json!({
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -167,6 +168,7 @@ mod tests {
 
     const NOW: Now = Now { monotonic: Duration::ZERO, unix_ms: 7_000 };
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(body: &str, expected: Value) {
         let read = completion(body.as_bytes(), NOW).unwrap();
         let shown = read.render("i", "m", |_, _| None);

@@ -235,6 +235,7 @@ mod tests {
     }
 
     /// What goes out beside the model and the one message.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(asked: Value, expected: Value, dropped: &[&str]) {
         let (mut body, left_out) = sent("claude-sonnet-4-5", &asked).unwrap();
         let body_members = body.as_object_mut().unwrap();

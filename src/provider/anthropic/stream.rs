@@ -173,7 +173,7 @@ impl Translator {
         self.id = message.id;
         self.model = message.model;
         self.usage.update(message.usage);
-        vec![self.chunk(json!({"role": "assistant", "content": ""}), None)]
+        vec![self.chunk(&json!({"role": "assistant", "content": ""}), None)]
     }
 
     fn open(&mut self, index: u64, block: &Block<'_>) -> Option<Value> {
@@ -185,7 +185,7 @@ impl Translator {
                 let function = json!({"name": block.name, "arguments": ""});
                 let call =
                     json!({"index": nth, "id": block.id, "type": "function", "function": function});
-                Some(self.chunk(json!({ "tool_calls": [call] }), None))
+                Some(self.chunk(&json!({ "tool_calls": [call] }), None))
             }
             "text" => self.says("content", &block.text),
             "thinking" => self.says("reasoning_content", &block.thinking),
@@ -216,9 +216,9 @@ impl Translator {
     fn finish(&mut self, stop_reason: Option<&str>, usage: Option<Usage>) -> Vec<Value> {
         self.usage.update(usage.unwrap_or_default());
         let Some(reason) = stop_reason else { return Vec::new() };
-        let mut told = vec![self.chunk(json!({}), Some(finish_reason(reason)))];
+        let mut told = vec![self.chunk(&json!({}), Some(finish_reason(reason)))];
         if let Some(usage) = self.usage.to_openai() {
-            let mut last = self.chunk(json!({}), None);
+            let mut last = self.chunk(&json!({}), None);
             if let Some(last) = last.as_object_mut() {
                 last.insert("choices".to_owned(), json!([]));
                 last.insert("usage".to_owned(), usage);
@@ -229,15 +229,15 @@ impl Translator {
     }
 
     fn says(&self, member: &str, text: &str) -> Option<Value> {
-        (!text.is_empty()).then(|| self.chunk(json!({ member: text }), None))
+        (!text.is_empty()).then(|| self.chunk(&json!({ member: text }), None))
     }
 
     fn arguments(&self, nth: u64, fragment: &str) -> Value {
         let call = json!({"index": nth, "function": {"arguments": fragment}});
-        self.chunk(json!({ "tool_calls": [call] }), None)
+        self.chunk(&json!({ "tool_calls": [call] }), None)
     }
 
-    fn chunk(&self, delta: Value, finish: Option<&str>) -> Value {
+    fn chunk(&self, delta: &Value, finish: Option<&str>) -> Value {
         json!({
             "id": self.id,
             "object": "chat.completion.chunk",
@@ -277,10 +277,10 @@ mod tests {
         (deltas, usage, "cut")
     }
 
-    fn usage(completion: u64) -> Option<Value> {
-        Some(json!({"prompt_tokens": 12, "completion_tokens": completion,
+    fn usage(completion: u64) -> Value {
+        json!({"prompt_tokens": 12, "completion_tokens": completion,
             "total_tokens": 12 + completion,
-            "prompt_tokens_details": {"cached_tokens": 0, "cache_creation_tokens": 0}}))
+            "prompt_tokens_details": {"cached_tokens": 0, "cache_creation_tokens": 0}})
     }
 
     fn open(delta: Value) -> (Value, Value) {
@@ -298,7 +298,7 @@ mod tests {
                     open(json!({"content": "Hello there."})),
                     (json!({}), json!("stop")),
                 ],
-                usage(6),
+                Some(usage(6)),
                 "whole"
             )
         );
@@ -314,7 +314,7 @@ mod tests {
                     open(json!({"tool_calls": arguments})),
                     (json!({}), json!("tool_calls")),
                 ],
-                usage(40),
+                Some(usage(40)),
                 "whole"
             )
         );

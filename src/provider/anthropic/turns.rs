@@ -74,14 +74,14 @@ impl Writer {
             }
             Message::Assistant { text, calls } => {
                 self.close_calls();
-                self.assistant(text, calls);
+                self.assistant(&text, calls);
             }
             Message::Result { id, parts, .. } => self.result(&id, &parts)?,
         }
         Ok(())
     }
 
-    fn assistant(&mut self, text: String, calls: Vec<Call>) {
+    fn assistant(&mut self, text: &str, calls: Vec<Call>) {
         if !text.trim().is_empty() {
             self.turn(true).blocks.push(json!({"type": "text", "text": text}));
         }
@@ -147,9 +147,10 @@ impl Writer {
         let mut system = self.system.join("\n\n");
         if self.turns.first().is_none_or(|it| it.of_model) {
             // Instructions alone are a request like any other; there must be one turn.
-            let text = match self.turns.is_empty() && !system.is_empty() {
-                true => std::mem::take(&mut system),
-                false => BEFORE_MODEL.to_owned(),
+            let text = if self.turns.is_empty() && !system.is_empty() {
+                std::mem::take(&mut system)
+            } else {
+                BEFORE_MODEL.to_owned()
             };
             let blocks = vec![json!({"type": "text", "text": text})];
             self.turns.insert(0, Turn { of_model: false, results: Vec::new(), blocks });
@@ -226,6 +227,7 @@ mod tests {
         translate(read(&messages.to_string()).unwrap()).unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(messages: Value, system: &str, turns: Value) {
         let got = translated(&messages);
         assert_eq!((got.system.as_str(), Value::from(got.turns)), (system, turns), "{messages}");

@@ -21,8 +21,10 @@ pub(super) struct Response<'a> {
     #[serde(borrow)]
     prompt_feedback: Option<PromptFeedback<'a>>,
     pub(super) usage_metadata: Option<UsageMetadata>,
-    pub(super) model_version: Option<String>,
-    pub(super) response_id: Option<String>,
+    #[serde(rename = "modelVersion")]
+    pub(super) model: Option<String>,
+    #[serde(rename = "responseId")]
+    pub(super) id: Option<String>,
     /// An error in place of an answer.
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
@@ -79,6 +81,7 @@ struct FunctionCall<'a> {
 /// Token figures; those of a stream grow from event to event.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_field_names, reason = "they are the API's own names")]
 pub(super) struct UsageMetadata {
     pub(super) prompt_token_count: u64,
     pub(super) tool_use_prompt_token_count: u64,
@@ -176,10 +179,10 @@ impl<'a> Response<'a> {
             });
         }
         let page = Page {
-            id: self.response_id.as_deref(),
+            id: self.id.as_deref(),
             object: "chat.completion",
             created,
-            model: self.model_version.as_deref(),
+            model: self.model.as_deref(),
             choices,
             usage: self.usage_metadata.map(Usage::from),
         };
@@ -213,10 +216,10 @@ impl<'a> Response<'a> {
             return Ok(None);
         }
         let page = Page {
-            id: self.response_id.as_deref(),
+            id: self.id.as_deref(),
             object: "chat.completion.chunk",
             created,
-            model: self.model_version.as_deref(),
+            model: self.model.as_deref(),
             choices,
             usage: None,
         };

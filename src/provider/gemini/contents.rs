@@ -263,11 +263,10 @@ impl<'a, 'm> Writer<'a, 'm> {
         }
         // A conversation of instructions alone is one to carry out.
         if !system.is_empty() && (contents.is_empty() || !self.model.takes_instruction) {
+            let told = std::mem::take(&mut system);
             match contents.first_mut() {
-                Some(first) => first.parts.splice(0..0, system.drain(..)).for_each(drop),
-                None => {
-                    contents.push(Content { role: Role::User, parts: std::mem::take(&mut system) })
-                }
+                Some(first) => drop(first.parts.splice(0..0, told)),
+                None => contents.push(Content { role: Role::User, parts: told }),
             }
         }
         if contents.is_empty() {

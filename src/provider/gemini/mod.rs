@@ -7,6 +7,7 @@
 mod answer;
 mod contents;
 mod errors;
+mod members;
 mod model;
 mod page;
 mod request;

@@ -7,12 +7,12 @@
 //! Source: ai.google.dev/api/caching#Schema and error reports, gathered 2026-11.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use super::members::Members;
 
 /// How deep a schema is followed; what lies deeper is left out.
 const DEEPEST: usize = 32;
@@ -133,7 +133,11 @@ impl<'a> Cleaner<'a> {
         let mut elsewhere = Vec::new();
         for (key, value) in members {
             match key.as_str() {
-                "$ref" => elsewhere.extend(self.follow(value)?),
+                "$ref" => {
+                    let reference: String = serde_json::from_str(value.get()).unwrap_or_default();
+                    self.enter(&reference)?;
+                    elsewhere.extend(self.meaning(&reference));
+                }
                 "allOf" => elsewhere.extend(
                     serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default(),
                 ),
@@ -153,22 +157,16 @@ impl<'a> Cleaner<'a> {
         elsewhere.into_iter().try_for_each(|it| self.gather(it, depth + 1, into))
     }
 
-    /// What a reference means: nothing where it leads nowhere. `None` when it has been followed
-    /// often enough.
-    fn follow(&mut self, reference: &RawValue) -> Option<Option<&'a RawValue>> {
-        let Ok(reference) = serde_json::from_str::<String>(reference.get()) else {
-            return Some(None);
-        };
-        if self.turns.iter().filter(|it| **it == reference).count() >= MOST_TURNS {
-            return None;
-        }
-        let path = reference.strip_prefix('#').unwrap_or("/").to_owned();
-        self.turns.push(reference);
-        Some(self.at(&path))
+    /// Notes that a reference is being followed; `None` when it has been followed often enough.
+    fn enter(&mut self, reference: &str) -> Option<()> {
+        let turns = self.turns.iter().filter(|it| *it == reference).count();
+        self.turns.push(reference.to_owned());
+        (turns < MOST_TURNS).then_some(())
     }
 
-    /// What stands at a JSON pointer.
-    fn at(&mut self, path: &str) -> Option<&'a RawValue> {
+    /// What a reference means; `None` where it leads nowhere, or elsewhere than into this schema.
+    fn meaning(&mut self, reference: &str) -> Option<&'a RawValue> {
+        let path = reference.strip_prefix('#')?;
         let mut at = self.root;
         let mut walked = 0;
         for token in path.split('/').skip(1) {
@@ -330,7 +328,9 @@ fn kinds(gathered: &Gathered<'_>) -> (Vec<String>, bool) {
         }
         _ => Vec::new(),
     };
-    kinds.iter_mut().for_each(|it| it.make_ascii_lowercase());
+    for kind in &mut kinds {
+        kind.make_ascii_lowercase();
+    }
     let named = kinds.len();
     kinds.retain(|it| it != "null");
     let null = kinds.len() < named || listed(gathered).iter().any(Value::is_null);
@@ -382,30 +382,5 @@ fn choices(gathered: &Gathered<'_>, kind: &str, out: &mut Map<String, Value>) {
         let described = out.get("description").and_then(Value::as_str);
         let described = described.map(|it| format!("{it} {words}")).unwrap_or(words);
         out.insert("description".to_owned(), described.into());
-    }
-}
-
-/// An object's members in the order they were written, values unread.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
     }
 }

@@ -122,8 +122,8 @@ impl Reading {
             return Err(errors::classify_inside_answer(data, self.clock.now()));
         }
         self.usage = response.usage_metadata.or(self.usage);
-        self.id = response.response_id.clone().or_else(|| self.id.take());
-        self.model = response.model_version.clone().or_else(|| self.model.take());
+        self.id = response.id.clone().or_else(|| self.id.take());
+        self.model = response.model.clone().or_else(|| self.model.take());
         let chunk = response.chunk(self.created(), &mut self.progress)?;
         chunk.map(parse).transpose()
     }

@@ -185,7 +185,7 @@ fn shown(mut message: Value, parts: &[Part]) -> Result<Value, Fault> {
 
 /// The tools as they are written, for the form is the same; `None` when there are none to call.
 fn tools<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Fault> {
-    let tools = asked.get("tools").filter(|it| it.trim_matches(['[', ']', ' ']) != "");
+    let tools = asked.get("tools").filter(|it| !it.trim_matches(['[', ']', ' ']).is_empty());
     match asked.value("tool_choice") {
         Some(Value::String(choice)) if choice == "none" => Ok(None),
         Some(choice) if tools.is_some() && choice != "auto" => {
@@ -247,6 +247,7 @@ mod tests {
     }
 
     /// What stands at `path` of the body.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(asked: Value, path: &str, expected: Value) {
         let (body, _) = sent("m", &asked).unwrap();
         assert_eq!(body.pointer(path).unwrap_or(&Value::Null), &expected, "{asked}");

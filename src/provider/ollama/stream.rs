@@ -86,7 +86,7 @@ impl Translator {
                 [("reasoning_content", &said.thinking), ("content", &said.content)]
             {
                 if let Some(text) = text.as_ref().filter(|it| !it.is_empty()) {
-                    told.push(self.chunk(json!({"role": "assistant", member: text}), None));
+                    told.push(self.chunk(&json!({"role": "assistant", member: text}), None));
                 }
             }
             for mut call in said.calls() {
@@ -95,14 +95,14 @@ impl Translator {
                     call.insert("index".to_owned(), self.calls.into());
                 }
                 self.calls += 1;
-                told.push(self.chunk(json!({"role": "assistant", "tool_calls": [call]}), None));
+                told.push(self.chunk(&json!({"role": "assistant", "tool_calls": [call]}), None));
             }
         }
         if answer.done {
             let finish = answer.finish_reason(self.calls > 0);
-            told.push(self.chunk(json!({}), Some(finish)));
+            told.push(self.chunk(&json!({}), Some(finish)));
             if let Some(usage) = answer.usage() {
-                let mut last = self.chunk(json!({}), None);
+                let mut last = self.chunk(&json!({}), None);
                 if let Some(last) = last.as_object_mut() {
                     last.insert("choices".to_owned(), json!([]));
                     last.insert("usage".to_owned(), usage);
@@ -113,7 +113,7 @@ impl Translator {
         told
     }
 
-    fn chunk(&self, delta: Value, finish: Option<&str>) -> Value {
+    fn chunk(&self, delta: &Value, finish: Option<&str>) -> Value {
         json!({
             "object": "chat.completion.chunk",
             "created": self.created,

@@ -245,6 +245,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check_is(request: Value, refused: Option<&str>) {
         let mut all = json!({"model": "m", "max_tokens": 5,
             "messages": [{"role": "user", "content": "hi"}]});

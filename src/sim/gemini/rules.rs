@@ -187,11 +187,10 @@ fn schema(value: &Value, at: &str) -> Option<String> {
             .or_else(|| branches.iter().find_map(|it| schema(it, &format!("{at}.any_of"))));
     }
     match kind.as_str() {
-        "STRING" | "NUMBER" | "INTEGER" | "BOOLEAN" | "OBJECT" => {}
         "ARRAY" if value.get("items").is_none() => {
             return Some(format!("{at}.items: missing field."));
         }
-        "ARRAY" => {}
+        "STRING" | "NUMBER" | "INTEGER" | "BOOLEAN" | "OBJECT" | "ARRAY" => {}
         _ => return Some(format!("{at}.type: a single type must be specified.")),
     }
     let listed = list(value, "enum");

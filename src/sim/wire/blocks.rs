@@ -24,7 +24,7 @@ pub(super) fn whole(page: &Page, draft: &Draft) -> String {
             "type": "tool_use", "id": id(page, at), "name": call.name, "input": input,
         }));
     }
-    let mut message = head(page, blocks);
+    let mut message = head(page, &blocks);
     if let Some(message) = message.as_object_mut() {
         message.insert("stop_reason".to_owned(), stop_reason(draft).into());
         let used = usage(draft, draft.usage.completion);
@@ -33,7 +33,7 @@ pub(super) fn whole(page: &Page, draft: &Draft) -> String {
     message.to_string()
 }
 
-fn head(page: &Page, content: Vec<Value>) -> Value {
+fn head(page: &Page, content: &[Value]) -> Value {
     json!({
         "id": format!("msg_{:024x}", page.serial),
         "type": "message",
@@ -75,7 +75,7 @@ fn stop_reason(draft: &Draft) -> &'static str {
 /// The answer event by event.
 pub(super) fn events(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Event> {
     let mut writer = Writer { events: Vec::new(), blocks: 0 };
-    let mut message = head(page, Vec::new());
+    let mut message = head(page, &[]);
     if let Some(message) = message.as_object_mut() {
         message.insert("usage".to_owned(), told(page, usage(draft, 1)));
     }
@@ -84,12 +84,12 @@ pub(super) fn events(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Event> 
     if let Some(thought) = &draft.reasoning {
         let delta = |it: &str| json!({"type": "thinking_delta", "thinking": it});
         let block = json!({"type": "thinking", "thinking": ""});
-        writer.block(Role::Thought, block, [(delta(thought), String::new())]);
+        writer.block(Role::Thought, &block, [(delta(thought), String::new())]);
     }
     if !pieces.is_empty() {
         let deltas =
             pieces.iter().map(|it| (json!({"type": "text_delta", "text": it}), (*it).to_owned()));
-        writer.block(Role::Content, json!({"type": "text", "text": ""}), deltas);
+        writer.block(Role::Content, &json!({"type": "text", "text": ""}), deltas);
     }
     for (at, call) in draft.calls.iter().enumerate() {
         writer.call(&id(page, at), call);
@@ -127,7 +127,7 @@ impl Writer {
     fn block(
         &mut self,
         role: Role,
-        block: Value,
+        block: &Value,
         deltas: impl IntoIterator<Item = (Value, String)>,
     ) {
         let index = self.blocks;
@@ -150,6 +150,6 @@ impl Writer {
         let delta =
             |it: &str| (json!({"type": "input_json_delta", "partial_json": it}), String::new());
         let fragments = std::iter::once("").chain(split_chars(&call.arguments, 8));
-        self.block(Role::Content, block, fragments.map(delta));
+        self.block(Role::Content, &block, fragments.map(delta));
     }
 }

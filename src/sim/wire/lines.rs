@@ -21,14 +21,14 @@ pub(super) fn whole(page: &Page, draft: &Draft) -> String {
             message.insert("tool_calls".to_owned(), calls);
         }
     }
-    ending(page, draft, message).to_string()
+    ending(page, draft, &message).to_string()
 }
 
 /// The answer line by line.
 pub(super) fn events(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut tell = |role, message: Value, text: &str| {
-        let line = line(page, message);
+        let line = line(page, &message);
         events.push(event(role, &line, text));
     };
     if let Some(thought) = &draft.reasoning {
@@ -42,7 +42,7 @@ pub(super) fn events(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Event> 
         let message = json!({"role": "assistant", "content": "", "tool_calls": [call(it)]});
         tell(Role::Content, message, "");
     }
-    let last = ending(page, draft, json!({"role": "assistant", "content": ""}));
+    let last = ending(page, draft, &json!({"role": "assistant", "content": ""}));
     let last = Event { usage: page.tells_usage(), ..event(Role::Ending, &last, "") };
     events.push(last);
     events
@@ -58,7 +58,7 @@ fn call(call: &Call) -> Value {
     json!({"function": {"name": call.name, "arguments": arguments}})
 }
 
-fn line(page: &Page, message: Value) -> Value {
+fn line(page: &Page, message: &Value) -> Value {
     json!({
         "model": page.model,
         "created_at": "2026-08-01T16:00:00.123456Z",
@@ -67,7 +67,7 @@ fn line(page: &Page, message: Value) -> Value {
     })
 }
 
-fn ending(page: &Page, draft: &Draft, message: Value) -> Value {
+fn ending(page: &Page, draft: &Draft, message: &Value) -> Value {
     let mut line = line(page, message);
     if let Some(line) = line.as_object_mut() {
         let reason = if draft.finish == "length" { "length" } else { "stop" };

@@ -1,7 +1,7 @@
-//! The dialect by its samples, by tables, and over sockets against the simulated twin.
+//! The dialect by its samples and by tables. Over sockets it is tested in `tests/it`, against the
+//! simulated twin.
 
 mod answers;
-mod over_sockets;
 mod requests;
 mod schemas;
 

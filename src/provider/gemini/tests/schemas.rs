@@ -18,7 +18,7 @@ fn check(schema: &Value, expected: &Value) {
 }
 
 #[test]
-fn keywords_are_kept_translated_or_left_out() {
+fn keywords_of_plain_values_are_kept_translated_or_left_out() {
     for (schema, expected) in [
         (json!({"type": "string"}), json!({"type": "STRING"})),
         (
@@ -56,6 +56,14 @@ fn keywords_are_kept_translated_or_left_out() {
         (json!({"const": "only"}), json!({"type": "STRING", "enum": ["only"]})),
         (json!({"const": 2.5}), json!({"type": "NUMBER", "description": "One of: 2.5."})),
         (json!({"const": true}), json!({"type": "BOOLEAN", "description": "One of: true."})),
+    ] {
+        check(&schema, &expected);
+    }
+}
+
+#[test]
+fn lists_objects_and_what_is_neither() {
+    for (schema, expected) in [
         (json!({"type": "array"}), json!({"type": "ARRAY", "items": {"type": "STRING"}})),
         (
             json!({"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": true}),

@@ -1,34 +1,37 @@
-//! The client against the simulated twin, which refuses what the real one refuses.
+//! Gemini's client against its simulated twin, which refuses what the real one refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use serde_json::{Value, json};
-
-use crate::catalog::Period;
-use crate::clock::SharedClock;
-use crate::clock::SystemClock;
-use crate::openai::Completion;
-use crate::openai::Heads;
-use crate::openai::TokenUsage;
-use crate::provider::ChatProvider;
-use crate::provider::Reply;
-use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
-use crate::provider::gemini::GeminiClient;
-use crate::provider::transport::Transport;
-use crate::sim::{
+use relayfreellm::catalog::Period;
+use relayfreellm::clock::{SharedClock, SystemClock};
+use relayfreellm::openai::{ChatRequest, Completion, Heads, RequestEdits, TokenUsage};
+use relayfreellm::provider::fault::{Fault, FaultKind};
+use relayfreellm::provider::gemini::GeminiClient;
+use relayfreellm::provider::transport::Transport;
+use relayfreellm::provider::{Call, ChatProvider, Reply, SentMark};
+use relayfreellm::sim::{
     Answer, Fault as Wrong, Flavour, ModelSpec, ProviderSpec, SimConfig, SimProvider, SimServer,
     What,
 };
-
-use super::call;
+use serde_json::{Value, json};
 
 const FLASH: &str = "gemini-2.5-flash";
 const THIRD: &str = "gemini-3.6-flash";
 const SOON: Duration = Duration::from_secs(5);
+
+fn call(model: &str, body: &Value) -> Call {
+    let request = ChatRequest::parse(&Bytes::from(body.to_string())).expect("a proper request");
+    Call {
+        model: model.into(),
+        secret: Some("k1".to_owned().into()),
+        request: Arc::new(request),
+        edits: RequestEdits::default(),
+        sent: SentMark::default(),
+    }
+}
 
 struct Bench {
     server: SimServer,
@@ -227,7 +230,7 @@ async fn images_and_schemas_are_taken() {
             bench.whole(model, question("Explain volcanoes", format.clone())).await.unwrap();
         let text = json["choices"][0]["message"]["content"].as_str().unwrap();
         let answer: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(answer, json!({"topic": "volcanoes", "score": 3, "tags": ["x"]}));
+        assert_eq!(answer, json!({"topic": "Explain volcanoes", "score": 3, "tags": ["x"]}));
     }
     let (json, _) = bench
         .whole(FLASH, question("Hi", json!({"response_format": {"type": "json_object"}})))
@@ -257,7 +260,7 @@ async fn thoughts_are_paid_for_and_shown_when_asked_for() {
 #[tokio::test]
 async fn a_blocked_prompt_is_a_refusal() {
     let bench = Bench::new();
-    let sample = include_bytes!("../../../../tests/wire/gemini/blocked_prompt.json");
+    let sample = include_bytes!("../wire/gemini/blocked_prompt.json");
     let blocked = |kind: &str, body: Bytes| Wrong::RawResponse {
         status: 200,
         headers: vec![("content-type".to_owned(), kind.to_owned())],
@@ -278,6 +281,26 @@ async fn a_blocked_prompt_is_a_refusal() {
     let streamed = bench.streamed(FLASH, sky()).await.unwrap();
     assert_eq!(streamed.finish.as_deref(), Some("content_filter"));
     assert_eq!(streamed.usage, Some(TokenUsage { prompt: 8, completion: 0 }));
+}
+
+#[tokio::test]
+async fn the_samples_of_streams_are_read_byte_for_byte() {
+    let bench = Bench::new();
+    let cases: [(&'static [u8], &str, usize, u64); 3] = [
+        (include_bytes!("../wire/gemini/stream.sse"), "Hello there.", 0, 44),
+        (include_bytes!("../wire/gemini/stream_crlf.sse"), "Hello there.", 0, 44),
+        (include_bytes!("../wire/gemini/stream_tool_call.sse"), "", 2, 80),
+    ];
+    for (body, text, calls, completion) in cases {
+        let kind = ("content-type".to_owned(), "text/event-stream".to_owned());
+        let body = Bytes::from_static(body);
+        bench
+            .twin()
+            .script(None, vec![Wrong::RawResponse { status: 200, headers: vec![kind], body }]);
+        let read = bench.streamed(FLASH, sky()).await.unwrap();
+        let used = read.usage.map(|it| it.completion);
+        assert_eq!((read.text.as_str(), read.calls.len(), used), (text, calls, Some(completion)));
+    }
 }
 
 #[tokio::test]
