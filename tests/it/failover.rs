@@ -493,3 +493,20 @@ async fn the_deadline_bounds_the_whole_request() {
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
 }
+
+#[tokio::test]
+async fn a_member_a_provider_does_not_know_is_found_in_its_own_words() {
+    for flavour in [Flavour::Cerebras, Flavour::OpenAi] {
+        let stranger = Upstream::new("Stranger", flavour).model("m");
+        let stranger = stranger.simulated(|it| it.models[0].refuses.push("logit_bias".to_owned()));
+        let gateway = Gateway::with([stranger]).start().await;
+        let body = with(ask("m"), json!({"logit_bias": {"50256": -100}}));
+        let answer = gateway.chat(&body).await;
+        assert_eq!(answer.status, 200, "{flavour:?}: {answer:?}");
+        assert_eq!(answer.header("x-relay-warning"), "dropped=logit_bias", "{flavour:?}");
+        let records = gateway.upstream("stranger").records();
+        assert_eq!(records.len(), 2, "{flavour:?}");
+        let sent: Value = serde_json::from_slice(&records[1].body).expect("JSON");
+        assert!(sent.get("logit_bias").is_none(), "{flavour:?}");
+    }
+}

@@ -48,22 +48,23 @@ impl Bench {
         let mut spec = ProviderSpec::new("Gemini", Flavour::Gemini).key("k1");
         spec.models = models.to_vec();
         let config = SimConfig::new(vec![spec]);
-        let server = SimServer::start(config, "127.0.0.1:0".parse().unwrap(), &clock).unwrap();
+        let server = SimServer::start(config, "127.0.0.1:0".parse().expect("an address"), &clock);
+        let server = server.expect("a free port");
         let base = server.base_url("Gemini");
         assert!(base.ends_with("/gemini/v1beta"), "{base}");
-        let client = GeminiClient::new(&base, Transport::new(), clock).unwrap();
+        let client = GeminiClient::new(&base, Transport::new(), clock).expect("a URL");
         Self { server, client }
     }
 
     fn twin(&self) -> SimProvider {
-        self.server.provider("gemini").unwrap()
+        self.server.provider("gemini").expect("it is hosted")
     }
 
     async fn whole(&self, model: &str, body: Value) -> Result<(Value, Completion), Fault> {
         match self.client.send(call(model, &body)).await? {
             Reply::Whole(whole) => {
                 let json = whole.completion.render("i", "m", |_, _| None);
-                Ok((serde_json::from_slice(&json).unwrap(), whole.completion))
+                Ok((serde_json::from_slice(&json).expect("JSON"), whole.completion))
             }
             Reply::Stream(_) => panic!("a stream"),
         }
@@ -80,7 +81,7 @@ impl Bench {
             read.usage = chunk.usage.or(read.usage);
             let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
             let json: Value =
-                serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).unwrap();
+                serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).expect("JSON");
             let choice = &json["choices"][0];
             let delta = &choice["delta"];
             read.text.push_str(delta["content"].as_str().unwrap_or_default());
@@ -107,7 +108,7 @@ fn question(text: &str, more: Value) -> Value {
         {"role": "user", "content": text},
     ]});
     if let Value::Object(more) = more {
-        body.as_object_mut().unwrap().extend(more);
+        body.as_object_mut().expect("an object").extend(more);
     }
     body
 }

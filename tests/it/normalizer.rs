@@ -1,6 +1,7 @@
 //! Answers lose their filler, whole and streamed alike, and nothing else.
 
 use relayfreellm::sim::Answer as Says;
+use relayfreellm::sim::Fault;
 use serde_json::json;
 
 use crate::support::{Gateway, Upstream, ask, with};
@@ -105,4 +106,15 @@ async fn every_choice_is_treated_by_itself() {
         let choice = choices.iter().find(|it| it["index"] == index).expect("a choice");
         assert_eq!(choice["message"]["content"], "The sky.");
     }
+}
+
+#[tokio::test]
+async fn text_held_back_for_the_normaliser_is_no_content_yet() {
+    let gateway = Gateway::with([Upstream::plain("Bad"), Upstream::plain("Good")]);
+    let gateway = gateway.start().await;
+    let bad = gateway.upstream("bad");
+    bad.set_answer(Says::Fixed("Sure! The sky is blue.".to_owned()), Some(4));
+    bad.set_fault(Some(Fault::CutAfterChunks(1)));
+    let answer = gateway.stream(&ask("m")).await.expect_done();
+    assert_eq!(answer.header("x-relay-provider"), "Good");
 }

@@ -360,3 +360,16 @@ async fn a_session_waits_for_a_short_throttle_of_its_own_target() {
         assert_eq!(answer.header("x-relay-route-reason"), reason);
     }
 }
+
+#[tokio::test]
+async fn several_choices_go_to_providers_that_can_give_them() {
+    let gateway =
+        Gateway::with([Upstream::new("Groq", Flavour::Groq).model("m"), Upstream::plain("Alpha")]);
+    let gateway = gateway.start().await;
+    let body = with(ask("m"), json!({"n": 2}));
+    for _ in 0..6 {
+        let answer = gateway.chat(&body).await.expect(200);
+        assert_eq!(answer.header("x-relay-provider"), "Alpha");
+    }
+    assert_eq!(gateway.reached("groq"), 0, "ruled out beforehand");
+}
