@@ -278,6 +278,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::provider::SentMark;
     use crate::provider::quirks;
+    use crate::provider::sse::SseReader;
 
     use super::*;
 
@@ -385,5 +386,77 @@ mod tests {
             json!({"max_completion_tokens": 9}),
             &["parallel_tool_calls"],
         );
+    }
+
+    macro_rules! wire {
+        ($($name:literal => $expected:expr),* $(,)?) => {
+            [$((
+                $name,
+                &include_bytes!(concat!("../../tests/wire/", $name))[..],
+                $expected,
+            )),*]
+        };
+    }
+
+    #[test]
+    fn whole_samples_are_read() {
+        for (name, body, tokens) in wire! {
+            "cloudflare/completion.json" => (70, 20),
+            "cohere/compat_completion.json" => (5, 3),
+            "deepseek/completion.json" => (10, 32),
+            "deepseek/completion_keepalive_blank_lines.json" => (10, 32),
+            "huggingface/completion.json" => (71, 20),
+            "nvidia/completion.json" => (71, 19),
+            "openai/completion.json" => (12, 9),
+            "openrouter/completion.json" => (14, 20),
+            "sambanova/completion.json" => (43, 4),
+            "together/completion.json" => (15, 4),
+            "zai/completion.json" => (8, 265),
+        } {
+            let answer = Completion::parse(&Bytes::from_static(body)).unwrap();
+            let usage = answer.usage.map(|it| (it.prompt, it.completion));
+            let texts: Vec<&str> = answer.texts().collect();
+            assert_eq!((usage, texts), (Some(tokens), vec!["Hello there."]), "{name}");
+        }
+        let error = include_bytes!("../../tests/wire/openrouter/error_in_200.json");
+        let answer = Completion::parse(&Bytes::from_static(error)).unwrap();
+        let fault = classify_inside_answer("openrouter", &answer.error.unwrap(), Still.now());
+        assert_eq!((fault.kind, fault.status), (FaultKind::Server, Some(502)));
+    }
+
+    #[test]
+    fn streamed_samples_are_read() {
+        for (name, stream, expected) in wire! {
+            "cloudflare/stream.sse" => ("Hello there.", "stop", Some((70, 20))),
+            "deepseek/stream.sse" => ("Hello there.", "stop", Some((10, 32))),
+            "deepseek/stream_tool_call.sse" => ("", "tool_calls", Some((10, 32))),
+            "nvidia/stream.sse" => ("Hello there.", "stop", Some((71, 19))),
+            "openai/stream_include_usage.sse" => ("Hello there.", "stop", Some((12, 9))),
+            "openai/stream_tool_call.sse" => ("", "tool_calls", None),
+            "openrouter/stream.sse" => ("Hello there.", "stop", Some((14, 20))),
+            "openrouter/stream_tool_call.sse" => ("", "tool_calls", None),
+            "sambanova/stream.sse" => ("Hello there.", "stop", Some((43, 4))),
+            "zai/stream.sse" => ("Hello there.", "stop", Some((8, 265))),
+        } {
+            let mut events = SseReader::new(1 << 16);
+            events.feed(Bytes::from_static(stream));
+            let (mut text, mut finish, mut usage, mut done) = (String::new(), None, None, false);
+            while let Some(event) = events.next_event().unwrap() {
+                if event.data == "[DONE]" {
+                    done = true;
+                    continue;
+                }
+                let chunk = Chunk::parse(&event.data).unwrap();
+                usage = chunk.usage.or(usage);
+                for choice in chunk.choices {
+                    assert_eq!(choice.index, 0, "{name}");
+                    text.push_str(&choice.text);
+                    finish = choice.finish.or(finish);
+                }
+            }
+            let usage = usage.map(|it| (it.prompt, it.completion));
+            let read = (text.as_str(), finish.as_deref().unwrap_or_default(), usage);
+            assert_eq!((read, done), (expected, true), "{name}");
+        }
     }
 }

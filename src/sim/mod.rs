@@ -2,11 +2,11 @@
 //! upstream and the benchmarks' fast one.
 //!
 //! One [`SimServer`] hosts many providers, each under its own path: `/<name>/v1/chat/completions`
-//! and `/<name>/v1/models`, or `/<name>/v1beta/models/<model>:generateContent` for Gemini's. Each speaks a real provider's wire ([`Flavour`]), enforces limits of its
-//! own per key and model, can be made to fail in every way that was seen in the wild ([`Fault`]),
-//! and remembers what arrived ([`Record`]). Over HTTP, `GET /` lists them, `POST
-//! /<name>/fault?kind=hang` breaks one and `POST /<name>/mend` mends it; requests with an `Origin`
-//! are refused there.
+//! and `/<name>/v1/models`, or what its own API has in their place. Each speaks a real provider's
+//! wire ([`Flavour`]), enforces limits of its own per key and model, can be made to fail in every
+//! way that was seen in the wild ([`Fault`]), and remembers what arrived ([`Record`]). Over HTTP,
+//! `GET /` lists them, `POST /<name>/fault?kind=hang` breaks one and `POST /<name>/mend` mends it;
+//! requests with an `Origin` are refused there.
 //!
 //! It shares no code with the gateway but the clock: what reads and what writes a wire must not
 //! make the same mistake.
