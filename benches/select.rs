@@ -2,8 +2,6 @@
 //!
 //! `cargo bench --bench select`
 
-#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
-
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;

@@ -117,7 +117,8 @@ fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model
 /// By the billions of parameters that names of local models carry, as in `llama3.2:3b`.
 fn scale(name: &str) -> Scale {
     let parts = name.split([':', '-', '_']);
-    let billions = parts.filter_map(|it| it.strip_suffix(['b', 'B'])?.parse::<f64>().ok()).last();
+    let mut sizes = parts.filter_map(|it| it.strip_suffix(['b', 'B'])?.parse::<f64>().ok());
+    let billions = sizes.next_back();
     match billions {
         Some(it) if it < 10.0 => Scale::Small,
         Some(it) if it >= 50.0 => Scale::Large,

@@ -14,6 +14,11 @@ pub enum Outcome {
         /// When it may be asked again.
         until: Duration,
     },
+    /// The same for everything the key may ask: a quota that all models of the account share.
+    AccountThrottled {
+        /// When it may be asked again.
+        until: Duration,
+    },
     /// It refused the key (401, 403).
     KeyRejected,
     /// It does not have the model (404).
@@ -113,7 +118,8 @@ impl Outcome {
             (Self::Neutral | Self::ConnectFault, _) => Verdict::None,
             // A provider's breaker is about reaching it, and all the rest begins with that.
             (_, Scope::Provider(_)) | (Self::Success, _) => Verdict::Good,
-            (Self::Throttled { until }, Scope::Target(_)) => Verdict::Until(until),
+            (Self::Throttled { until }, Scope::Target(_))
+            | (Self::AccountThrottled { until }, Scope::Key(_)) => Verdict::Until(until),
             (Self::KeyRejected, Scope::Key(_)) => Verdict::Bad(Reason::KeyRejected),
             (Self::ModelGone, Scope::Model(_)) => Verdict::Bad(Reason::ModelGone),
             (Self::Fault, Scope::Target(_)) => {
@@ -124,6 +130,7 @@ impl Outcome {
             }
             (
                 Self::Throttled { .. }
+                | Self::AccountThrottled { .. }
                 | Self::KeyRejected
                 | Self::ModelGone
                 | Self::Fault

@@ -15,6 +15,7 @@ use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::dispatch::Core;
 use crate::dispatch::settlement;
+use crate::dispatch::settlement::Delivered;
 use crate::dispatch::settlement::Settlement;
 use crate::dispatch::verdict;
 use crate::openai::ChatRequest;
@@ -41,7 +42,7 @@ pub(super) struct Attempt {
     /// When it began.
     pub(super) started: Now,
     /// Text passed on to the caller so far.
-    pub(super) delivered: String,
+    pub(super) delivered: Delivered,
     /// Has anything been passed on to the caller?
     pub(super) begun: bool,
     /// What the provider has said it used so far.
@@ -82,7 +83,7 @@ impl Attempt {
             failed_requests_count: target.model.failed_requests_count,
             sent: SentMark::default(),
             started: now,
-            delivered: String::new(),
+            delivered: Delivered::default(),
             begun: false,
             usage: None,
         })
@@ -123,8 +124,8 @@ impl Attempt {
             (usage, false)
         } else {
             let request = Arc::clone(&self.request);
-            let text = std::mem::take(&mut self.delivered);
-            (settlement::count(request, text).await, true)
+            // A copy: a caller that leaves while this is counted still pays for what it got.
+            (settlement::count(request, self.delivered.clone()).await, true)
         };
         let now = self.core.clock.now();
         if let Some(Open { reservation, pass, .. }) = self.open.take() {

@@ -248,7 +248,7 @@ impl Relay {
             (_, out) => out,
         };
         if let Some(attempt) = &mut self.attempt {
-            attempt.delivered.push_str(&text);
+            attempt.delivered.push(&text);
         }
         let changed = *text != *choice.text;
         (changed.then(|| text.into_owned()), due)
@@ -262,7 +262,7 @@ impl Relay {
                 // A provider that marks the end but not the reason has simply stopped.
                 let rest = state.normalizer.finish(true);
                 if let Some(attempt) = &mut self.attempt {
-                    attempt.delivered.push_str(&rest);
+                    attempt.delivered.push(&rest);
                 }
                 let delta = if rest.is_empty() {
                     "{}".to_owned()

@@ -12,13 +12,35 @@ use crate::quota::Reservation;
 use crate::usage::Spent;
 use crate::usage::UsageBook;
 
+/// Text kept to be counted, in bytes. What goes beyond it is estimated as it passes: an answer of a
+/// million tokens is rarer than a provider that never stops.
+const KEPT: usize = 4 * 1024 * 1024;
+
+/// What has been passed on to a caller, for when nobody else counts it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delivered {
+    text: String,
+    /// Tokens of what is not kept.
+    beyond: u64,
+}
+
+impl Delivered {
+    pub(super) fn push(&mut self, text: &str) {
+        if self.text.len() + text.len() <= KEPT {
+            self.text.push_str(text);
+        } else {
+            self.beyond += tokens::estimate(text.len());
+        }
+    }
+}
+
 /// A call that ended without saying what it used.
 pub struct Settlement {
     pub(super) reservation: Reservation,
     pub(super) usage: Arc<UsageBook>,
     pub(super) model: ModelId,
     pub(super) request: Arc<ChatRequest>,
-    pub(super) delivered: String,
+    pub(super) delivered: Delivered,
     pub(super) reported: Option<TokenUsage>,
 }
 
@@ -47,13 +69,13 @@ pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
 }
 
 /// Counts a request and the text of its answer, away from the threads that serve.
-pub(super) async fn count(request: Arc<ChatRequest>, answer: String) -> TokenUsage {
+pub(super) async fn count(request: Arc<ChatRequest>, answer: Delivered) -> TokenUsage {
     let counting = tokio::task::spawn_blocking(move || {
         // Each message costs its text and about four tokens around it; the whole has three more
         // (OpenAI's own rule for its chat models).
         let prompt: u64 =
             request.messages().iter().map(|it| tokens::count(&it.text()) + 4).sum::<u64>() + 3;
-        TokenUsage { prompt, completion: tokens::count(&answer) }
+        TokenUsage { prompt, completion: tokens::count(&answer.text) + answer.beyond }
     });
     counting.await.unwrap_or_default()
 }

@@ -113,13 +113,9 @@ fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
         let delta = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
         Ok(Chunk::parse(&Bytes::from(delta)).unwrap())
     });
-    let last = match end {
-        Some(kind) => Err(Fault::new(kind, "as scripted")),
-        None => {
-            let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-            Ok(Chunk::parse(&Bytes::from_static(stop.as_bytes())).unwrap())
-        }
-    };
+    let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let stop = Chunk::parse(&Bytes::from_static(stop.as_bytes())).unwrap();
+    let last = end.map_or(Ok(stop), |kind| Err(Fault::new(kind, "as scripted")));
     let chunks = texts.chain(futures::stream::iter([last])).boxed();
     Pieces { chunks, dropped: Vec::new() }
 }
@@ -239,8 +235,7 @@ fn call(members: &str) -> ChatCall {
 impl Stage {
     async fn ask(&self, members: &str) -> Result<Route, Failure> {
         match self.dispatcher.begin(call(members)).answer.await? {
-            Answer::Whole { route, .. } => Ok(route),
-            Answer::Stream { route, .. } => Ok(route),
+            Answer::Whole { route, .. } | Answer::Stream { route, .. } => Ok(route),
         }
     }
 
@@ -446,7 +441,7 @@ async fn a_session_stays_and_moves_with_its_answers() {
     for _ in 0..3 {
         assert_eq!(ask().await, (home.clone(), RouteReason::Affinity));
     }
-    let actor = if home == "p0" { 0 } else { 1 };
+    let actor = usize::from(home != "p0");
     stage.actors[actor].0.lock().unwrap().push_back(Act::Fail(FaultKind::KeyRejected));
     let (moved, reason) = ask().await;
     assert!(moved != home && reason == RouteReason::Failover);

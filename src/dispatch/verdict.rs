@@ -71,8 +71,12 @@ pub(super) fn next(fault: &Fault) -> Next {
 /// What the breakers are told.
 pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
     let rest = |otherwise: Duration| {
-        let rest = fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
-        Outcome::Throttled { until: now.monotonic + rest }
+        let until = now.monotonic + fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
+        if fault.account_wide {
+            Outcome::AccountThrottled { until }
+        } else {
+            Outcome::Throttled { until }
+        }
     };
     match &fault.kind {
         FaultKind::RateLimited(Some(Period::Day)) => rest(SPENT_FOR_THE_DAY),
@@ -159,6 +163,14 @@ mod tests {
         check(FaultKind::RateLimited(Some(Period::Day)), None, 3_600_000);
         check(FaultKind::Busy, None, 5_000);
         check(FaultKind::Server, Some(2_000), 2_000);
+    }
+
+    #[test]
+    fn an_accounts_quota_rests_the_whole_key() {
+        let mut fault = fault(FaultKind::RateLimited(Some(Period::Day)));
+        (fault.account_wide, fault.retry_after) = (true, Some(Duration::from_secs(60)));
+        let until = Duration::from_secs(60);
+        assert_eq!(outcome(&fault, Now::default()), Outcome::AccountThrottled { until });
     }
 
     #[test]

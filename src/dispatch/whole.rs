@@ -68,7 +68,7 @@ pub(super) async fn answer(
     attempt.begin();
     attempt.usage = completion.usage;
     if attempt.usage.is_none() {
-        attempt.delivered = completion.texts().collect();
+        completion.texts().for_each(|it| attempt.delivered.push(it));
     }
     let usage = attempt.succeed().await;
     let body = completion.render(&answer_id(), &terms.model, |text, complete| {

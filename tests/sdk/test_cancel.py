@@ -7,7 +7,7 @@ import time
 import pytest
 
 from test_chat import ASK
-from upstream import stall
+from upstream import stall, stream
 
 BEGUN = [{"role": "assistant", "content": "The"}, {"content": " sky"}]
 
@@ -74,3 +74,16 @@ def test_what_was_used_until_then_counts_once(client, upstream, gateway):
 
 def usage(gateway):
     return json.loads(gateway.ask("/v1/usage")[2])["total"]
+
+
+def test_a_caller_that_stops_at_the_finish_pays_for_the_text(gateway, client, upstream):
+    """Many clients do not wait for [DONE]; the provider here sends no usage to go by."""
+    upstream.always(stream([{"role": "assistant", "content": "four words of text"}]))
+    with client.chat.completions.create(model="m", messages=ASK, stream=True) as events:
+        for event in events:
+            if event.choices[0].finish_reason:
+                break
+    deadline = time.monotonic() + 5
+    while gateway.usage()["total"]["completion_tokens"] != 4:
+        assert time.monotonic() < deadline, gateway.usage()["total"]
+        time.sleep(0.02)
