@@ -61,6 +61,8 @@ fn catalog() -> Catalog {
                 max_concurrent: None,
                 failed_requests_count: false,
                 reserves_max_tokens: false,
+                privacy: Privacy::Unknown,
+                first_token_timeout: None,
                 successor: None,
                 targets: keys.iter().map(|key| ids.target(key.id, id)).collect(),
             }
@@ -71,8 +73,7 @@ fn catalog() -> Catalog {
             name: name.as_str().into(),
             kind: Kind::OpenAi,
             base_url: "http://localhost".into(),
-            privacy: Privacy::Unknown,
-            first_token_timeout: None,
+            synonyms: &[],
             keys,
             models,
         }

@@ -235,6 +235,10 @@ pub struct Model {
     pub failed_requests_count: bool,
     /// Does the provider take `max_tokens` off the token window before it answers?
     pub reserves_max_tokens: bool,
+    /// What is done with prompts.
+    pub privacy: Privacy,
+    /// How long the first token may take, where that is longer or shorter than the default.
+    pub first_token_timeout: Option<Duration>,
     /// A retired name: requests for it go to this model of the same provider.
     pub successor: Option<Arc<str>>,
     /// One target for each of the provider's keys, in the keys' order.
@@ -259,14 +263,20 @@ pub struct Provider {
     pub kind: Kind,
     /// What stands before `/chat/completions`.
     pub base_url: Arc<str>,
-    /// What it does with prompts.
-    pub privacy: Privacy,
-    /// How long its first token may take, where it needs longer or shorter than the default.
-    pub first_token_timeout: Option<Duration>,
+    /// Other names people know it by: `nim/…` is `Nvidia/…`.
+    pub synonyms: &'static [&'static str],
     /// Its keys; never empty (a provider without key needs has one with no secret).
     pub keys: Vec<Key>,
     /// Its models.
     pub models: Vec<Model>,
+}
+
+impl Provider {
+    /// Is `name`, in any case, a name of this provider?
+    pub fn is_called(&self, name: &str) -> bool {
+        let mut names = std::iter::once(&*self.name).chain(self.synonyms.iter().copied());
+        names.any(|it| it.eq_ignore_ascii_case(name))
+    }
 }
 
 /// Where a target is found in its catalog.

@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Kind;
 use crate::catalog::Model;
+use crate::catalog::Privacy;
 use crate::catalog::Provider;
 use crate::catalog::ProviderId;
 use crate::catalog::QuotaScope;
@@ -28,6 +29,9 @@ use crate::select::Selector;
 
 /// How often a server is asked again.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// How long a first token may take: a large model is read from disk first.
+const COLD_LOAD: Duration = Duration::from_secs(120);
 
 /// Looks for local models and adds what it finds to the pool.
 pub(super) struct Discovery {
@@ -108,6 +112,8 @@ fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model
         max_concurrent: None,
         failed_requests_count: false,
         reserves_max_tokens: false,
+        privacy: Privacy::Local,
+        first_token_timeout: Some(COLD_LOAD),
         successor: None,
         targets: provider.keys.iter().map(|key| ids.target(key.id, id)).collect(),
         name: found.name.into(),

@@ -101,7 +101,6 @@ async fn check_provider(
     progress: &Progress,
 ) -> Vec<Outcome> {
     let Some(client) = client else { return Vec::new() };
-    let patience = patience.max(provider.first_token_timeout.unwrap_or_default());
     let models = provider.models.iter().filter(|it| it.successor.is_none());
     let targets = models.flat_map(|model| {
         let keys = model.targets.iter().zip(&provider.keys);
@@ -110,6 +109,7 @@ async fn check_provider(
     let checks = targets.map(|target| {
         let (client, request) = (Arc::clone(&client), Arc::clone(&request));
         async move {
+            let patience = patience.max(target.model.first_token_timeout.unwrap_or_default());
             let outcome = check_target(target, client, request, patience).await;
             progress.step();
             outcome

@@ -69,8 +69,7 @@ fn provider(entry: &DemoEntry, ids: &mut IdBook) -> Provider {
         name: entry.name.as_str().into(),
         kind: Kind::OpenAi,
         base_url: entry.base_url.trim_end_matches('/').into(),
-        privacy: Privacy::Local,
-        first_token_timeout: None,
+        synonyms: &[],
         models: entry.models.iter().map(|it| model(entry, it, &key, ids)).collect(),
         keys: vec![key],
     }
@@ -95,6 +94,8 @@ fn model(provider: &DemoEntry, entry: &DemoModel, key: &Key, ids: &mut IdBook) -
         max_concurrent: None,
         failed_requests_count: false,
         reserves_max_tokens: false,
+        privacy: Privacy::Local,
+        first_token_timeout: None,
         successor: None,
         targets: vec![ids.target(key.id, id)],
     }

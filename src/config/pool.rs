@@ -77,7 +77,6 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
     let local = built_in.is_some_and(BuiltIn::is_local);
     let base_url = base_url(entry, built_in, kind_name, shop);
     let keys = provider_keys(entry, local, shop);
-    note_terms_without_effect(entry, shop.notes);
     let missing = if local && base_url.is_none() {
         Some(format!("{} is not set", wanted_variable(entry)))
     } else if keys.is_empty() {
@@ -98,8 +97,7 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
         name: entry.name.as_str().into(),
         kind,
         base_url: base_url.into(),
-        privacy: entry.terms.privacy.unwrap_or_default(),
-        first_token_timeout: entry.terms.first_token_timeout,
+        synonyms: built_in.map_or(&[], |it| it.synonyms),
         keys,
         models,
     })
@@ -189,6 +187,8 @@ fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut I
         failed_requests_count: either(own, shared, |it| it.failed_requests_count)
             .unwrap_or_default(),
         reserves_max_tokens: either(own, shared, |it| it.reserves_max_tokens).unwrap_or_default(),
+        privacy: either(own, shared, |it| it.privacy).unwrap_or_default(),
+        first_token_timeout: either(own, shared, |it| it.first_token_timeout),
         successor: entry.successor.as_deref().map(Arc::from),
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }
@@ -203,17 +203,6 @@ fn either<T>(own: &Terms, shared: &Terms, term: impl Fn(&Terms) -> Option<T>) ->
 fn variable_prefix(name: &str) -> String {
     let plain = |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_uppercase() } else { '_' };
     name.chars().map(plain).collect()
-}
-
-fn note_terms_without_effect(entry: &ProviderEntry, notes: &mut Vec<String>) {
-    let says =
-        |it: &&ModelEntry| it.terms.privacy.is_some() || it.terms.first_token_timeout.is_some();
-    for model in entry.models.iter().filter(says) {
-        notes.push(format!(
-            "{}/{}: privacy and first_token_timeout_seconds have an effect on the provider only",
-            entry.name, model.name
-        ));
-    }
 }
 
 /// A key in the `.env` file that no provider reads is probably misspelt.

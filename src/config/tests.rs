@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalog::Privacy;
 
 /// Files in a directory of their own, variables and flags.
 struct Case {
@@ -457,13 +458,15 @@ fn a_models_own_terms_beat_its_providers() {
              "Max_Context_Length": 8000, "capabilities": {"tools": false, "__why": "old"}},
             {"name": "b", "type": "ocr", "scale": "large", "quota_scope": "model",
              "reset": "pacific_day", "max_concurrent": -1, "failed_requests_count": false,
+             "privacy": "trains", "first_token_timeout_seconds": 9,
              "reserves_max_tokens": true, "weight": 2, "max_context_length": -1,
              "successor": "a"}]}]}"#;
     let config = Case::new().file("limits.json", limits).loaded();
     let provider = &config.catalog.providers()[0];
-    assert_eq!(provider.privacy, crate::catalog::Privacy::Local);
-    assert_eq!(provider.first_token_timeout.unwrap().as_millis(), 1_500);
     let [a, b] = provider.models.as_slice() else { panic!("{provider:?}") };
+    assert_eq!((a.privacy, b.privacy), (Privacy::Local, Privacy::Trains));
+    let timeouts = [a, b].map(|it| it.first_token_timeout.unwrap().as_millis());
+    assert_eq!(timeouts, [1_500, 9_000]);
     let limits: Vec<_> = a
         .limits
         .iter()

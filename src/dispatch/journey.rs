@@ -403,7 +403,7 @@ impl Travel {
     /// How long this target may take until its first content (or its whole answer).
     fn patience(&self, target: &TargetView<'_>) -> (Duration, Waited) {
         let params = &self.core.params;
-        let own = target.provider.first_token_timeout;
+        let own = target.model.first_token_timeout;
         let (limit, waited) = if self.request.stream {
             (own.unwrap_or(params.first_token_timeout), Waited::FirstToken)
         } else {
@@ -412,9 +412,9 @@ impl Travel {
         (limit.min(self.time_left()), waited)
     }
 
-    /// A provider that is known to need long for its first token gets as long for the rest.
+    /// A model that is known to need long for its first token gets as long for the rest.
     fn silence(&self, target: &TargetView<'_>) -> Duration {
-        let own = target.provider.first_token_timeout.unwrap_or_default();
+        let own = target.model.first_token_timeout.unwrap_or_default();
         self.core.params.timeout.max(own)
     }
 

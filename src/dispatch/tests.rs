@@ -195,8 +195,7 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
         name: name.into(),
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
-        privacy: Privacy::Unknown,
-        first_token_timeout: None,
+        synonyms: &[],
         keys: vec![Key {
             id: key,
             account: ids.account(name, "k"),
@@ -220,6 +219,8 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
             max_concurrent: None,
             failed_requests_count: false,
             reserves_max_tokens: false,
+            privacy: Privacy::Unknown,
+            first_token_timeout: None,
             successor: None,
             targets: vec![ids.target(key, model)],
         }],

@@ -69,10 +69,10 @@ pub fn resolve(catalog: &Catalog, name: Option<&str>) -> Result<Asked, NoSuchMod
     }
 }
 
-/// `<provider>/<model>`: the provider in any case, the model exactly; it may hold slashes itself.
+/// `<provider>/<model>`: the provider in any case and under any of its names, the model exactly; it may hold slashes itself.
 fn direct<'a>(catalog: &'a Catalog, name: &str) -> Option<(&'a Provider, &'a Model)> {
     let (provider, model) = name.split_once('/')?;
-    let provider = catalog.providers().iter().find(|it| it.name.eq_ignore_ascii_case(provider))?;
+    let provider = catalog.providers().iter().find(|it| it.is_called(provider))?;
     let model = provider.models.iter().find(|it| *it.name == *model)?;
     Some((provider, model))
 }

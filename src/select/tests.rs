@@ -73,6 +73,8 @@ fn provider(
             max_concurrent: None,
             failed_requests_count: false,
             reserves_max_tokens: false,
+            privacy: Privacy::Unknown,
+            first_token_timeout: None,
             successor: None,
             targets: keys.iter().map(|key| ids.target(key.id, id)).collect(),
         };
@@ -85,8 +87,7 @@ fn provider(
         name: name.into(),
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
-        privacy: Privacy::Unknown,
-        first_token_timeout: None,
+        synonyms: if name == "Gamma" { &["NIM"] } else { &[] },
         keys,
         models,
     }
@@ -206,6 +207,7 @@ fn names_stand_for_what_the_contract_says() {
     check(Some("Alpha/a1"), &direct("Alpha", "a1"));
     check(Some("ALPHA/a1"), &direct("Alpha", "a1"));
     check(Some("beta/openai/x"), &direct("Beta", "openai/x"));
+    check(Some("nim/openai/x"), &direct("Gamma", "openai/x"));
     check(Some("openai/x"), &Asked::Named("openai/x".into()));
     check(Some("a2"), &Asked::Named("a2".into()));
 }

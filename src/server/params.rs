@@ -46,7 +46,7 @@ impl Default for Params {
             insecure: false,
             allowed_origins: Vec::new(),
             session_header: HeaderName::from_static("x-session-id"),
-            max_body_bytes: 20_000_000,
+            max_body_bytes: 20 * 1024 * 1024,
             max_body_memory: 1 << 30,
             max_concurrent_requests: 10_000,
             max_connections: 20_000,

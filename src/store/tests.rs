@@ -187,8 +187,7 @@ fn provider(ids: &mut IdBook, name: &str, keys: &[&str], models: &[&str]) -> Pro
         name: name.into(),
         kind: Kind::OpenAi,
         base_url: "http://127.0.0.1:1/v1".into(),
-        privacy: Privacy::Unknown,
-        first_token_timeout: None,
+        synonyms: &[],
         keys,
         models,
     }
@@ -215,6 +214,8 @@ fn model(ids: &mut IdBook, provider: &str, keys: &[Key], name: &str) -> Model {
         max_concurrent: None,
         failed_requests_count: false,
         reserves_max_tokens: false,
+        privacy: Privacy::Unknown,
+        first_token_timeout: None,
         successor: None,
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }

@@ -1,15 +1,15 @@
 //! Strict start: every fault is named, all at once, and nothing usable is an exit code of its own.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
 
 use relayfreellm::app::{App, StartError};
 use relayfreellm::catalog::IdBook;
 use relayfreellm::config::{self, FileChoice, Flags, Refusal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::{Program, call, run};
 
 /// What is in the files, and what in the environment.
 struct Start<'a> {
@@ -230,22 +230,6 @@ async fn a_port_that_is_taken_is_named() {
     assert!(fault.to_string().contains(&port.to_string()), "{fault}");
 }
 
-/// The program in a directory of its own, with nothing in its environment.
-fn program(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relayfreellm"));
-    command.args(arguments).current_dir(dir).env_clear();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs the program to its end; gives its exit code and all it wrote.
-fn run(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
-    let output = program(dir, arguments).envs(variables.iter().copied()).output();
-    let output = output.expect("the program runs");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
-}
-
 #[test]
 fn the_program_exits_with_2_when_its_configuration_cannot_be_used() {
     let dir = TempDir::new().expect("a directory");
@@ -280,62 +264,10 @@ fn others_reach_it_only_with_a_key_or_by_the_users_word() {
     assert!(text.contains("RELAY_API_KEY") && text.contains("--insecure"), "{text}");
 }
 
-/// A running demo. Killed when dropped, should a test fail.
-pub(crate) struct Demo(Child);
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ended = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-impl Demo {
-    pub(crate) fn start(dir: &Path, more: &[&str]) -> (Self, String) {
-        let arguments = [&["--demo", "--port", "0"], more].concat();
-        let mut child = program(dir, &arguments).spawn().expect("it starts");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let addr = line.split("http://").nth(1).and_then(|it| it.split('/').next());
-        let addr = addr.unwrap_or_else(|| panic!("no address: {line}")).to_owned();
-        (Self(child), addr)
-    }
-
-    /// Ends it as a power cut would.
-    pub(crate) fn kill(mut self) {
-        self.0.kill().expect("it runs");
-        self.0.wait().expect("it ends");
-    }
-
-    fn terminate(&mut self) -> ExitStatus {
-        // The shell's own `kill`, for not every machine has a program of that name.
-        let kill = format!("kill -TERM {}", self.0.id());
-        let told = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(told.success());
-        self.0.wait().expect("it ends")
-    }
-}
-
-/// Asks `addr` on a connection of its own; gives the status line and all that follows. `line` is
-/// the method and the path.
-pub(crate) fn call(addr: &str, line: &str, body: &str) -> String {
-    let mut socket = std::net::TcpStream::connect(addr).expect("a connection");
-    let length = body.len();
-    let request = format!(
-        "{line} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    socket.write_all(request.as_bytes()).expect("a writable socket");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
 #[test]
 fn the_demo_runs_from_nothing_and_stops_when_told() {
     let dir = TempDir::new().expect("a directory");
-    let (mut demo, addr) = Demo::start(dir.path(), &[]);
+    let (mut demo, addr) = Program::demo(dir.path(), &[]);
     assert!(call(&addr, "GET /health", "").starts_with("HTTP/1.1 200"), "{addr}");
     let models = call(&addr, "GET /v1/models", "");
     let body = models.split("\r\n\r\n").nth(1).expect("a body");

@@ -9,8 +9,7 @@ use relayfreellm::config::{self, Flags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::configuration::{Demo, call};
-use crate::support::{Gateway, Setup, Upstream, ask};
+use crate::support::{Gateway, Program, Setup, Upstream, ask, call};
 
 const KEY: &str = "sk-live-Qx7rT2mVb9Lp4ZsK";
 
@@ -90,7 +89,7 @@ fn a_sudden_end_loses_no_more_than_a_second() {
         let body = answer.split("\r\n\r\n").nth(1).expect("a body");
         serde_json::from_str::<Value>(body).expect("JSON")["total"].clone()
     };
-    let (demo, addr) = Demo::start(root.path(), &arguments);
+    let (demo, addr) = Program::demo(root.path(), &arguments);
     for _ in 0..3 {
         let answer = call(&addr, "POST /v1/chat/completions", &ask("free-smart").to_string());
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -99,7 +98,7 @@ fn a_sudden_end_loses_no_more_than_a_second() {
     assert_eq!(before["requests"], 3);
     std::thread::sleep(std::time::Duration::from_millis(1_050));
     demo.kill();
-    let (demo, addr) = Demo::start(root.path(), &arguments);
+    let (demo, addr) = Program::demo(root.path(), &arguments);
     assert_eq!(total(&addr), before);
     demo.kill();
 }

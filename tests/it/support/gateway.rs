@@ -16,7 +16,7 @@ use relayfreellm::app::App;
 use relayfreellm::catalog::IdBook;
 use relayfreellm::clock::{Now, SharedClock, SystemClock};
 use relayfreellm::config::{self, FileChoice, Flags};
-use relayfreellm::sim::{SimConfig, SimProvider, SimServer};
+use relayfreellm::sim::{ProviderSpec, SimConfig, SimProvider, SimServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -63,9 +63,7 @@ impl Setup {
     pub(crate) async fn start(self) -> Gateway {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let upstreams: Vec<_> = self.upstreams.into_iter().map(Upstream::finished).collect();
-        let specs = upstreams.iter().map(|it| it.spec.clone()).collect();
-        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sim = SimServer::start(SimConfig::new(specs), anywhere, &clock).expect("a port");
+        let sim = simulate(upstreams.iter().map(|it| it.spec.clone()).collect(), &clock);
 
         let mut environment = self.environment;
         let mut entries = Vec::new();
@@ -78,13 +76,14 @@ impl Setup {
         let dir = TempDir::new().expect("a directory");
         let mut flags = flags(&dir, &self.settings, &json!({"providers": entries}));
         flags.data_dir = Some(self.data_dir);
-        let mut ids = IdBook::default();
-        let config = config::load(&flags, &|name| environment.get(name).cloned(), &mut ids);
-        let config = config.unwrap_or_else(|refusal| panic!("{refusal}"));
-        let app = App::start(config, ids).await.expect("a gateway");
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        Gateway { addr: app.addr(), app, sim, clock, client, _dir: dir }
+        Gateway::serve(&flags, &environment, (sim, clock), dir).await
     }
+}
+
+/// Starts simulated providers on a port of their own.
+pub(crate) fn simulate(specs: Vec<ProviderSpec>, clock: &SharedClock) -> SimServer {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    SimServer::start(SimConfig::new(specs), anywhere, clock).expect("a port")
 }
 
 /// Flags that point at files with this content, and at nothing else on this machine.
@@ -128,6 +127,42 @@ impl Gateway {
     /// A gateway in front of one plain provider, `Alpha`, with one model, `m`.
     pub(crate) async fn plain() -> Self {
         Self::with([Upstream::plain("Alpha")]).start().await
+    }
+
+    /// A gateway without any file, in front of these providers. `variables` gives the environment;
+    /// it is asked when the providers listen.
+    pub(crate) async fn without_files(
+        specs: Vec<ProviderSpec>,
+        variables: impl FnOnce(&SimServer) -> Vec<(String, String)>,
+    ) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock::start());
+        let sim = simulate(specs, &clock);
+        let environment = variables(&sim).into_iter().collect();
+        let dir = TempDir::new().expect("a directory");
+        let missing = |name: &str| FileChoice::usual(dir.path().join(name));
+        let flags = Flags {
+            port: Some(0),
+            settings: missing("settings.json"),
+            limits: missing("limits.json"),
+            env_file: missing(".env"),
+            data_dir: Some("none".into()),
+            ..Flags::default()
+        };
+        Self::serve(&flags, &environment, (sim, clock), dir).await
+    }
+
+    async fn serve(
+        flags: &Flags,
+        environment: &HashMap<String, String>,
+        (sim, clock): (SimServer, SharedClock),
+        dir: TempDir,
+    ) -> Self {
+        let mut ids = IdBook::default();
+        let config = config::load(flags, &|name| environment.get(name).cloned(), &mut ids);
+        let config = config.unwrap_or_else(|refusal| panic!("{refusal}"));
+        let app = App::start(config, ids).await.expect("a gateway");
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { addr: app.addr(), app, sim, clock, client, _dir: dir }
     }
 
     /// Where it listens.

@@ -2,11 +2,13 @@
 
 mod client;
 mod gateway;
+mod program;
 mod raw;
 mod upstream;
 
 pub(crate) use client::{Answer, StreamAnswer};
-pub(crate) use gateway::{Gateway, SOON, Setup};
+pub(crate) use gateway::{Gateway, SOON, Setup, simulate};
+pub(crate) use program::{Program, call, run};
 pub(crate) use upstream::Upstream;
 
 use serde_json::{Value, json};
