@@ -170,7 +170,9 @@ impl Travel {
                 match next {
                     Next::GiveBack => return Err(self.failure(self.given_back())),
                     Next::RepeatWithout(field)
-                        if left_out.len() < LEFT_OUT && !left_out.contains(&field) =>
+                        if left_out.len() < LEFT_OUT
+                            && !left_out.contains(&field)
+                            && self.attempts <= self.core.params.max_retries =>
                     {
                         edits.leave_out.push(field.clone());
                         left_out.push(field);

@@ -23,6 +23,6 @@ mod quota;
 mod registry;
 mod restart;
 mod routing;
+mod scratch;
 mod secrets;
 mod support;
-mod scratch;
