@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every test there is. Needs Rust and Python 3.11 or later. What it makes is in cargo's
-# target directory.
+# Every test there is. Needs Rust, Python 3.11 or later and Node 20 or later. What it makes is in
+# cargo's target directory.
 #
-#   scripts/test.sh              cargo's tests, then the official OpenAI client against the program
+#   scripts/test.sh              cargo's tests, then the official clients against the program
 #   scripts/test.sh --sdk-only   the latter alone; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,10 @@ need cargo "see https://rustup.rs"
 need python3 "install Python 3.11 or later"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "scripts/test.sh: $(python3 --version) is too old; 3.11 is needed" >&2; exit 1; }
+need node "install Node 20 or later"
+need npm "it comes with Node, or as a package of that name"
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+    { echo "scripts/test.sh: Node $(node --version) is too old; 20 is needed" >&2; exit 1; }
 
 sdk_only=false
 if [ "${1:-}" = "--sdk-only" ]; then
@@ -30,7 +34,7 @@ else
     cargo test --locked --workspace
 fi
 
-# The environment is made once, and anew when the list of packages changes.
+# Both environments are made once, and anew when their list of packages changes.
 venv="$target/sdk-venv"
 wanted="$(python3 --version) $(cat tests/sdk/requirements.txt)"
 if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$wanted" ]; then
@@ -42,6 +46,18 @@ if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$wanted" ]; then
         --requirement tests/sdk/requirements.txt
     printf '%s\n' "$wanted" >"$venv/made-for"
 fi
+
+packages="$target/sdk-node"
+wanted="$(node --version) $(cat tests/sdk/node/package-lock.json)"
+if [ "$(cat "$packages/made-for" 2>/dev/null)" != "$wanted" ]; then
+    echo "making $packages with the packages of tests/sdk/node/package-lock.json"
+    rm -rf "$packages"
+    mkdir -p "$packages"
+    cp tests/sdk/node/package.json tests/sdk/node/package-lock.json "$packages"
+    npm ci --prefix "$packages" --ignore-scripts --no-audit --no-fund --loglevel=error
+    printf '%s\n' "$wanted" >"$packages/made-for"
+fi
+export RELAYFREELLM_NODE_MODULES="$packages/node_modules"
 
 # Let RELAYFREELLM_BINARY name another build, such as target/release/relayfreellm.
 export RELAYFREELLM_BINARY="${RELAYFREELLM_BINARY:-$target/debug/relayfreellm}"
