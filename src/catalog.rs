@@ -145,6 +145,19 @@ pub enum Privacy {
     Unknown,
 }
 
+impl Privacy {
+    /// As written in the limits file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoTraining => "no-training",
+            Self::Trains => "trains",
+            Self::Configurable => "configurable",
+            Self::Local => "local",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How big a model is, for the `model_scale` filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
@@ -272,6 +285,12 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// Is it a server of the user's own whose models are found by asking it? One that wants a key
+    /// is hosted by others, and its list is too long to be of use.
+    pub fn is_local(&self) -> bool {
+        self.kind == Kind::Ollama && self.keys.iter().all(|it| it.secret.is_none())
+    }
+
     /// Is `name`, in any case, a name of this provider?
     pub fn is_called(&self, name: &str) -> bool {
         let mut names = std::iter::once(&*self.name).chain(self.synonyms.iter().copied());

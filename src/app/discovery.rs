@@ -1,7 +1,7 @@
 //! Local models are found by asking their server, in the background and again every minute: a user
 //! who pulls a model wants to use it without a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
-use crate::catalog::Kind;
 use crate::catalog::Model;
 use crate::catalog::Privacy;
 use crate::catalog::Provider;
@@ -40,13 +39,14 @@ pub(super) struct Discovery {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clients: HashMap<ProviderId, Arc<dyn ChatProvider>>,
     pub(super) params: select::Params,
+    pub(super) transport: Transport,
     pub(super) ids: IdBook,
 }
 
 impl Discovery {
     /// Runs until it is dropped; ends at once where there is nothing local to ask.
     pub(super) async fn run(mut self) {
-        let transport = Transport::new();
+        let transport = self.transport.clone();
         while self.look(&transport).await {
             tokio::time::sleep(EVERY).await;
         }
@@ -55,7 +55,7 @@ impl Discovery {
     /// Asks every local server once. False when there is none.
     async fn look(&mut self, transport: &Transport) -> bool {
         let catalog = self.catalog.load_full();
-        let local: Vec<&Provider> = catalog.providers().iter().filter(|it| is_local(it)).collect();
+        let local: Vec<&Provider> = catalog.providers().iter().filter(|it| it.is_local()).collect();
         for provider in &local {
             match discover(&provider.base_url, transport).await {
                 Ok(found) => self.add(provider, found),
@@ -69,10 +69,17 @@ impl Discovery {
 
     /// Adds the models of `provider` that are new; those configured stay as they are.
     fn add(&mut self, provider: &Provider, found: Vec<DiscoveredModel>) {
-        let is_new =
-            |it: &DiscoveredModel| provider.models.iter().all(|known| *known.name != it.name);
-        let new: Vec<Model> =
-            found.into_iter().filter(is_new).map(|it| model(provider, it, &mut self.ids)).collect();
+        let mut seen = HashSet::new();
+        let mut is_new = |it: &DiscoveredModel| {
+            is_name(&it.name)
+                && provider.models.iter().all(|known| *known.name != it.name)
+                && seen.insert(it.name.clone())
+        };
+        let new: Vec<Model> = found
+            .into_iter()
+            .filter(|it| is_new(it))
+            .map(|it| model(provider, it, &mut self.ids))
+            .collect();
         if new.is_empty() {
             return;
         }
@@ -90,9 +97,9 @@ impl Discovery {
     }
 }
 
-/// A server without a key is the user's own; a hosted one has a list too long to be of use.
-fn is_local(provider: &Provider) -> bool {
-    provider.kind == Kind::Ollama && provider.keys.iter().all(|it| it.secret.is_none())
+/// Names go into headers and logs, as the limits file's do.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 200 && name.bytes().all(|it| it.is_ascii_graphic())
 }
 
 fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model {

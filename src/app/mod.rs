@@ -115,7 +115,7 @@ impl App {
             .map_err(|fault| StartError::Listen { host: host.clone(), port, fault })?;
         let addr =
             listener.local_addr().map_err(|fault| StartError::Listen { host, port, fault })?;
-        let Parts { catalog, clients, sim } =
+        let Parts { catalog, clients, transport, sim } =
             Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
         let books = books(&config.settings);
         books.ledger.configure(target_books(&catalog));
@@ -154,6 +154,7 @@ impl App {
             ledger: Arc::clone(&views.ledger),
             clients: known_clients,
             params: select_params(&config.settings),
+            transport,
             ids,
         };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
@@ -205,6 +206,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// One client a provider.
     pub clients: HashMap<ProviderId, Arc<dyn ChatProvider>>,
+    /// What the clients reach their providers with.
+    pub transport: Transport,
     /// The simulated providers, when it is a demo; they live as long as this.
     pub sim: Option<SimServer>,
 }
@@ -227,8 +230,9 @@ impl Parts {
             sim = Some(server);
         }
         let catalog = Arc::new(std::mem::take(&mut config.catalog));
-        let clients = clients(&catalog, clock)?;
-        Ok(Self { catalog, clients, sim })
+        let transport = Transport::new(&config.network);
+        let clients = clients(&catalog, &transport, clock)?;
+        Ok(Self { catalog, clients, transport, sim })
     }
 }
 
@@ -280,9 +284,9 @@ fn start_saving(
 
 fn clients(
     catalog: &Catalog,
+    transport: &Transport,
     clock: &SharedClock,
 ) -> Result<HashMap<ProviderId, Arc<dyn ChatProvider>>, StartError> {
-    let transport = Transport::new();
     let mut clients: HashMap<ProviderId, Arc<dyn ChatProvider>> = HashMap::new();
     for provider in catalog.providers() {
         let client = client(provider, transport.clone(), Arc::clone(clock))
@@ -333,7 +337,12 @@ fn dispatch_params(settings: &Settings) -> dispatch::Params {
         timeout: settings.http.timeout,
         first_token_timeout: settings.http.first_token_timeout,
         context: context::Params {
-            recent_keep: context.static_recent_keep,
+            recent_keep: match context.management_mode {
+                config::ContextMode::Reservoir | config::ContextMode::Adaptive => {
+                    context.reservoir_recent_keep
+                }
+                _ => context.static_recent_keep,
+            },
             enabled: context.management_mode != config::ContextMode::Disabled,
             answer_reserve: context.answer_reserve_tokens,
         },

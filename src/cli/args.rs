@@ -61,11 +61,7 @@ struct CommonFlags {
     /// Route to simulated providers: no key and no network needed
     #[arg(long, global = true)]
     demo: bool,
-    #[arg(
-        long,
-        global = true,
-        help = "Serve anyone, from any address and any web page, without RELAY_API_KEY"
-    )]
+    #[arg(long, global = true, help = "Serve callers from any address without RELAY_API_KEY")]
     insecure: bool,
 }
 

@@ -33,6 +33,7 @@ use crate::provider::SentMark;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::fault::Waited;
+use crate::provider::ollama::discover;
 
 /// Calls under way at once with one provider: enough to be quick, too few to be throttled.
 const AT_ONCE: usize = 2;
@@ -83,14 +84,36 @@ async fn check_all(config: &mut Config, ids: &mut IdBook) -> Result<bool, String
         let client = parts.clients.get(&provider.id).cloned();
         check_provider(provider, client, Arc::clone(&request), patience, &progress)
     });
+    let local = check_local(&parts);
     let outcomes: Vec<Outcome> =
         futures::future::join_all(providers).await.into_iter().flatten().collect();
+    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(local.await).collect();
     progress.clear();
     let rows: Vec<Vec<String>> = outcomes.iter().map(|it| it.row.clone()).collect();
     say(&table(&["", "provider", "key", "model", "took", ""], &rows));
     let failed = outcomes.iter().filter(|it| !it.passed).count();
     say(&format!("{} passed, {failed} failed", outcomes.len() - failed));
     Ok(failed == 0)
+}
+
+/// Servers on the user's own machine are asked for their models: configured or not, they must be
+/// there.
+async fn check_local(parts: &Parts) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let local = parts.catalog.providers().iter().filter(|it| it.is_local());
+    for provider in local {
+        let started = tokio::time::Instant::now();
+        let found = discover(&provider.base_url, &parts.transport).await;
+        let (passed, why) = match &found {
+            Ok(models) => (true, format!("{} models there", models.len())),
+            Err(fault) => (false, in_plain_words(fault)),
+        };
+        let verdict = if passed { "PASS" } else { "FAIL" };
+        let took = format!("{:.1} s", started.elapsed().as_secs_f64());
+        let cells = [verdict, &provider.name, "", "(its list of models)", &took, &why];
+        outcomes.push(Outcome { row: cells.map(str::to_owned).to_vec(), passed });
+    }
+    outcomes
 }
 
 async fn check_provider(
@@ -164,7 +187,9 @@ async fn ask(
         sent: SentMark::default(),
     };
     let late = || Fault::new(FaultKind::Timeout(Waited::Answer), String::new());
-    tokio::time::timeout(patience, client.send(call)).await.unwrap_or_else(|_| Err(late()))
+    let secret = call.secret.clone();
+    let asked = tokio::time::timeout(patience, client.send(call)).await;
+    asked.unwrap_or_else(|_| Err(late())).map_err(|it| it.without(secret.as_ref()))
 }
 
 /// What a failure means to someone who has just typed in a key.
@@ -193,8 +218,12 @@ fn in_plain_words(fault: &Fault) -> String {
     if fault.message.is_empty() {
         return format!("{meaning}{status}");
     }
-    let said: String = fault.message.chars().take(SAID).collect();
-    format!("{meaning}{status}. It said: {said}")
+    let mut said: String = fault.message.chars().take(SAID).collect();
+    if said.len() < fault.message.len() {
+        said.push('…');
+    }
+    let stop = if meaning.ends_with('?') && status.is_empty() { "" } else { "." };
+    format!("{meaning}{status}{stop} It said: {said}")
 }
 
 /// A line that counts, where someone can see it.

@@ -58,7 +58,7 @@ async fn ask(reach: &Reach) -> Result<Pool, String> {
     }
     let request = request.body(Bytes::new()).map_err(|it| format!("{url}: {it}"))?;
     let asking = async {
-        let answer = Transport::new().send(request, SentMark::default()).await?;
+        let answer = Transport::default().send(request, SentMark::default()).await?;
         let status = answer.status();
         Ok((status, read_answer(answer.into_body()).await?))
     };
@@ -95,9 +95,13 @@ fn provider_row(provider: &ProviderStatus) -> Vec<String> {
     };
     let ready = provider.targets.iter().filter(ready).count();
     let models = provider.targets.len() / provider.keys.len().max(1);
+    let state = match circuit(&provider.circuit) {
+        ok if ok == "ok" && ready == 0 => "none ready".to_owned(),
+        state => state,
+    };
     vec![
         provider.id.clone(),
-        circuit(&provider.circuit),
+        state,
         format!("{usable} of {}", provider.keys.len()),
         models.to_string(),
         format!("{ready} of {}", provider.targets.len()),

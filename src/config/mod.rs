@@ -24,6 +24,7 @@ use secrecy::SecretString;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Provider;
+use crate::provider::transport::Network;
 
 use address::Host;
 use environment::Environment;
@@ -71,6 +72,8 @@ pub struct Config {
     pub master_key: Option<SecretString>,
     /// `settings.json` with its overrides.
     pub settings: Settings,
+    /// How providers are reached.
+    pub network: Network,
     /// The providers that can be used; empty with `demo`, for the caller to fill.
     pub catalog: Catalog,
     /// What the user should know, a line each: providers left out, keys not used.
@@ -120,9 +123,20 @@ pub fn load(
         data_dir: data_dir(flags),
         master_key,
         settings,
+        network: network(&environment),
         catalog: Catalog::new(providers),
         notes,
     })
+}
+
+/// The variables every program reads, in upper or lower case.
+fn network(environment: &Environment<'_>) -> Network {
+    let first = |names: &[&str]| names.iter().find_map(|it| environment.get(it)).map(|it| it.value);
+    Network {
+        proxy: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+        no_proxy: first(&["NO_PROXY", "no_proxy"]),
+        cert_file: first(&["SSL_CERT_FILE"]).map(PathBuf::from),
+    }
 }
 
 /// Where a running gateway is found, and the key it wants.

@@ -184,8 +184,8 @@ impl Attempt {
     /// longer than a drop may, so it is left to the one who does nothing else.
     fn settle_later(&mut self, reservation: Reservation) {
         let settlement = self.settlement(reservation);
-        if self.core.settlements.try_send(settlement).is_err() {
-            tracing::warn!("too many answers wait to be counted; this one keeps what it reserved");
+        if let Err(full) = self.core.settlements.try_send(settlement) {
+            full.into_inner().estimate();
         }
     }
 

@@ -20,7 +20,10 @@ use crate::openai::ProviderState;
 use crate::openai::Suggestion;
 use crate::provider::fault::FaultKind;
 use crate::quota::Bound;
+use crate::select;
+use crate::select::Asked;
 use crate::select::Gates;
+use crate::select::Needs;
 use crate::select::Shut;
 
 /// Models suggested in an error.
@@ -39,12 +42,32 @@ enum When {
     Never,
 }
 
-/// Why it can't be asked now.
+/// What keeps it from answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Nothing.
+    Ready,
+    /// Spent quota: waiting helps.
+    Quota,
+    /// A fault that may pass.
+    Fault,
+    /// A key or a model that somebody has to repair.
+    Repair,
+    /// The request itself.
+    Refused,
+}
+
+/// When a target can be asked, and what is in the way until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outlook {
     when: When,
-    /// Does waiting help, rather than a repair?
-    waiting_helps: bool,
+    why: Why,
+}
+
+impl Outlook {
+    fn waits_for_quota(self) -> bool {
+        self.why == Why::Quota && self.when != When::Never
+    }
 }
 
 /// What there is to wait for.
@@ -65,11 +88,7 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
 }
 
 fn wait(outlooks: &[Outlook], now: Now) -> Wait {
-    let soonest = outlooks
-        .iter()
-        .filter(|it| it.waiting_helps && it.when != When::Never)
-        .map(|it| it.when)
-        .min();
+    let soonest = outlooks.iter().filter(|it| it.waits_for_quota()).map(|it| it.when).min();
     match soonest {
         Some(When::At(time)) => Wait::For(time.saturating_sub(now.monotonic)),
         Some(_) => Wait::ForACall,
@@ -86,7 +105,7 @@ pub(super) fn wait_for(travel: &Travel, (p, m): (usize, usize)) -> Wait {
     let model = provider.and_then(|it| it.models.get(m));
     let Some((provider, model)) = provider.zip(model) else { return Wait::InVain };
     let all: Vec<Outlook> = views(provider, model).map(|it| outlook(travel, &it, &gates)).collect();
-    if all.iter().any(|it| !it.waiting_helps && it.when != When::Never) {
+    if all.iter().any(|it| it.why == Why::Ready) {
         return Wait::InVain;
     }
     wait(&all, now)
@@ -109,10 +128,13 @@ pub(super) fn error(travel: &Travel) -> ApiError {
         let message = format!("No model took this request. The last said: {}", last.message);
         return ApiError::invalid(message, last.param.as_deref()).with_code(code);
     }
-    let waiting = outlooks.iter().any(|it| it.waiting_helps && it.when != When::Never);
+    // A target that failed may be well again any moment; waiting is what helps only where spent
+    // quota is all there is, keys and models that need a repair aside.
+    let waiting = outlooks.iter().any(|it| it.waits_for_quota())
+        && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Fault));
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
-    let rest = rest(&outlooks, waiting, now);
+    let rest = rest(&outlooks, now);
     let said = last.map_or_else(String::new, |it| format!(" The last said: {}.", it.summary()));
     let tried = faults.len();
     let error = if waiting {
@@ -128,13 +150,9 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     ApiError { exhaustion: Some(Box::new(exhaustion(travel, now))), ..error.with_retry_after(rest) }
 }
 
-fn rest(outlooks: &[Outlook], waiting: bool, now: Now) -> Duration {
-    let soonest = outlooks.iter().filter(|it| it.waiting_helps || !waiting).map(|it| it.when).min();
-    match soonest {
-        Some(When::At(time)) => {
-            let rest = time.saturating_sub(now.monotonic);
-            if rest.is_zero() && !waiting { UNKNOWN_REST } else { rest }
-        }
+fn rest(outlooks: &[Outlook], now: Now) -> Duration {
+    match outlooks.iter().map(|it| it.when).min() {
+        Some(When::At(time)) => time.saturating_sub(now.monotonic),
         _ => UNKNOWN_REST,
     }
 }
@@ -160,14 +178,22 @@ fn views<'a>(provider: &'a Provider, model: &'a Model) -> impl Iterator<Item = T
 }
 
 fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlook {
-    if travel.is_out(target.id) {
-        return Outlook { when: When::Never, waiting_helps: false };
+    if travel.would_refuse(target.id) {
+        return Outlook { when: When::Never, why: Why::Refused };
     }
     match gates.check(target) {
-        Ok(()) => Outlook { when: When::At(gates.now.monotonic), waiting_helps: false },
+        // It has just failed, and nothing says when it will do better.
+        Ok(()) if travel.faults.iter().any(|(it, _)| *it == target.id) => {
+            Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault }
+        }
+        Ok(()) => Outlook { when: When::At(gates.now.monotonic), why: Why::Ready },
         Err(Shut::Breaker(it)) => Outlook {
             when: When::At(it.until),
-            waiting_helps: matches!(it.reason, Reason::Throttled),
+            why: match it.reason {
+                Reason::Throttled => Why::Quota,
+                Reason::KeyRejected | Reason::ModelGone => Why::Repair,
+                Reason::Faults | Reason::Unreachable | Reason::Slow => Why::Fault,
+            },
         },
         Err(Shut::Quota(it)) => Outlook {
             when: match (it.free.time(), it.bound) {
@@ -175,7 +201,7 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
                 (None, Bound::Concurrency) => When::Unknown,
                 (None, _) => When::Never,
             },
-            waiting_helps: true,
+            why: Why::Quota,
         },
     }
 }
@@ -192,17 +218,21 @@ fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
             providers.push(provider_state(travel, provider, &mine, &gates));
         }
     }
-    let mut others: Vec<(Duration, &Model)> = catalog
-        .models()
-        .filter(|(_, model)| model.successor.is_none())
-        .filter_map(|(provider, model)| {
+    // Only what could take this very request, under another name, is worth suggesting.
+    let able = select::eligible(catalog, &Asked::Any, &Needs::of(&travel.request));
+    let mut others: Vec<(Duration, &Model)> = able
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(p, m)| {
+            let provider = catalog.providers().get(p)?;
+            let model = provider.models.get(m)?;
+            let hopeful = |it: &Outlook| matches!(it.why, Why::Ready | Why::Quota | Why::Repair);
             let soonest = views(provider, model)
-                .filter(|it| !travel.is_out(it.id))
-                .filter_map(|it| wait_of(outlook(travel, &it, &gates), now))
+                .map(|it| outlook(travel, &it, &gates))
+                .filter(hopeful)
+                .filter_map(|it| wait_of(it, now))
                 .min()?;
-            // What was tried and failed just now is no suggestion.
-            let tried = travel.faults.iter().any(|(it, _)| model.targets.contains(it));
-            (!tried || !soonest.is_zero()).then_some((soonest, model))
+            Some((soonest, model))
         })
         .collect();
     others.sort_by_key(|(wait, _)| *wait);

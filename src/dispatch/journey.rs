@@ -60,18 +60,18 @@ pub(super) async fn travel(
     progress: Arc<Progress>,
 ) -> Result<Answer, Failure> {
     let pool = core.pool.load_full();
+    let requested = shown(call.request.model.as_deref().unwrap_or("meta-model"));
+    let stream = call.request.stream;
+    let names = Arc::clone(&requested);
+    let mut story =
+        Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
     let (asked, eligible) = match whereto(&pool, &call.request) {
         Ok(found) => found,
-        Err(error) => return Err(Failure { error: Box::new(error), route: None }),
+        Err(error) => {
+            story.refused(error.status, &error.message);
+            return Err(Failure { error: Box::new(error), route: None });
+        }
     };
-    let requested: Arc<str> = call.request.model.as_deref().unwrap_or("meta-model").into();
-    let stream = call.request.stream;
-    let story = Story::begin(
-        (&core.clock, &core.books.metrics),
-        call.request_id,
-        Arc::clone(&requested),
-        stream,
-    );
     let mut travel = Travel {
         started: core.clock.now(),
         request: Arc::new(call.request),
@@ -86,6 +86,7 @@ pub(super) async fn travel(
         waited: Duration::ZERO,
         faults: Vec::new(),
         out: Vec::new(),
+        refused: Vec::new(),
         last_route: None,
         rng: fastrand::Rng::new(),
         core,
@@ -98,10 +99,15 @@ pub(super) async fn travel(
     ending
 }
 
+/// A model's name as logs and headers show it: a caller may write anything there.
+fn shown(name: &str) -> Arc<str> {
+    name.chars().filter(|it| !it.is_control()).take(200).collect::<String>().into()
+}
+
 fn whereto(pool: &Pool, request: &ChatRequest) -> Result<(Asked, Eligible), ApiError> {
     let catalog = &pool.selector.catalog;
     let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
-        let name: String = request.model.iter().flat_map(|it| it.chars()).take(200).collect();
+        let name = shown(request.model.as_deref().unwrap_or_default());
         let message = format!(
             "There is no model \"{name}\". Closest names: {}. GET /v1/models lists all.",
             it.closest.join(", ")
@@ -133,6 +139,8 @@ pub(super) struct Travel {
     waited: Duration,
     /// Targets that would give the same fault again.
     out: Vec<TargetId>,
+    /// Those of them whose fault is of the request: no time will change it.
+    refused: Vec<TargetId>,
     last_route: Option<Route>,
     rng: fastrand::Rng,
 }
@@ -157,7 +165,12 @@ impl Travel {
         self.wait_for_home(leg).await;
         let mut walk = self.walk(leg);
         while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
-            let Some(candidate) = self.next_candidate(&mut walk, leg) else { return Ok(None) };
+            let Some(candidate) = self.next_candidate(&mut walk, leg) else {
+                if let Some(story) = &self.story {
+                    story.passed_over(&self.pool.selector.catalog, &walk.rejected);
+                }
+                return Ok(None);
+            };
             let mut edits = leg.edits.clone();
             let mut left_out: Vec<String> = Vec::new();
             loop {
@@ -181,9 +194,13 @@ impl Travel {
                         if model_to_blame {
                             walk.blame_model();
                         }
+                        walk.skip(&self.out);
                         break;
                     }
-                    Next::RepeatWithout(_) => break,
+                    Next::RepeatWithout(_) => {
+                        walk.skip(&self.out);
+                        break;
+                    }
                 }
             }
         }
@@ -313,6 +330,7 @@ impl Travel {
         whole::Terms {
             model: Arc::clone(&target.model.routable),
             mode: self.core.params.normalizer.mode(self.wants_json()),
+            created: self.core.clock.now().unix_ms / 1000,
         }
     }
 
@@ -349,7 +367,12 @@ impl Travel {
             next => next,
         };
         let repeats = verdict::may_pass(&fault) || matches!(fault.kind, FaultKind::RateLimited(_));
-        if !repeats {
+        if verdict::speaks_of_request(&fault) {
+            // The model's other keys would say the same, and each would be charged for it.
+            let same: Vec<TargetId> = self.keys_of_the_same_model(target);
+            self.out.extend_from_slice(&same);
+            self.refused.extend(same);
+        } else if !repeats {
             self.out.push(target);
         }
         self.faults.push((target, fault));
@@ -393,8 +416,14 @@ impl Travel {
         Some(rest)
     }
 
-    pub(super) fn is_out(&self, target: TargetId) -> bool {
-        self.out.contains(&target)
+    fn keys_of_the_same_model(&self, target: TargetId) -> Vec<TargetId> {
+        let found = self.pool.selector.catalog.target(target);
+        found.map_or_else(Vec::new, |it| it.model.targets.clone())
+    }
+
+    /// Has this target's model refused the request for what it is?
+    pub(super) fn would_refuse(&self, target: TargetId) -> bool {
+        self.refused.contains(&target)
     }
 
     fn time_left(&self) -> Duration {

@@ -31,8 +31,9 @@ use crate::provider::fault::FaultKind;
 use crate::provider::fault::Waited;
 use crate::telemetry::OpenStream;
 
-/// Chunks that may come before the first content. Providers send one or two.
-const PREAMBLE: usize = 64;
+/// Chunks that may come before the first content. Most providers send one or two; some send empty
+/// ones for as long as they think.
+const PREAMBLE: usize = 4096;
 /// Choices followed in one stream; `n` beyond it is passed on as it comes.
 const CHOICES: usize = 128;
 
@@ -68,6 +69,8 @@ pub(super) struct Relay {
     said: bool,
     /// Has a choice ended for a reason that asking elsewhere would not change?
     ended_on_purpose: bool,
+    /// The provider's own figures, where they came with a choice.
+    usage_json: Option<String>,
     /// The provider's usage chunk, kept back until the end.
     usage_chunk: Option<Chunk>,
     target: String,
@@ -128,7 +131,7 @@ pub(super) async fn begin(
             return Ok(Begun::Stream { route, relay });
         }
         if chunks > PREAMBLE {
-            break Fault::new(FaultKind::Unreadable, "64 chunks and nothing said");
+            break Fault::new(FaultKind::Unreadable, "4096 chunks and nothing said");
         }
     };
     Err((relay.attempt.take(), fault))
@@ -150,6 +153,7 @@ impl Relay {
             ready: VecDeque::new(),
             said: false,
             ended_on_purpose: false,
+            usage_json: None,
             usage_chunk: None,
             story: None,
             _open: open,
@@ -215,7 +219,14 @@ impl Relay {
         }
         if goes_out {
             let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
-            self.ready.push_back(chunk.render(&heads, &texts, &role_due, None));
+            // The figures are told once, at the end: a client that adds up what it sees must not
+            // count them twice.
+            let told_later = self.terms.include_usage && chunk.usage_json().is_some();
+            let usage = told_later.then_some("null");
+            if told_later {
+                self.usage_json = chunk.usage_json().map(str::to_owned);
+            }
+            self.ready.push_back(chunk.render(&heads, &texts, &role_due, usage));
         }
     }
 
@@ -249,6 +260,7 @@ impl Relay {
         };
         if let Some(attempt) = &mut self.attempt {
             attempt.delivered.push(&text);
+            attempt.delivered.push(&choice.uncounted);
         }
         let changed = *text != *choice.text;
         (changed.then(|| text.into_owned()), due)
@@ -294,7 +306,8 @@ impl Relay {
             // The provider's own, with every detail it has.
             Some(chunk) if chunk.usage.is_some() => chunk.render(&heads, &[], &[], None),
             _ => {
-                let usage = format!(r#","usage":{}"#, usage.to_json());
+                let own = self.usage_json.clone().unwrap_or_else(|| usage.to_json());
+                let usage = format!(r#","usage":{own}"#);
                 made(&self.id, &self.model, &self.created, "[]", &usage)
             }
         }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use crate::catalog::ModelId;
 use crate::context::tokens;
 use crate::openai::ChatRequest;
+use crate::openai::Message;
 use crate::openai::TokenUsage;
 use crate::quota::Reservation;
 use crate::usage::Spent;
@@ -15,6 +16,10 @@ use crate::usage::UsageBook;
 /// Text kept to be counted, in bytes. What goes beyond it is estimated as it passes: an answer of a
 /// million tokens is rarer than a provider that never stops.
 const KEPT: usize = 4 * 1024 * 1024;
+
+/// With more than this many waiting they are settled by estimate. An exact count takes some
+/// milliseconds.
+const CROWD: usize = 64;
 
 /// What has been passed on to a caller, for when nobody else counts it.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +50,26 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Settles by estimate, at once: for when there is no time to count.
+    pub(super) fn estimate(self) {
+        let estimated = TokenUsage {
+            prompt: tokens::estimate(self.request.prompt_bytes()),
+            completion: tokens::estimate(self.delivered.text.len()) + self.delivered.beyond,
+        };
+        let used = self.reported.unwrap_or(estimated);
+        self.write(used);
+    }
+
     /// Counts what was used, settles the quota and writes it down.
     pub(super) async fn settle(self) {
         let used = match self.reported {
             Some(used) => used,
-            None => count(self.request, self.delivered).await,
+            None => count(Arc::clone(&self.request), self.delivered.clone()).await,
         };
+        self.write(used);
+    }
+
+    fn write(self, used: TokenUsage) {
         self.reservation.settle(Some(used.total()));
         let spent = Spent {
             prompt: used.prompt,
@@ -64,7 +83,12 @@ impl Settlement {
 /// Settles what comes in, until every sender is gone.
 pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
     while let Some(settlement) = waiting.recv().await {
-        settlement.settle().await;
+        // A crowd that hangs up at once must not keep the figures, or a stop, waiting for minutes.
+        if waiting.len() > CROWD {
+            settlement.estimate();
+        } else {
+            settlement.settle().await;
+        }
     }
 }
 
@@ -73,8 +97,11 @@ pub(super) async fn count(request: Arc<ChatRequest>, answer: Delivered) -> Token
     let counting = tokio::task::spawn_blocking(move || {
         // Each message costs its text and about four tokens around it; the whole has three more
         // (OpenAI's own rule for its chat models).
-        let prompt: u64 =
-            request.messages().iter().map(|it| tokens::count(&it.text()) + 4).sum::<u64>() + 3;
+        let message = |it: &Message<'_>| {
+            tokens::count(&it.text()) + it.calls_json().map_or(0, tokens::count) + 4
+        };
+        let tools = request.member("tools").map_or(0, tokens::count);
+        let prompt = request.messages().iter().map(message).sum::<u64>() + tools + 3;
         TokenUsage { prompt, completion: tokens::count(&answer.text) + answer.beyond }
     });
     counting.await.unwrap_or_default()

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::provider::fault::Fault;
+use crate::select::Rejected;
 use crate::telemetry::Metrics;
 
 /// What happened so far. The line is written when it is dropped, so a request that nobody waits
@@ -77,6 +79,15 @@ impl Story {
         let _ =
             write!(self.failures, "{target}: {} after {} ms", fault.summary(), after.as_millis());
         tracing::debug!(request = %self.request_id, target, fault = %fault.message, "attempt failed");
+    }
+
+    /// Candidates were not asked: for those who want to know why.
+    pub(super) fn passed_over(&self, catalog: &Catalog, rejected: &[Rejected]) {
+        for Rejected { target, shut } in rejected {
+            let name = catalog.target(*target).map(|it| Arc::clone(&it.model.routable));
+            let name = name.as_deref().unwrap_or_default();
+            tracing::debug!(request = %self.request_id, target = name, reason = ?shut, "passed over");
+        }
     }
 
     /// An answer was given whole.

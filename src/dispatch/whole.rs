@@ -23,6 +23,8 @@ pub(super) struct Terms {
     /// `<provider>/<model>`.
     pub(super) model: Arc<str>,
     pub(super) mode: Mode,
+    /// Unix seconds.
+    pub(super) created: u64,
 }
 
 /// A call that gave no answer, still to be told so, and why it didn't.
@@ -68,15 +70,17 @@ pub(super) async fn answer(
     attempt.begin();
     attempt.usage = completion.usage;
     if attempt.usage.is_none() {
-        completion.texts().for_each(|it| attempt.delivered.push(it));
+        completion.counted().for_each(|it| attempt.delivered.push(it));
     }
     let usage = attempt.succeed().await;
-    let body = completion.render(&answer_id(), &terms.model, |text, complete| {
-        match terms.mode.apply(text, complete) {
+    let body =
+        completion.render(&answer_id(), &terms.model, terms.created, |text, complete| match terms
+            .mode
+            .apply(text, complete)
+        {
             Cow::Borrowed(same) if same.len() == text.len() => None,
             changed => Some(changed.into_owned()),
-        }
-    });
+        });
     route.upstream_id = completion.id;
     Ok(Begun::Whole { route, body, usage })
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::raw::{Patch, Unreadable, json_string, object, says_something, span_of, string_of};
+use super::raw::{
+    Patch, RawObject, Unreadable, is_error, json_string, object, says_something, span_of, string_of,
+};
 use super::usage::TokenUsage;
 
 /// A `chat.completion.chunk` as a provider sent it.
@@ -23,7 +25,7 @@ pub struct Chunk {
     /// Its choices; empty in a usage chunk.
     pub choices: Vec<ChunkChoice>,
     usage_span: Option<Range<usize>>,
-    heads: [Option<Range<usize>>; 3],
+    heads: [Option<Range<usize>>; 4],
 }
 
 /// One choice of a chunk.
@@ -35,10 +37,13 @@ pub struct ChunkChoice {
     pub text: String,
     /// Does it add something that is not text: a tool call, reasoning, a refusal, audio?
     pub adds_else: bool,
-    /// Does it add to a tool call?
-    pub calls_tools: bool,
+    /// What it adds beside text that costs tokens, for counting.
+    pub uncounted: String,
     /// Why the answer ends here.
     pub finish: Option<String>,
+    has_index: bool,
+    /// Where the index has to be put in.
+    index_due: Option<usize>,
     text_span: Option<Range<usize>>,
     has_role: bool,
     delta_start: Option<usize>,
@@ -53,6 +58,8 @@ struct Members<'a> {
     model: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     created: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    object: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
@@ -80,24 +87,43 @@ struct ChoiceMembers<'a> {
     finish_reason: Option<Cow<'a, str>>,
 }
 
-#[derive(Default, Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    role: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    function_call: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    audio: Option<&'a RawValue>,
+/// What a delta or a whole message holds, as far as it matters here.
+#[derive(Default)]
+pub(super) struct Said<'a> {
+    pub(super) role: Option<&'a RawValue>,
+    pub(super) content: Option<&'a RawValue>,
+    pub(super) calls_tools: bool,
+    /// Does any other member say something: reasoning, a refusal, audio, whatever comes next?
+    pub(super) says_else: bool,
+    /// What of it costs tokens beside the text: reasoning, refusals, calls.
+    pub(super) uncounted: String,
+}
+
+impl<'a> Said<'a> {
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Unreadable> {
+        let RawObject(members) = serde_json::from_str(raw.get())?;
+        let mut said = Self::default();
+        for (key, value) in members {
+            match &*key {
+                "role" => said.role = Some(value),
+                "content" => {
+                    // Content that is a list of parts is passed as it is.
+                    said.says_else |= value.get().starts_with('[') && says_something(Some(value));
+                    said.content = Some(value);
+                }
+                "tool_calls" | "function_call" if says_something(Some(value)) => {
+                    said.calls_tools = true;
+                    said.uncounted.push_str(value.get());
+                }
+                _ if says_something(Some(value)) => {
+                    said.says_else = true;
+                    said.uncounted.push_str(&string_of(value).unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        Ok(said)
+    }
 }
 
 /// The members every chunk of one stream has in common, as JSON text.
@@ -123,13 +149,17 @@ impl Chunk {
         for choice in members.choices.iter().flatten() {
             choices.push(ChunkChoice::of(choice, body)?);
         }
+        if members.choices.iter().flatten().any(|it| it.index.is_none()) {
+            number(&mut choices, text, body)?;
+        }
         let groq = members.x_groq.as_ref().and_then(|it| it.usage);
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
             usage: members.usage.and_then(TokenUsage::read).or(groq.and_then(TokenUsage::read)),
-            error: members.error.filter(|it| it.get() != "null").map(|it| it.get().to_owned()),
+            error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             usage_span: members.usage.map(place),
-            heads: [members.id.map(place), members.model.map(place), members.created.map(place)],
+            heads: [members.id, members.model, members.created, members.object]
+                .map(|it| it.map(place)),
             choices,
             body: body.clone(),
         })
@@ -138,6 +168,12 @@ impl Chunk {
     /// Does it add anything a caller could use?
     pub fn adds_something(&self) -> bool {
         self.choices.iter().any(|it| !it.text.is_empty() || it.adds_else)
+    }
+
+    /// The `usage` object it carries, as JSON text, where it says something.
+    pub fn usage_json(&self) -> Option<&str> {
+        let span = self.usage_span.clone().filter(|_| self.usage.is_some())?;
+        std::str::from_utf8(self.body.get(span)?).ok()
     }
 
     /// Is it a chunk that only tells the usage?
@@ -158,7 +194,12 @@ impl Chunk {
     ) -> Bytes {
         let mut patch = Patch::new();
         let mut missing = String::new();
-        let values = [("id", heads.id), ("model", heads.model), ("created", heads.created)];
+        let values = [
+            ("id", heads.id),
+            ("model", heads.model),
+            ("created", heads.created),
+            ("object", "\"chat.completion.chunk\""),
+        ];
         for ((key, value), span) in values.into_iter().zip(&self.heads) {
             match span {
                 Some(span) => patch.replace(span.clone(), value.to_owned()),
@@ -180,26 +221,39 @@ impl Chunk {
     }
 }
 
+/// Cloudflare leaves the index out; the choices then stand in its order. Where it has to be put in
+/// takes a second look at the text, which the others are spared.
+fn number(choices: &mut [ChunkChoice], text: &str, body: &[u8]) -> Result<(), Unreadable> {
+    #[derive(Deserialize)]
+    struct Places<'a> {
+        #[serde(borrow)]
+        choices: Vec<&'a RawValue>,
+    }
+    let places: Places<'_> = object(text)?;
+    for (i, (choice, place)) in choices.iter_mut().zip(places.choices).enumerate() {
+        if !choice.has_index {
+            choice.index = i as u64;
+            choice.index_due = Some(span_of(body, place.get()).start + 1);
+        }
+    }
+    Ok(())
+}
+
 impl ChunkChoice {
     fn of(choice: &ChoiceMembers<'_>, body: &[u8]) -> Result<Self, Unreadable> {
         let raw = choice.delta.filter(|it| it.get() != "null");
-        let delta: Delta<'_> = match raw {
-            Some(raw) => object(raw.get())?,
-            None => Delta::default(),
-        };
-        let calls_tools = says_something(delta.tool_calls.or(delta.function_call));
-        // Content that is a list of parts is passed as it is.
-        let parts = delta.content.filter(|it| it.get().starts_with('['));
-        let others = [delta.refusal, delta.reasoning, delta.reasoning_content, delta.audio, parts];
+        let said = raw.map_or_else(|| Ok(Said::default()), Said::read)?;
         let span = |it: &RawValue| span_of(body, it.get());
         Ok(Self {
             index: choice.index.unwrap_or(0),
-            text: delta.content.and_then(string_of).unwrap_or_default().into_owned(),
-            adds_else: calls_tools || others.into_iter().any(says_something),
-            calls_tools,
+            has_index: choice.index.is_some(),
+            index_due: None,
+            text: said.content.and_then(string_of).unwrap_or_default().into_owned(),
+            adds_else: said.calls_tools || said.says_else,
+            uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
-            text_span: delta.content.filter(|it| it.get().starts_with('"')).map(span),
-            has_role: delta.role.is_some(),
+            text_span: said.content.filter(|it| it.get().starts_with('"')).map(span),
+            has_role: said.role.is_some(),
             delta_start: raw.map(|it| span(it).start + 1),
             delta_is_empty: raw
                 .is_some_and(|it| it.get().trim_start_matches('{').trim_start().starts_with('}')),
@@ -207,6 +261,9 @@ impl ChunkChoice {
     }
 
     fn patch(&self, patch: &mut Patch, text: Option<&String>, role_due: bool) {
+        if let Some(at) = self.index_due {
+            patch.insert(at, format!(r#""index":{},"#, self.index));
+        }
         let mut added = Vec::new();
         if role_due && !self.has_role {
             added.push(r#""role":"assistant""#.to_owned());
@@ -241,7 +298,7 @@ mod tests {
         );
         assert_eq!(
             chunk.render(&HEADS, &[None], &[true], None),
-            r#"{"id":"ours","odd":{"k": 1},"model":"p/m","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#
+            r#"{"object":"chat.completion.chunk","id":"ours","odd":{"k": 1},"model":"p/m","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#
         );
         assert!(chunk.adds_something());
     }
@@ -252,7 +309,7 @@ mod tests {
         let texts = [Some("held".to_owned()), Some(String::new())];
         assert_eq!(
             chunk.render(&HEADS, &texts, &[true, true], None),
-            r#"{"id":"ours","model":"p/m","created":7,"choices":[{"delta":{"role":"assistant","content":"held"}},{"index":1,"delta":{"role":"assistant","content":""}}]}"#
+            r#"{"id":"ours","model":"p/m","created":7,"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"held"}},{"index":1,"delta":{"role":"assistant","content":""}}]}"#
         );
     }
 
@@ -278,6 +335,8 @@ mod tests {
             (r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#, true),
             (r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#, true),
             (r#"{"choices":[{"delta":{"content":" "}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":"","images":[{"url":"data:,"}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"annotations":[],"audio":null}}]}"#, false),
         ] {
             assert_eq!(parse(body).adds_something(), expected, "{body}");
         }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::raw::{Patch, Unreadable, json_string, object, says_something, span_of, string_of};
+use super::chunk::Said;
+use super::raw::{Patch, Unreadable, is_error, json_string, object, span_of, string_of};
 use super::usage::TokenUsage;
 
 /// A `chat.completion` as a provider sent it.
@@ -20,8 +21,8 @@ pub struct Completion {
     pub usage: Option<TokenUsage>,
     /// The error it holds in place of an answer, as JSON text.
     pub error: Option<String>,
-    id_span: Option<Range<usize>>,
-    model_span: Option<Range<usize>>,
+    /// Where `id`, `model`, `object` and `created` stand.
+    heads: [Option<Range<usize>>; 4],
     choices: Vec<Choice>,
 }
 
@@ -31,6 +32,7 @@ struct Choice {
     content: Option<(Range<usize>, String)>,
     calls_tools: bool,
     says_else: bool,
+    uncounted: String,
     finish: Option<String>,
 }
 
@@ -40,6 +42,10 @@ struct Members<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
+    created: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
@@ -51,27 +57,9 @@ struct Members<'a> {
 #[derive(Deserialize)]
 struct ChoiceMembers<'a> {
     #[serde(borrow, default)]
-    message: Option<MessageMembers<'a>>,
+    message: Option<&'a RawValue>,
     #[serde(borrow, default)]
     finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct MessageMembers<'a> {
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    function_call: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    audio: Option<&'a RawValue>,
 }
 
 impl Completion {
@@ -83,13 +71,14 @@ impl Completion {
         let text = std::str::from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
         let members: Members<'_> = object(text)?;
         let place = |it: &RawValue| span_of(body, it.get());
-        let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place)).collect();
+        let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place));
+        let choices = choices.collect::<Result<_, _>>()?;
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
             usage: members.usage.and_then(TokenUsage::read),
-            error: members.error.filter(|it| it.get() != "null").map(|it| it.get().to_owned()),
-            id_span: members.id.map(place),
-            model_span: members.model.map(place),
+            error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
+            heads: [members.id, members.model, members.object, members.created]
+                .map(|it| it.map(place)),
             choices,
             body: body.clone(),
         })
@@ -105,26 +94,38 @@ impl Completion {
         })
     }
 
-    /// The text of each choice that has one.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.choices.iter().filter_map(|it| it.content.as_ref()).map(|(_, text)| text.as_str())
+    /// All that costs tokens: the text of each choice, its calls and its reasoning.
+    pub fn counted(&self) -> impl Iterator<Item = &str> {
+        self.choices.iter().flat_map(|it| {
+            let text = it.content.as_ref().map_or("", |(_, text)| text.as_str());
+            [text, it.uncounted.as_str()]
+        })
     }
 
-    /// The answer under this gateway's id and model, with `rewrite` applied to the text of each
+    /// The answer under this gateway's id and model (`created`, in Unix seconds, where the provider
+    /// gave none), with `rewrite` applied to the text of each
     /// choice (given the text and whether it is complete). Everything else stays byte for byte.
     pub fn render(
         &self,
         id: &str,
         model: &str,
+        created: u64,
         rewrite: impl Fn(&str, bool) -> Option<String>,
     ) -> Bytes {
         let mut patch = Patch::new();
         let mut missing = String::new();
-        for (key, span, value) in [("id", &self.id_span, id), ("model", &self.model_span, model)] {
+        let [id_span, model_span, object, at] = &self.heads;
+        for (key, span, value) in [("id", id_span, id), ("model", model_span, model)] {
             match span {
                 Some(span) => patch.replace(span.clone(), json_string(value)),
                 None => missing.extend(["\"", key, "\":", &json_string(value), ","]),
             }
+        }
+        if object.is_none() {
+            missing.push_str(r#""object":"chat.completion","#);
+        }
+        if at.is_none() {
+            missing.extend([r#""created":"#, &created.to_string(), ","]);
         }
         if !missing.is_empty() {
             let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
@@ -142,21 +143,19 @@ impl Completion {
 }
 
 impl Choice {
-    fn of(choice: &ChoiceMembers<'_>, place: &impl Fn(&RawValue) -> Range<usize>) -> Self {
-        let message = choice.message.as_ref();
-        let content = message.and_then(|it| it.content);
-        let calls = message.and_then(|it| it.tool_calls.or(it.function_call));
-        let text = content.and_then(|it| Some((place(it), string_of(it)?.into_owned())));
-        // Content that is a list of parts is passed as it is; it says something if it isn't empty.
-        let parts = content.filter(|it| it.get().starts_with('['));
-        let others =
-            message.map(|it| [it.refusal, it.reasoning, it.reasoning_content, it.audio, parts]);
-        Self {
+    fn of(
+        choice: &ChoiceMembers<'_>,
+        place: &impl Fn(&RawValue) -> Range<usize>,
+    ) -> Result<Self, Unreadable> {
+        let said = choice.message.map_or_else(|| Ok(Said::default()), Said::read)?;
+        let text = said.content.and_then(|it| Some((place(it), string_of(it)?.into_owned())));
+        Ok(Self {
             content: text,
-            calls_tools: says_something(calls),
-            says_else: others.into_iter().flatten().any(says_something),
+            calls_tools: said.calls_tools,
+            says_else: said.says_else,
+            uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
-        }
+        })
     }
 }
 
@@ -171,15 +170,15 @@ mod tests {
     #[test]
     fn only_id_model_and_rewritten_text_change() {
         let answer = parse(
-            r#"{"id":"x", "odd":[1, 2.50], "model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Sure! Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+            r#"{"id":"x","object":"o","created":1, "odd":[1, 2.50], "model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Sure! Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
         );
-        let out = answer.render("ours", "p/m", |text, complete| {
+        let out = answer.render("ours", "p/m", 7, |text, complete| {
             assert!(complete);
             text.strip_prefix("Sure! ").map(str::to_owned)
         });
         assert_eq!(
             out,
-            r#"{"id":"ours", "odd":[1, 2.50], "model":"p/m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#
+            r#"{"id":"ours","object":"o","created":1, "odd":[1, 2.50], "model":"p/m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#
         );
         assert_eq!(answer.usage, Some(TokenUsage { prompt: 1, completion: 2 }));
     }
@@ -187,7 +186,10 @@ mod tests {
     #[test]
     fn missing_members_are_added() {
         let answer = parse(r#" {"choices":[]}"#);
-        assert_eq!(answer.render("i", "m", |_, _| None), r#" {"id":"i","model":"m","choices":[]}"#);
+        assert_eq!(
+            answer.render("i", "m", 7, |_, _| None),
+            r#" {"id":"i","model":"m","object":"chat.completion","created":7,"choices":[]}"#
+        );
     }
 
     fn check_empty(message: &str, finish: &str, expected: bool) {
@@ -212,6 +214,10 @@ mod tests {
         assert!(parse(r#"{"choices":[]}"#).is_empty());
         assert!(parse("{}").is_empty());
         assert!(parse(r#"{"error":{"message":"x"}}"#).error.is_some());
+        for none in ["null", "{}", "false", "\"\""] {
+            let answer = Completion::parse(&format!(r#"{{"error":{none}}}"#).into()).unwrap();
+            assert!(answer.error.is_none(), "{none}");
+        }
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl<'a> Message<'a> {
         says_something(self.tool_calls)
     }
 
+    /// The calls in this message, as JSON text.
+    pub fn calls_json(&self) -> Option<&'a str> {
+        self.tool_calls.filter(|it| says_something(Some(it))).map(RawValue::get)
+    }
+
     /// The text of the message, text parts joined by line ends; empty when it has none.
     pub fn text(&self) -> Cow<'a, str> {
         let Some(content) = self.content else { return Cow::Borrowed("") };

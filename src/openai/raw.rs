@@ -92,6 +92,12 @@ pub(super) fn says_something(value: Option<&RawValue>) -> bool {
     value.is_some_and(|it| !matches!(it.get(), "null" | "\"\"" | "[]" | "{}"))
 }
 
+/// Is this the `error` of something that went wrong? Some providers send an empty one with every
+/// answer.
+pub(super) fn is_error(value: &RawValue) -> bool {
+    says_something(Some(value)) && value.get() != "false"
+}
+
 /// Where `part`, a slice of `whole`, stands in it.
 pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);

@@ -215,12 +215,11 @@ impl ChatRequest {
     }
 
     fn read_facts(&mut self) -> Result<(), ApiError> {
-        let string = |key| self.member(key).and_then(|it| serde_json::from_str(it).ok());
-        let model = string("model");
+        let model = self.string("model")?;
         let filters = Filters {
-            model_type: string("model_type"),
-            model_scale: string("model_scale"),
-            model_name: string("model_name"),
+            model_type: self.string("model_type")?,
+            model_scale: self.string("model_scale")?,
+            model_name: self.string("model_name")?,
         };
         let messages = self.read_messages()?;
         if messages.is_empty() {
@@ -236,12 +235,9 @@ impl ChatRequest {
         };
         let n = self.whole("n")?.unwrap_or(1);
         let json_mode = self.read_json_mode()?;
-        let include_usage = self
-            .member("stream_options")
-            .and_then(|it| serde_json::from_str::<StreamOptions>(it).ok())
-            .and_then(|it| it.include_usage);
+        let include_usage = self.read_include_usage()?;
         self.stream = self.member("stream") == Some("true");
-        self.include_usage = include_usage.unwrap_or(false);
+        self.include_usage = include_usage;
         self.has_tools = self.lists_something("tools") || self.lists_something("functions");
         self.model = model;
         self.filters = filters;
@@ -250,6 +246,23 @@ impl ChatRequest {
         self.n = n;
         self.json_mode = json_mode;
         Ok(())
+    }
+
+    /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
+    fn string(&self, key: &str) -> Result<Option<String>, ApiError> {
+        let Some(text) = self.member(key) else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|it| {
+            ApiError::invalid(format!("{key} must be a string of Unicode text: {it}."), Some(key))
+        })
+    }
+
+    fn read_include_usage(&self) -> Result<bool, ApiError> {
+        let Some(text) = self.member("stream_options") else { return Ok(false) };
+        let options: StreamOptions = serde_json::from_str(text).map_err(|_| {
+            let message = "stream_options.include_usage must be true or false.";
+            ApiError::invalid(message, Some("stream_options.include_usage"))
+        })?;
+        Ok(options.include_usage.unwrap_or(false))
     }
 
     fn lists_something(&self, key: &str) -> bool {
@@ -424,6 +437,8 @@ mod tests {
             (r#""model_scale":3"#, "model_scale"),
             (r#""response_format":{"type":"yaml"}"#, "response_format.type"),
             (r#""response_format":"json""#, "response_format"),
+            (r#""model":"\ud800""#, "model"),
+            (r#""stream_options":{"include_usage":"yes"}"#, "stream_options.include_usage"),
         ] {
             check_refused(&format!("{{{member},{hello}}}"), Some(param), param);
         }

@@ -37,12 +37,20 @@ impl TokenUsage {
         if figures.prompt_tokens.is_none() && figures.completion_tokens.is_none() {
             return None;
         }
+        let sane = |it: &f64| (0.0..=SANE).contains(it);
+        if ![figures.prompt_tokens, figures.completion_tokens].iter().flatten().all(sane) {
+            return None;
+        }
         Some(Self {
             prompt: whole(figures.prompt_tokens),
             completion: whole(figures.completion_tokens),
         })
     }
 }
+
+/// More tokens than any model holds. Figures beyond it, or below zero, are a provider's mistake, and
+/// believing one would block its token windows and spoil the sums for good.
+const SANE: f64 = 1e7;
 
 /// Counts may come as floats; other members of the object are of no concern here.
 #[derive(Deserialize)]
@@ -54,7 +62,7 @@ struct Figures {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "float to integer casts saturate, and a negative count means nothing"
+    reason = "the figures are between 0 and 10 million"
 )]
 fn whole(count: Option<f64>) -> u64 {
     count.unwrap_or_default().max(0.0) as u64
@@ -75,7 +83,8 @@ mod tests {
         check(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}"#, Some((3, 4)));
         check(r#"{"prompt_tokens":3.0,"total_time":0.1,"completion_tokens":4}"#, Some((3, 4)));
         check(r#"{"prompt_tokens":3}"#, Some((3, 0)));
-        check(r#"{"prompt_tokens":-3}"#, Some((0, 0)));
+        check(r#"{"prompt_tokens":-3}"#, None);
+        check(r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1}"#, None);
         check("{}", None);
         check("null", None);
         check(r#"{"kudos":12}"#, None);

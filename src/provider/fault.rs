@@ -155,7 +155,7 @@ impl Fault {
             FaultKind::Server => "server error".to_owned(),
             FaultKind::Unreadable => "unreadable answer".to_owned(),
             FaultKind::Empty => "empty answer".to_owned(),
-            FaultKind::Cut => "answer cut off".to_owned(),
+            FaultKind::Cut => "connection broke off".to_owned(),
             FaultKind::Connect => "no connection".to_owned(),
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
             FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),

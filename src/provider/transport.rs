@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -45,15 +46,25 @@ pub struct Transport {
     client: Client<Dialer, MarkedBody>,
 }
 
+/// How providers on the internet are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The proxy for https, as `HTTPS_PROXY` or `ALL_PROXY` writes it; `None` = straight.
+    pub proxy: Option<String>,
+    /// Hosts that are reached straight, as `NO_PROXY` writes them.
+    pub no_proxy: Option<String>,
+    /// The certificates to trust, in place of the system's.
+    pub cert_file: Option<PathBuf>,
+}
+
 impl Transport {
-    /// A client that honours `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and `SSL_CERT_FILE`.
-    /// Certificates are read when the first https connection is made, not before.
-    pub fn new() -> Self {
+    /// A client. Certificates are read when the first https connection is made, not before.
+    pub fn new(network: &Network) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(Dialer::new());
+            .build(Dialer::new(network));
         Self { client }
     }
 
@@ -76,8 +87,9 @@ impl Transport {
 }
 
 impl Default for Transport {
+    /// Reaches everyone straight and trusts the system's certificates.
     fn default() -> Self {
-        Self::new()
+        Self::new(&Network::default())
     }
 }
 
@@ -173,21 +185,36 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 struct Dialer {
     tcp: TcpDialer,
     tls: Arc<OnceLock<HttpsConnector<TcpDialer>>>,
+    cert_file: Option<PathBuf>,
 }
 
 impl Dialer {
-    fn new() -> Self {
+    fn new(network: &Network) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT));
-        let proxies = Arc::new(Matcher::from_env());
-        Self { tcp: TcpDialer { http, proxies }, tls: Arc::new(OnceLock::new()) }
+        let mut proxies = Matcher::builder();
+        if let Some(proxy) = &network.proxy {
+            proxies = proxies.https(proxy.clone());
+        }
+        if let Some(straight) = &network.no_proxy {
+            proxies = proxies.no(straight.clone());
+        }
+        Self {
+            tcp: TcpDialer { http, proxies: Arc::new(proxies.build()) },
+            tls: Arc::new(OnceLock::new()),
+            cert_file: network.cert_file.clone(),
+        }
     }
 
     fn tls(&self) -> HttpsConnector<TcpDialer> {
         let make = || {
             let tcp = self.tcp.clone();
+            if let Some(config) = self.cert_file.as_deref().and_then(trusting) {
+                let builder = HttpsConnectorBuilder::new().with_tls_config(config);
+                return builder.https_only().enable_http1().wrap_connector(tcp);
+            }
             // A small container may hold no certificates; the built-in ones serve then.
             match HttpsConnectorBuilder::new().with_native_roots() {
                 Ok(builder) => builder.https_only().enable_http1().wrap_connector(tcp),
@@ -200,6 +227,23 @@ impl Dialer {
         };
         self.tls.get_or_init(make).clone()
     }
+}
+
+/// TLS that trusts the certificates in `file` and no others. `None`, with a warning, when there are
+/// none in it.
+fn trusting(file: &std::path::Path) -> Option<rustls::ClientConfig> {
+    let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
+    let mut roots = rustls::RootCertStore::empty();
+    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    if trusted == 0 {
+        let file = file.display();
+        tracing::warn!("SSL_CERT_FILE {file} holds no certificate; the system's are trusted");
+        return None;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = versions.with_safe_default_protocol_versions().ok()?;
+    Some(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Service<Uri> for Dialer {

@@ -19,7 +19,7 @@ use weights::Weights;
 
 pub use eligible::{Eligible, Needs, eligible, prompt_budget};
 pub use latency::Latencies;
-pub use names::{Asked, META_MODELS, NoSuchModel, resolve};
+pub use names::{Asked, META_MODELS, NoSuchModel, is_meta, resolve};
 pub use order::Strategy;
 pub use turns::Turns;
 pub use walk::{Candidate, Gates, Rejected, Shut, Walk};

@@ -59,14 +59,19 @@ pub fn resolve(catalog: &Catalog, name: Option<&str>) -> Result<Asked, NoSuchMod
     if let Some((provider, model)) = direct(catalog, name) {
         return Ok(asked_for(provider, model));
     }
-    let mut bearers = catalog.models().filter(|(_, it)| *it.name == *name);
-    match bearers.next() {
-        Some((provider, model)) if model.successor.is_some() && bearers.next().is_none() => {
-            Ok(asked_for(provider, model))
-        }
-        Some((_, model)) => Ok(Asked::Named(Arc::clone(&model.name))),
+    let bearers = || catalog.models().filter(|(_, it)| *it.name == *name);
+    if let Some((_, model)) = bearers().find(|(_, it)| it.successor.is_none()) {
+        return Ok(Asked::Named(Arc::clone(&model.name)));
+    }
+    match bearers().next() {
+        Some((provider, model)) => Ok(asked_for(provider, model)),
         None => Err(NoSuchModel { closest: closest(catalog, name) }),
     }
+}
+
+/// Does `name` stand for any available model, in some order?
+pub fn is_meta(name: &str) -> bool {
+    META_MODELS.contains(&name) || ANY.contains(&name)
 }
 
 /// `<provider>/<model>`: the provider in any case and under any of its names, the model exactly; it may hold slashes itself.

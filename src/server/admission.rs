@@ -15,7 +15,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use crate::openai::ApiError;
 
 use super::Gateway;
-use super::errors::{broken, refuse};
+use super::errors::{broken, refuse, told};
 use super::guard::is_preflight;
 use super::request_id::RequestId;
 
@@ -35,7 +35,7 @@ pub(super) async fn admit(
         let passing = AssertUnwindSafe(pass(&gateway, &id, request, next));
         passing.catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(request_id = id.as_str(), "a handler panicked");
-            refuse(&broken(), &id)
+            told(&broken(), &id)
         })
     };
     id.stamp(response.headers_mut());

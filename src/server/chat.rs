@@ -16,7 +16,7 @@ use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
 use super::body::{self, Bounds};
-use super::errors::refuse;
+use super::errors::{refuse, told};
 use super::request_id::RequestId;
 use super::route_headers;
 use super::slots::{Held, Slot};
@@ -109,7 +109,8 @@ fn stream(events: EventBody, route: Option<&Route>) -> Response {
 }
 
 fn failed(failure: &Failure, id: &RequestId) -> Response {
-    let mut response = refuse(&failure.error, id);
+    // Its journey has left a line in the log already.
+    let mut response = told(&failure.error, id);
     if let Some(route) = &failure.route {
         route_headers::describe(route, response.headers_mut());
     }

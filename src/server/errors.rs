@@ -15,8 +15,14 @@ use super::request_id::RequestId;
 /// The largest part of a caller's text that is repeated in an error, in characters.
 const MAX_QUOTED: usize = 200;
 
-/// The answer that tells a caller of `error`.
+/// Turns a caller away and says so in the log: these are the mistakes people look there for.
 pub(super) fn refuse(error: &ApiError, id: &RequestId) -> Response {
+    tracing::info!("refused: {} | {} | {}", error.status, error.message, id.as_str());
+    told(error, id)
+}
+
+/// The answer that tells a caller of `error`.
+pub(super) fn told(error: &ApiError, id: &RequestId) -> Response {
     let mut response = Response::new(Body::from(error.to_json(id.as_str())));
     *response.status_mut() =
         StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -44,7 +50,10 @@ pub(super) async fn unknown_path(
     method: Method,
     uri: Uri,
 ) -> Response {
-    let message = format!("Unknown URL: {method} {}", quoted(uri.path()));
+    let message = format!(
+        "Unknown URL: {method} {}. The base URL of this API ends in /v1.",
+        quoted(uri.path())
+    );
     let error = ApiError::new(404, "invalid_request_error", message).with_code("unknown_url");
     refuse(&error, &id)
 }

@@ -53,7 +53,7 @@ impl Guard {
             if !names_loopback(request) {
                 return Err(foreign_host());
             }
-        } else if !is_preflight(request) {
+        } else {
             return Ok(());
         }
         if headers.get_all(ORIGIN).iter().all(|it| allows(&self.origins, it)) {

@@ -10,6 +10,7 @@ use crate::catalog::Provider;
 use crate::clock::Now;
 use crate::quota::Demand;
 use crate::select::META_MODELS;
+use crate::select::is_meta;
 use crate::status::Books;
 
 /// OpenAI's list of models.
@@ -55,7 +56,7 @@ pub(super) fn list(books: &Books, kind: Option<&str>, scale: Option<&str>) -> Li
 
 /// One model by its id, or by the name that stands for any.
 pub(super) fn one(books: &Books, id: &str) -> Option<Entry> {
-    if META_MODELS.contains(&id) {
+    if is_meta(id) {
         return Some(meta(id));
     }
     let catalog = books.catalog.load();

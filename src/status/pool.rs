@@ -62,6 +62,8 @@ pub struct TargetStatus {
     pub model: String,
     /// The key's last characters.
     pub key: String,
+    /// What is done with prompts: `no-training`, `trains`, `configurable`, `local` or `unknown`.
+    pub privacy: String,
     /// Seconds until it may be asked; 0 = now.
     pub cooldown_remaining_sec: u64,
     /// What has opened a breaker on its way.
@@ -144,6 +146,7 @@ fn target(books: &Books, it: &TargetView<'_>, now: Now) -> TargetStatus {
     TargetStatus {
         model: it.model.name.to_string(),
         key: it.key.label.to_string(),
+        privacy: it.model.privacy.name().to_owned(),
         cooldown_remaining_sec: cooldown.map_or(0, seconds),
         reason: blocked.map(|it| it.reason.as_str().to_owned()),
         windows: books.ledger.view(it.id, now).into_iter().map(window).collect(),

@@ -17,6 +17,8 @@ pub fn start(filter: Option<&str>) {
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
         .with_target(false)
+        // A log that can't be written (a closed terminal, a full disk) must not stop the service.
+        .log_internal_errors(false)
         .with_timer(LocalTime);
     // Only a log that was started before can be in the way, and then all is well.
     log.try_init().ok();

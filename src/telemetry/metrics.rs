@@ -3,7 +3,7 @@
 //! Labels are names from the configuration and fixed words: never a key, never a caller's text.
 //! Their number is bounded by providers x models x outcomes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -28,6 +28,8 @@ pub struct Metrics {
     first_token: Family<Target, Histogram, fn() -> Histogram>,
     open_streams: Gauge,
     quota_left: Family<Quota, Gauge>,
+    /// Held while the quota is filled in and written, so that no scrape sees another's half.
+    scrape: Mutex<()>,
 }
 
 /// A name that is shared rather than copied into each label.
@@ -101,7 +103,7 @@ impl Metrics {
         let requests: Family<Ending, Counter> = Family::default();
         registry.register(
             "requests",
-            "Chat requests by who answered last and how they ended",
+            "Chat requests by who was asked last and how they ended",
             requests.clone(),
         );
         let attempts: Family<Ending, Counter> = Family::default();
@@ -121,7 +123,15 @@ impl Metrics {
             "Units left of each known limit; key is the key's place in the configuration",
             quota_left.clone(),
         );
-        Self { registry, requests, attempts, first_token, open_streams, quota_left }
+        Self {
+            registry,
+            requests,
+            attempts,
+            first_token,
+            open_streams,
+            quota_left,
+            scrape: Mutex::default(),
+        }
     }
 
     /// A chat request has ended. `target` is the provider and model that were asked last; empty
@@ -150,6 +160,7 @@ impl Metrics {
 
     /// Everything in Prometheus' text form, with `quota` as it is now.
     pub fn text(&self, quota: impl IntoIterator<Item = QuotaLeft>) -> String {
+        let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.quota_left.clear();
         for it in quota {
             let labels = Quota {

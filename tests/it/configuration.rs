@@ -123,6 +123,91 @@ fn all_faults_of_all_files_are_listed_at_once() {
     ]);
 }
 
+/// A limits file with everything in it that may be there.
+fn whole_limits() -> Value {
+    let limits = json!({
+        "requests_per_second": 1, "requests_per_minute": 2, "requests_per_hour": 3,
+        "requests_per_day": 4, "requests_per_month": 5, "tokens_per_minute": 6,
+        "tokens_per_hour": 7, "tokens_per_day": 8, "tokens_per_month": -1,
+    });
+    let model = json!({
+        "name": "m", "type": "text", "scale": "small", "modality": "vision", "weight": 2.5,
+        "max_context_length": 8_000, "successor": "n", "quota_scope": "model", "reset": "month",
+        "max_concurrent": 2, "failed_requests_count": false, "reserves_max_tokens": false,
+        "last_verified": "2026-11-01", "limits": limits,
+        "capabilities": {"tools": true, "json_schema": false, "reasoning": true},
+    });
+    let other = json!({"name": "n", "type": "text", "scale": "large", "limits": {}});
+    let provider = json!({
+        "name": "Alpha", "url": "http://localhost:1/v1", "kind": "openai",
+        "api_key_env": "ALPHA_APIKEY", "privacy": "trains", "quota_scope": "account",
+        "reset": "utc_day", "max_concurrent": 4, "failed_requests_count": true,
+        "reserves_max_tokens": true, "first_token_timeout_seconds": 20,
+        "last_verified": "2026-11-01", "models": [model, other],
+    });
+    json!({"__why": "a comment", "providers": [provider]})
+}
+
+/// Every place in `json`, as a pointer and as faults name it.
+fn places(json: &Value, pointer: &str, path: &str, found: &mut Vec<(String, String)>) {
+    let inner: Vec<(String, String, &Value)> = match json {
+        Value::Object(members) => {
+            let path_of = |key: &str| match path {
+                "" => key.to_owned(),
+                _ => format!("{path}.{key}"),
+            };
+            let members = members.iter().filter(|(key, _)| !key.starts_with("__"));
+            members.map(|(key, it)| (format!("{pointer}/{key}"), path_of(key), it)).collect()
+        }
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.map(|(at, it)| (format!("{pointer}/{at}"), format!("{path}[{at}]"), it)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (pointer, path, json) in inner {
+        places(json, &pointer, &path, found);
+        found.push((pointer, path));
+    }
+}
+
+#[test]
+fn every_field_of_the_limits_file_is_checked() {
+    let sound = whole_limits();
+    let load = |limits: &Value| Start { limits: &limits.to_string(), ..SOUND }.load();
+    load(&sound).expect("a configuration");
+    let mut found = Vec::new();
+    places(&sound, "", "", &mut found);
+    assert!(found.len() > 45, "{found:?}");
+    let long = "x".repeat(1_000);
+    let all_wrong = [
+        json!(null),
+        json!({"rubbish": 1}),
+        json!([[]]),
+        json!(-7),
+        json!(1e300),
+        json!("\u{1f916} \u{0}\n"),
+        json!(long),
+    ];
+    for (pointer, path) in &found {
+        for wrong in &all_wrong {
+            let mut limits = sound.clone();
+            *limits.pointer_mut(pointer).expect("a place") = wrong.clone();
+            let short: String = wrong.to_string().chars().take(30).collect();
+            let faults = match load(&limits) {
+                Err(Refusal::Faults(faults)) => faults,
+                // A date is a note to people.
+                Ok(_) if path.ends_with("last_verified") && wrong.is_string() => continue,
+                other => panic!("{path} = {short}: {other:?}"),
+            };
+            let named = faults.iter().any(|it| it.key.starts_with(path.as_str()));
+            let listed = Refusal::Faults(faults).to_string();
+            assert!(named, "{path} = {short}: {listed}");
+            assert!(listed.len() < 4_000, "{path} = {short}: {listed}");
+        }
+    }
+}
+
 #[test]
 fn broken_json_is_named_by_its_place() {
     for (content, word) in

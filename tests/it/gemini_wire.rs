@@ -52,7 +52,7 @@ impl Bench {
         let server = server.expect("a free port");
         let base = server.base_url("Gemini");
         assert!(base.ends_with("/gemini/v1beta"), "{base}");
-        let client = GeminiClient::new(&base, Transport::new(), clock).expect("a URL");
+        let client = GeminiClient::new(&base, Transport::default(), clock).expect("a URL");
         Self { server, client }
     }
 
@@ -63,7 +63,7 @@ impl Bench {
     async fn whole(&self, model: &str, body: Value) -> Result<(Value, Completion), Fault> {
         match self.client.send(call(model, &body)).await? {
             Reply::Whole(whole) => {
-                let json = whole.completion.render("i", "m", |_, _| None);
+                let json = whole.completion.render("i", "m", 0, |_, _| None);
                 Ok((serde_json::from_slice(&json).expect("JSON"), whole.completion))
             }
             Reply::Stream(_) => panic!("a stream"),
@@ -416,7 +416,7 @@ async fn a_dropped_call_closes_the_connection() {
 #[tokio::test]
 async fn a_bad_address_is_refused_and_an_odd_model_name_is_not() {
     let clock: SharedClock = Arc::new(SystemClock::start());
-    assert!(GeminiClient::new("no url at all", Transport::new(), clock).is_err());
+    assert!(GeminiClient::new("no url at all", Transport::default(), clock).is_err());
     let bench = Bench::new();
     for model in ["a b/ü?#%", "../../v1beta"] {
         let fault = bench.whole(model, sky()).await.unwrap_err();

@@ -6,16 +6,22 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod bad_input;
 mod bad_upstream;
 mod chat;
+mod commands;
 mod configuration;
 mod context;
+mod distribution;
+mod edges;
+mod exhaustion;
 mod failover;
 mod gemini_wire;
 mod graceful;
 mod hangup;
 mod http_surface;
 mod layering;
+mod metrics;
 mod native_clients;
 mod normalizer;
 mod patience;
@@ -23,6 +29,6 @@ mod quota;
 mod registry;
 mod restart;
 mod routing;
-mod scratch;
 mod secrets;
 mod support;
+mod usage;

@@ -69,7 +69,7 @@ impl Bench {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let config = SimConfig::new(vec![spec]);
         let server = SimServer::start(config, "127.0.0.1:0".parse().unwrap(), &clock).unwrap();
-        let (url, transport) = (server.base_url("p"), Transport::new());
+        let (url, transport) = (server.base_url("p"), Transport::default());
         let client: Arc<dyn ChatProvider> = match flavour {
             Flavour::Anthropic => Arc::new(AnthropicClient::new(&url, transport, clock).unwrap()),
             Flavour::Ollama => Arc::new(OllamaClient::new(&url, transport, clock).unwrap()),
@@ -101,7 +101,7 @@ impl Bench {
     async fn whole(&self, model: &str, more: Value) -> Result<Value, Fault> {
         match self.send(model, more).await? {
             Reply::Whole(whole) => {
-                let bytes = whole.completion.render("i", "m", |_, _| None);
+                let bytes = whole.completion.render("i", "m", 0, |_, _| None);
                 Ok(serde_json::from_slice(&bytes).unwrap())
             }
             Reply::Stream(_) => panic!("a stream that was not asked for"),
@@ -457,7 +457,7 @@ async fn an_answer_without_a_bound_is_not_cut_short() {
 #[tokio::test]
 async fn ollamas_models_are_found() {
     let bench = Bench::new(Flavour::Ollama);
-    let transport = Transport::new();
+    let transport = Transport::default();
     let found = discover(&bench.server.base_url("p"), &transport).await.unwrap();
     let model = |name: &str, context| DiscoveredModel {
         name: name.to_owned(),

@@ -1,9 +1,11 @@
 //! The built-in registry: nothing but keys and addresses in the environment, and each of its
 //! providers behind its own wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use relayfreellm::clock::{SharedClock, SystemClock};
 use relayfreellm::sim::{Flavour, ModelSpec, ProviderSpec, SimServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -99,10 +101,12 @@ async fn all_twins() -> Gateway {
 /// Asks `<provider>/<model>` once, as a stream or not.
 async fn is_served(gateway: &Gateway, provider: &str, model: &str, stream: bool) {
     let id = format!("{provider}/{model}");
-    let (headers, said, told) = if stream {
+    let (headers, said, told): (_, String, _) = if stream {
         let answer = gateway.stream(&ask(&id)).await.expect_done();
-        assert_eq!(answer.finishes(0), ["stop"], "{id}");
-        (answer.headers.clone(), answer.said(), answer.events[0]["model"].clone())
+        let choices: Vec<_> = answer.events.iter().map(|it| &it["choices"][0]).collect();
+        let said = choices.iter().filter_map(|it| it["delta"]["content"].as_str()).collect();
+        assert_eq!(choices.last().expect("a chunk")["finish_reason"], "stop", "{id}");
+        (answer.headers.clone(), said, answer.events[0]["model"].clone())
     } else {
         let answer = gateway.chat(&ask(&id)).await.expect(200);
         (answer.headers.clone(), answer.said(), answer.json()["model"].clone())
@@ -256,8 +260,7 @@ fn body(answer: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_and_an_address_are_all_the_program_needs() {
     let groq = registry().into_iter().find(|it| it.name == "Groq").expect("it is there");
-    let clock: relayfreellm::clock::SharedClock =
-        std::sync::Arc::new(relayfreellm::clock::SystemClock::start());
+    let clock: SharedClock = Arc::new(SystemClock::start());
     let sim = simulate(vec![groq.twin()], &clock);
     let url = sim.base_url("groq");
     let trying = tokio::task::spawn_blocking(move || {

@@ -8,7 +8,8 @@ mod upstream;
 
 pub(crate) use client::{Answer, StreamAnswer};
 pub(crate) use gateway::{Gateway, SOON, Setup, simulate};
-pub(crate) use program::{Program, call, run};
+pub(crate) use program::{Program, call, call_with, run};
+pub(crate) use raw::stranger;
 pub(crate) use upstream::Upstream;
 
 use serde_json::{Value, json};

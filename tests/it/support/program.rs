@@ -73,10 +73,16 @@ impl Program {
 /// Asks `addr` on a connection of its own; gives the status line and all that follows. `line` is
 /// the method and the path.
 pub(crate) fn call(addr: &str, line: &str, body: &str) -> String {
+    call_with(addr, line, "", body)
+}
+
+/// The same with more headers, each with its line end.
+pub(crate) fn call_with(addr: &str, line: &str, headers: &str, body: &str) -> String {
     let mut socket = std::net::TcpStream::connect(addr).expect("a connection");
     let length = body.len();
     let request = format!(
-        "{line} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{line} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{headers}\
+         content-length: {length}\r\n\r\n{body}"
     );
     socket.write_all(request.as_bytes()).expect("a writable socket");
     let mut answer = String::new();

@@ -1,7 +1,8 @@
-//! Callers that no HTTP library would be: bytes on a socket.
+//! Callers and servers that no HTTP library would be: bytes on a socket.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use super::{Gateway, SOON};
 
@@ -44,4 +45,27 @@ impl Gateway {
         socket.write_all((head + &body).as_bytes()).await.expect("a writable socket");
         socket
     }
+}
+
+/// A server that says these very bytes to whatever it is asked, again and again if `endless`.
+/// Gives its address.
+pub(crate) async fn stranger(answer: Vec<u8>, endless: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // They end with the test's runtime.
+    let tasks = TaskTracker::new();
+    tasks.clone().spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tasks.spawn(async move {
+                let mut question = vec![0; 4_096];
+                // Whoever asks nothing gets the same.
+                let _read = socket.read(&mut question).await;
+                while socket.write_all(&answer).await.is_ok() && endless {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    });
+    url
 }
