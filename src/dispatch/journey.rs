@@ -7,7 +7,6 @@ use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
 use crate::catalog::TargetId;
-use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::dispatch::Core;
 use crate::dispatch::Pool;
@@ -22,7 +21,6 @@ use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Route;
-use crate::dispatch::outcome::RouteReason;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::verdict;
@@ -35,21 +33,17 @@ use crate::provider::Call;
 use crate::provider::Reply;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::provider::fault::Waited;
 use crate::select;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
 use crate::select::Needs;
 use crate::select::Walk;
-use crate::session::Pin;
 
 /// Rest before targets that failed in passing are asked again; doubled with each round.
 const ROUND_REST: Duration = Duration::from_millis(100);
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
 const LEFT_OUT: usize = 3;
-/// Longest wait for a session's own target before the session moves.
-const HOME_WAIT: Duration = Duration::from_secs(2);
 /// How often a target whose calls under way are at their bound is looked at again.
 const CONCURRENCY_REST: Duration = Duration::from_millis(50);
 
@@ -127,22 +121,22 @@ pub(super) struct Travel {
     pub(super) request: Arc<ChatRequest>,
     pub(super) eligible: Eligible,
     pub(super) faults: Vec<(TargetId, Fault)>,
-    asked: Asked,
-    requested: Arc<str>,
-    session: Option<String>,
-    progress: Arc<Progress>,
+    pub(super) asked: Asked,
+    pub(super) requested: Arc<str>,
+    pub(super) session: Option<String>,
+    pub(super) progress: Arc<Progress>,
     /// Handed to the stream when one begins; written into the log when it is dropped.
-    story: Option<Story>,
-    started: Now,
-    attempts: u32,
-    rounds: u32,
-    waited: Duration,
+    pub(super) story: Option<Story>,
+    pub(super) started: Now,
+    pub(super) attempts: u32,
+    pub(super) rounds: u32,
+    pub(super) waited: Duration,
     /// Targets that would give the same fault again.
-    out: Vec<TargetId>,
+    pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
-    refused: Vec<TargetId>,
-    last_route: Option<Route>,
-    rng: fastrand::Rng,
+    pub(super) refused: Vec<TargetId>,
+    pub(super) last_route: Option<Route>,
+    pub(super) rng: fastrand::Rng,
 }
 
 impl Travel {
@@ -207,23 +201,8 @@ impl Travel {
         Ok(None)
     }
 
-    /// A session whose own target is throttled for a moment waits for it: a provider's prompt cache
-    /// is worth more than the wait.
-    async fn wait_for_home(&mut self, leg: &Leg) {
-        let Some(home) = self.home(leg).filter(|_| self.attempts == 0) else { return };
-        let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
-        if let Wait::For(rest) = exhausted::wait_for(self, home)
-            && !rest.is_zero()
-            && rest < patience
-        {
-            let rest = rest + self.a_little_more();
-            self.waited += rest;
-            tokio::time::sleep(rest).await;
-        }
-    }
-
     /// A little more than the exact time: the provider's clock is not ours.
-    fn a_little_more(&mut self) -> Duration {
+    pub(super) fn a_little_more(&mut self) -> Duration {
         Duration::from_millis(5 + self.rng.u64(..20))
     }
 
@@ -326,35 +305,6 @@ impl Travel {
         }
     }
 
-    fn whole_terms(&self, target: &TargetView<'_>) -> whole::Terms {
-        whole::Terms {
-            model: Arc::clone(&target.model.routable),
-            mode: self.core.params.normalizer.mode(self.wants_json()),
-            created: self.core.clock.now().unix_ms / 1000,
-        }
-    }
-
-    fn stream_terms(
-        &self,
-        target: &TargetView<'_>,
-        deadline: tokio::time::Instant,
-        late: Fault,
-    ) -> relay::Terms {
-        relay::Terms {
-            model: Arc::clone(&target.model.routable),
-            mode: self.core.params.normalizer.mode(self.wants_json()),
-            include_usage: self.request.include_usage,
-            first_content_by: deadline,
-            late,
-            silence: self.silence(target),
-            created: self.core.clock.now().unix_ms / 1000,
-        }
-    }
-
-    fn wants_json(&self) -> bool {
-        self.request.json_mode != crate::openai::JsonMode::Off
-    }
-
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
         let next = match verdict::next(&fault) {
@@ -377,14 +327,6 @@ impl Travel {
         }
         self.faults.push((target, fault));
         next
-    }
-
-    /// The provider's own error, for the caller to mend.
-    fn given_back(&self) -> ApiError {
-        let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
-        let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
-        error.code.clone_from(&fault.code);
-        error
     }
 
     pub(super) fn failure(&self, error: ApiError) -> Failure {
@@ -426,73 +368,9 @@ impl Travel {
         self.refused.contains(&target)
     }
 
-    fn time_left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
         self.core.params.deadline.saturating_sub(spent)
-    }
-
-    /// How long this target may take until its first content (or its whole answer).
-    fn patience(&self, target: &TargetView<'_>) -> (Duration, Waited) {
-        let params = &self.core.params;
-        let own = target.model.first_token_timeout;
-        let (limit, waited) = if self.request.stream {
-            (own.unwrap_or(params.first_token_timeout), Waited::FirstToken)
-        } else {
-            (self.silence(target), Waited::Answer)
-        };
-        (limit.min(self.time_left()), waited)
-    }
-
-    /// A model that is known to need long for its first token gets as long for the rest.
-    fn silence(&self, target: &TargetView<'_>) -> Duration {
-        let own = target.model.first_token_timeout.unwrap_or_default();
-        self.core.params.timeout.max(own)
-    }
-
-    fn route(&self, target: &TargetView<'_>, affinity: bool, leg: &Leg) -> Route {
-        let reason = match &self.asked {
-            _ if self.attempts > 1 => RouteReason::Failover,
-            Asked::Direct { .. } => RouteReason::Direct,
-            _ if affinity => RouteReason::Affinity,
-            _ => RouteReason::Meta,
-        };
-        let mut warnings = Vec::new();
-        if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
-            warnings.push(format!("retired={name}; served={}", target.model.routable));
-        }
-        Route {
-            provider: Arc::clone(&target.provider.name),
-            model: Arc::clone(&target.model.name),
-            requested: Arc::clone(&self.requested),
-            reason,
-            attempts: self.attempts,
-            context: leg.context.clone(),
-            warnings,
-            upstream_id: None,
-        }
-    }
-
-    fn pin_of(&self, target: TargetId) -> Option<Pin> {
-        let target = self.pool.selector.catalog.target(target)?;
-        Some(Pin { provider: target.provider.id, model: target.model.id })
-    }
-
-    /// The place in the catalog where the session lives.
-    fn home(&self, leg: &Leg) -> Option<(usize, usize)> {
-        let session = self.session.as_deref()?;
-        let pin = self.core.books.sessions.get(session, self.core.clock.now())?;
-        let providers = self.pool.selector.catalog.providers();
-        leg.eligible.iter().copied().find(|(p, m)| {
-            let model = providers.get(*p).and_then(|it| it.models.get(*m));
-            model.is_some_and(|it| it.id == pin.model)
-        })
-    }
-
-    /// The session stays where it was answered.
-    fn settle_down(&self, target: TargetId) {
-        if let (Some(session), Some(pin)) = (&self.session, self.pin_of(target)) {
-            self.core.books.sessions.pin(session, pin, self.core.clock.now());
-        }
     }
 }
 

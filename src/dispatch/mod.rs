@@ -1,18 +1,21 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
-//! [`journey`] walks, [`attempt`] is one upstream call that always ends in the books, [`verdict`]
-//! says what a fault means for the rest, [`relay`] passes a stream on, [`settlement`] counts what
-//! nobody else has counted.
+//! [`journey`] walks, [`legs`] sorts the candidates by how much of the conversation they take,
+//! [`home`] keeps a session where it lives, [`attempt`] is one upstream call that always ends in the
+//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on,
+//! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
 mod demand;
 mod exhausted;
+mod home;
 mod journey;
 mod legs;
 pub mod outcome;
 mod relay;
 mod settlement;
 mod story;
+mod terms;
 mod verdict;
 mod whole;
 

@@ -137,6 +137,20 @@ async fn check_names_what_fails_and_exits_with_1() {
 }
 
 #[tokio::test]
+async fn check_strikes_a_key_out_of_what_a_provider_says() {
+    let names = [("Alpha", Flavour::OpenAi)];
+    let sim = providers(&names);
+    let dir = directory(&sim, &names);
+    let body = json!({"error": {"message": format!("bad key Bearer {GOOD}"), "code": GOOD}});
+    let echo =
+        Fault::RawResponse { status: 401, headers: Vec::new(), body: body.to_string().into() };
+    sim.provider("alpha").expect("it is there").set_fault(Some(echo));
+    let (code, text) = run_beside(dir.path(), &["check"], &[("ALPHA_APIKEY", GOOD)]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("bad key Bearer [key]") && !text.contains(GOOD), "{text}");
+}
+
+#[tokio::test]
 async fn check_waits_out_a_short_throttle_and_asks_no_more_than_is_allowed() {
     let clock = Arc::new(SystemClock::start()) as _;
     let second = LimitSpec {

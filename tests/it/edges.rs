@@ -106,3 +106,51 @@ async fn only_what_could_be_a_name_is_discovered() {
     tokio::time::timeout(SOON, looking).await.expect("they are found");
     assert_eq!(local().await, ["Ollama/fine:1b", "Ollama/last:1b"]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    let (mut program, addr) = crate::support::Program::demo_without_log(dir.path());
+    let body = r#"{"model":"nvidia/meta/llama-3.3-70b-instruct","messages":[{"role":"user","content":"hi"}]}"#;
+    let answer = crate::support::call(&addr, "POST /v1/chat/completions", body);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("finish_reason"), "{answer}");
+    let answer = crate::support::call(&addr, "POST /v1/chat/completions", "{}");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(program.terminate().success());
+}
+
+#[tokio::test]
+async fn what_a_model_refuses_is_not_sent_to_its_other_keys() {
+    let too_long = json!({"error": {"message": "too long", "code": "context_length_exceeded"}});
+    let refusal =
+        Fault::RawResponse { status: 400, headers: Vec::new(), body: too_long.to_string().into() };
+    let alpha = Upstream::plain("Alpha").key("key-one-0001").key("key-two-0002");
+    let gateway = Gateway::with([alpha]).start().await;
+    gateway.upstream("alpha").set_fault(Some(refusal));
+    let answer = gateway.chat(&ask("m")).await.expect(400);
+    assert_eq!(answer.json()["error"]["code"], "context_length_exceeded");
+    assert_eq!(gateway.reached("alpha"), 1);
+}
+
+#[tokio::test]
+async fn calls_and_reasoning_count_where_the_provider_tells_no_usage() {
+    let words = "word ".repeat(200);
+    let message = json!({"role": "assistant", "content": null, "reasoning_content": words,
+        "tool_calls": [{"id": "c", "type": "function",
+            "function": {"name": "f", "arguments": json!({"text": words}).to_string()}}]});
+    let body =
+        json!({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]});
+    let answer = Fault::RawResponse {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: body.to_string().into(),
+    };
+    let gateway = Gateway::plain().await;
+    gateway.upstream("alpha").set_fault(Some(answer));
+    let answer = gateway.chat(&ask("alpha/m")).await.expect(200);
+    assert_eq!(answer.json()["object"], "chat.completion");
+    let total = gateway.usage().await["total"].clone();
+    assert_eq!(total["estimated_requests"], 1);
+    assert!((400..600).contains(&total["completion_tokens"].as_u64().expect("a count")), "{total}");
+}

@@ -39,14 +39,25 @@ impl Program {
     /// Starts the gateway on a port of its own and gives its address.
     pub(crate) fn start(dir: &Path, more: &[&str], variables: &[(&str, &str)]) -> (Self, String) {
         let arguments = [&["--port", "0"], more].concat();
-        let command = &mut program(dir, &arguments);
-        let mut child = command.envs(variables.iter().copied()).spawn().expect("it starts");
+        Self::spawn(program(dir, &arguments).envs(variables.iter().copied()))
+    }
+
+    fn spawn(command: &mut Command) -> (Self, String) {
+        let mut child = command.spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let addr = line.split("http://").nth(1).and_then(|it| it.split('/').next());
         let addr = addr.unwrap_or_else(|| panic!("no address: {line}")).to_owned();
         (Self(child), addr)
+    }
+
+    /// Starts the demo with a log that takes nothing, as on a full disk or a closed terminal.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn demo_without_log(dir: &Path) -> (Self, String) {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let mut command = program(dir, &["--port", "0", "--demo"]);
+        Self::spawn(command.stderr(full))
     }
 
     /// Starts the demo.

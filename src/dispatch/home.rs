@@ -1,0 +1,53 @@
+//! Where a conversation lives: its session's own target is preferred, waited for, and moved.
+
+use std::time::Duration;
+
+use crate::catalog::TargetId;
+use crate::dispatch::exhausted;
+use crate::dispatch::exhausted::Wait;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::legs::Leg;
+use crate::session::Pin;
+
+/// Longest wait for a session's own target before the session moves.
+const HOME_WAIT: Duration = Duration::from_secs(2);
+
+impl Travel {
+    /// A session whose own target is throttled for a moment waits for it: a provider's prompt cache
+    /// is worth more than the wait.
+    pub(super) async fn wait_for_home(&mut self, leg: &Leg) {
+        let Some(home) = self.home(leg).filter(|_| self.attempts == 0) else { return };
+        let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
+        if let Wait::For(rest) = exhausted::wait_for(self, home)
+            && !rest.is_zero()
+            && rest < patience
+        {
+            let rest = rest + self.a_little_more();
+            self.waited += rest;
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    pub(super) fn pin_of(&self, target: TargetId) -> Option<Pin> {
+        let target = self.pool.selector.catalog.target(target)?;
+        Some(Pin { provider: target.provider.id, model: target.model.id })
+    }
+
+    /// The place in the catalog where the session lives.
+    pub(super) fn home(&self, leg: &Leg) -> Option<(usize, usize)> {
+        let session = self.session.as_deref()?;
+        let pin = self.core.books.sessions.get(session, self.core.clock.now())?;
+        let providers = self.pool.selector.catalog.providers();
+        leg.eligible.iter().copied().find(|(p, m)| {
+            let model = providers.get(*p).and_then(|it| it.models.get(*m));
+            model.is_some_and(|it| it.id == pin.model)
+        })
+    }
+
+    /// The session stays where it was answered.
+    pub(super) fn settle_down(&self, target: TargetId) {
+        if let (Some(session), Some(pin)) = (&self.session, self.pin_of(target)) {
+            self.core.books.sessions.pin(session, pin, self.core.clock.now());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! On what terms one target is asked: how long it may take, and how its answer is to be given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::TargetView;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::legs::Leg;
+use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::RouteReason;
+use crate::dispatch::relay;
+use crate::dispatch::whole;
+use crate::openai::ApiError;
+use crate::openai::JsonMode;
+use crate::provider::fault::Fault;
+use crate::provider::fault::Waited;
+use crate::select::Asked;
+
+impl Travel {
+    pub(super) fn whole_terms(&self, target: &TargetView<'_>) -> whole::Terms {
+        whole::Terms {
+            model: Arc::clone(&target.model.routable),
+            mode: self.core.params.normalizer.mode(self.wants_json()),
+            created: self.core.clock.now().unix_ms / 1000,
+        }
+    }
+
+    pub(super) fn stream_terms(
+        &self,
+        target: &TargetView<'_>,
+        deadline: tokio::time::Instant,
+        late: Fault,
+    ) -> relay::Terms {
+        relay::Terms {
+            model: Arc::clone(&target.model.routable),
+            mode: self.core.params.normalizer.mode(self.wants_json()),
+            include_usage: self.request.include_usage,
+            first_content_by: deadline,
+            late,
+            silence: self.silence(target),
+            created: self.core.clock.now().unix_ms / 1000,
+        }
+    }
+
+    pub(super) fn wants_json(&self) -> bool {
+        self.request.json_mode != JsonMode::Off
+    }
+
+    /// The provider's own error, for the caller to mend.
+    pub(super) fn given_back(&self) -> ApiError {
+        let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
+        let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
+        error.code.clone_from(&fault.code);
+        error
+    }
+
+    /// How long this target may take until its first content (or its whole answer).
+    pub(super) fn patience(&self, target: &TargetView<'_>) -> (Duration, Waited) {
+        let params = &self.core.params;
+        let own = target.model.first_token_timeout;
+        let (limit, waited) = if self.request.stream {
+            (own.unwrap_or(params.first_token_timeout), Waited::FirstToken)
+        } else {
+            (self.silence(target), Waited::Answer)
+        };
+        (limit.min(self.time_left()), waited)
+    }
+
+    /// A model that is known to need long for its first token gets as long for the rest.
+    pub(super) fn silence(&self, target: &TargetView<'_>) -> Duration {
+        let own = target.model.first_token_timeout.unwrap_or_default();
+        self.core.params.timeout.max(own)
+    }
+
+    pub(super) fn route(&self, target: &TargetView<'_>, affinity: bool, leg: &Leg) -> Route {
+        let reason = match &self.asked {
+            _ if self.attempts > 1 => RouteReason::Failover,
+            Asked::Direct { .. } => RouteReason::Direct,
+            _ if affinity => RouteReason::Affinity,
+            _ => RouteReason::Meta,
+        };
+        let mut warnings = Vec::new();
+        if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
+            warnings.push(format!("retired={name}; served={}", target.model.routable));
+        }
+        Route {
+            provider: Arc::clone(&target.provider.name),
+            model: Arc::clone(&target.model.name),
+            requested: Arc::clone(&self.requested),
+            reason,
+            attempts: self.attempts,
+            context: leg.context.clone(),
+            warnings,
+            upstream_id: None,
+        }
+    }
+}
