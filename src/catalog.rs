@@ -291,6 +291,12 @@ impl Provider {
         self.kind == Kind::Ollama && self.keys.iter().all(|it| it.secret.is_none())
     }
 
+    /// One of its models with each of its keys.
+    pub fn targets<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = TargetView<'a>> {
+        let keys = model.targets.iter().zip(&self.keys);
+        keys.map(move |(id, key)| TargetView { id: *id, provider: self, model, key })
+    }
+
     /// Is `name`, in any case, a name of this provider?
     pub fn is_called(&self, name: &str) -> bool {
         let mut names = std::iter::once(&*self.name).chain(self.synonyms.iter().copied());
@@ -367,14 +373,7 @@ impl Catalog {
 
     /// All targets.
     pub fn targets(&self) -> impl Iterator<Item = TargetView<'_>> {
-        self.models().flat_map(|(provider, model)| {
-            model.targets.iter().zip(&provider.keys).map(move |(id, key)| TargetView {
-                id: *id,
-                provider,
-                model,
-                key,
-            })
-        })
+        self.models().flat_map(|(provider, model)| provider.targets(model))
     }
 }
 

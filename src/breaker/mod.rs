@@ -25,6 +25,7 @@ use crate::catalog::KeyId;
 use crate::catalog::ModelId;
 use crate::catalog::ProviderId;
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
 use crate::clock::Now;
 
 pub use crate::breaker::outcome::Outcome;
@@ -63,6 +64,12 @@ pub struct Path {
     pub model: ModelId,
     /// All three.
     pub target: TargetId,
+}
+
+impl From<&TargetView<'_>> for Path {
+    fn from(it: &TargetView<'_>) -> Self {
+        Self { provider: it.provider.id, key: it.key.id, model: it.model.id, target: it.id }
+    }
 }
 
 impl Path {

@@ -125,10 +125,7 @@ async fn check_provider(
 ) -> Vec<Outcome> {
     let Some(client) = client else { return Vec::new() };
     let models = provider.models.iter().filter(|it| it.successor.is_none());
-    let targets = models.flat_map(|model| {
-        let keys = model.targets.iter().zip(&provider.keys);
-        keys.map(move |(id, key)| TargetView { id: *id, provider, model, key })
-    });
+    let targets = models.flat_map(|model| provider.targets(model));
     let checks = targets.map(|target| {
         let (client, request) = (Arc::clone(&client), Arc::clone(&request));
         async move {

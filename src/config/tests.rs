@@ -514,6 +514,18 @@ fn the_demo_looks_at_no_keys_and_no_limits() {
 }
 
 #[test]
+fn the_way_out_is_read_from_both_environments() {
+    let network = Case::new()
+        .file(".env", "HTTPS_PROXY=http://a:1\nNO_PROXY=host\nSSL_CERT_FILE=/c.pem")
+        .set("HTTPS_PROXY", "http://b:2")
+        .loaded()
+        .network;
+    assert_eq!(network.proxy.as_deref(), Some("http://b:2"));
+    assert_eq!(network.no_proxy.as_deref(), Some("host"));
+    assert_eq!(network.cert_file, Some(PathBuf::from("/c.pem")));
+}
+
+#[test]
 fn the_files_at_the_root_are_sound() {
     let example = include_str!("../../.env.example");
     let case = Case::new()

@@ -66,12 +66,7 @@ impl Attempt {
         request: &Arc<ChatRequest>,
     ) -> Result<Self, Shut> {
         let now = core.clock.now();
-        let path = Path {
-            provider: target.provider.id,
-            key: target.key.id,
-            model: target.model.id,
-            target: target.id,
-        };
+        let path = Path::from(target);
         let pass = core.books.breakers.enter(&path, now).map_err(Shut::Breaker)?;
         let reservation = core.books.ledger.reserve(target.id, demand, now).map_err(Shut::Quota)?;
         Ok(Self {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::breaker::Path;
 use crate::breaker::Reason;
 use crate::breaker::Scope;
 use crate::breaker::State;
@@ -104,7 +103,8 @@ pub(super) fn wait_for(travel: &Travel, (p, m): (usize, usize)) -> Wait {
     let provider = travel.pool.selector.catalog.providers().get(p);
     let model = provider.and_then(|it| it.models.get(m));
     let Some((provider, model)) = provider.zip(model) else { return Wait::InVain };
-    let all: Vec<Outlook> = views(provider, model).map(|it| outlook(travel, &it, &gates)).collect();
+    let all: Vec<Outlook> =
+        provider.targets(model).map(|it| outlook(travel, &it, &gates)).collect();
     if all.iter().any(|it| it.why == Why::Ready) {
         return Wait::InVain;
     }
@@ -168,13 +168,8 @@ fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
     travel.eligible.iter().flat_map(|(p, m)| {
         let provider = travel.pool.selector.catalog.providers().get(*p);
         let model = provider.and_then(|it| it.models.get(*m));
-        provider.zip(model).into_iter().flat_map(|(provider, model)| views(provider, model))
+        provider.zip(model).into_iter().flat_map(|(provider, model)| provider.targets(model))
     })
-}
-
-fn views<'a>(provider: &'a Provider, model: &'a Model) -> impl Iterator<Item = TargetView<'a>> {
-    let keys = model.targets.iter().zip(&provider.keys);
-    keys.map(move |(id, key)| TargetView { id: *id, provider, model, key })
 }
 
 fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlook {
@@ -227,7 +222,8 @@ fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
             let provider = catalog.providers().get(p)?;
             let model = provider.models.get(m)?;
             let hopeful = |it: &Outlook| matches!(it.why, Why::Ready | Why::Quota | Why::Repair);
-            let soonest = views(provider, model)
+            let soonest = provider
+                .targets(model)
                 .map(|it| outlook(travel, &it, &gates))
                 .filter(hopeful)
                 .filter_map(|it| wait_of(it, now))
@@ -257,7 +253,7 @@ fn provider_state(
         .filter(|it| breakers.state(Scope::Key(it.id), gates.now).state != State::Open)
         .count();
     // The provider is as well as the best of its targets.
-    let state = |it: &TargetView<'_>| match breakers.check(&path(it), gates.now) {
+    let state = |it: &TargetView<'_>| match breakers.check(&it.into(), gates.now) {
         Ok(()) => State::Closed,
         Err(blocked) => blocked.state,
     };
@@ -268,15 +264,6 @@ fn provider_state(
         retry_after_ms: waits.min().map(millis),
         keys_available,
         circuit_state: best.unwrap_or(State::Open).as_str(),
-    }
-}
-
-fn path(target: &TargetView<'_>) -> Path {
-    Path {
-        provider: target.provider.id,
-        key: target.key.id,
-        model: target.model.id,
-        target: target.id,
     }
 }
 

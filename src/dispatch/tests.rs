@@ -415,6 +415,23 @@ async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_that_leaves_is_counted_to_the_last() {
+    // More than may wait to be counted.
+    let crowd = super::SETTLEMENTS + 50;
+    let hang = (0..crowd).map(|_| Act::Hang).collect();
+    let stage = stage(vec![hang], &[], params());
+    for _ in 0..crowd {
+        let mut journey = stage.dispatcher.begin(call(""));
+        assert!(futures::poll!(&mut journey.answer).is_pending());
+    }
+    let Stage { dispatcher, settlements, books, .. } = stage;
+    drop(dispatcher);
+    super::run_settlements(settlements).await;
+    let total = books.usage.total();
+    assert_eq!((total.requests, total.estimated_requests), (crowd as u64, crowd as u64));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_a_client_leaves_the_books_in_order() {
     let stage = stage(vec![vec![Act::Panic, Act::Answer(0)]], &[a_minute(9)], params());
     let journey = stage.dispatcher.begin(call(""));

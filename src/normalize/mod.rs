@@ -38,7 +38,19 @@ impl Params {
 /// How an answer is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Opener and code fence, as [`whole`] does.
+    /// One leading opener goes: `Certainly!` `Sure!` `Sure thing!` `Of course!` `Absolutely!`, or
+    /// `As an AI,` and so for `AI assistant`, `AI language model` and (as `a` or `an`)
+    /// `large language model`, in any ASCII case and spelt exactly so. The details:
+    /// * White space must follow it, and text within 64 bytes. Otherwise it stays: `Sure!!`,
+    ///   `Sure!Thing7`, `Certainly, the first`, `As an AI I think`, an answer that is only an opener.
+    /// * The white space after it goes too, but of several lines the indentation of the first with
+    ///   text stays, since it belongs to code, a list or a verse.
+    /// * White space before it stays. Four columns of it make the line code, which is not touched.
+    /// * Capitalisation stays: `As an AI, I can't` becomes `I can't`, `Sure! here` becomes `here`.
+    /// * A second opener stays.
+    ///
+    /// A code fence that is open at the end is closed on a line of its own, inside its list item if it
+    /// is in one. Where it is debatable whether a fence is open, nothing is added.
     Text,
     /// The JSON value alone, as [`json_only`] does.
     Json,
@@ -63,25 +75,6 @@ impl Mode {
             (false, false) => Cow::Owned(out.into_owned() + &rest),
         }
     }
-}
-
-/// Treats a whole and complete answer in text.
-///
-/// One leading opener goes: `Certainly!` `Sure!` `Sure thing!` `Of course!` `Absolutely!`, or
-/// `As an AI,` and so for `AI assistant`, `AI language model` and (as `a` or `an`)
-/// `large language model`, in any ASCII case and spelt exactly so. The details:
-/// * White space must follow it, and text within 64 bytes. Otherwise it stays: `Sure!!`,
-///   `Sure!Thing7`, `Certainly, the first`, `As an AI I think`, an answer that is only an opener.
-/// * The white space after it goes too, but of several lines the indentation of the first with
-///   text stays, since it belongs to code, a list or a verse.
-/// * White space before it stays. Four columns of it make the line code, which is not touched.
-/// * Capitalisation stays: `As an AI, I can't` becomes `I can't`, `Sure! here` becomes `here`.
-/// * A second opener stays.
-///
-/// A code fence that is open at the end is closed on a line of its own, inside its list item if it
-/// is in one. Where it is debatable whether a fence is open, nothing is added.
-pub fn whole(text: &str) -> Cow<'_, str> {
-    Mode::Text.apply(text, true)
 }
 
 /// Treats one streamed answer, delta by delta.

@@ -4,6 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A whole and complete answer in text.
+fn whole(text: &str) -> Cow<'_, str> {
+    Mode::Text.apply(text, true)
+}
+
 /// Cuts `text` at `cuts` (byte offsets in any order, moved down to the next character).
 pub(super) fn pieces<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
     let mut cuts: Vec<usize> = cuts.to_vec();

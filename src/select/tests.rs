@@ -243,6 +243,21 @@ fn a_retired_name_goes_to_its_successor() {
 }
 
 #[test]
+fn a_retired_name_that_two_providers_share_goes_to_one_successor() {
+    let mut ids = IdBook::default();
+    let retired = |it: &mut Model| {
+        if &*it.name == "old" {
+            it.successor = Some("new".into());
+        }
+    };
+    let pool = ["Alpha", "Beta"].map(|it| provider(&mut ids, it, 1, &["new", "old"], retired));
+    let mut bench = Bench::new(pool.into(), Strategy::RoundRobin, Strategy::RoundRobin);
+    let asked = resolve(&bench.selector.catalog, Some("old")).unwrap();
+    let first = bench.first(&asked).unwrap();
+    assert_eq!(bench.name(first), "Alpha/new");
+}
+
+#[test]
 fn filters_name_what_leaves_nothing() {
     let mut ids = IdBook::default();
     let alpha = provider(&mut ids, "Alpha", 1, &["text", "coder", "eyes"], |it| match &*it.name {

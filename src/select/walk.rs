@@ -9,7 +9,6 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::breaker::Blocked;
 use crate::breaker::Breakers;
-use crate::breaker::Path;
 use crate::catalog::Model;
 use crate::catalog::Provider;
 use crate::catalog::TargetId;
@@ -260,13 +259,7 @@ impl Slot {
 impl Gates<'_> {
     /// May `target` be asked now?
     pub fn check(&self, target: &TargetView<'_>) -> Result<(), Shut> {
-        let path = Path {
-            provider: target.provider.id,
-            key: target.key.id,
-            model: target.model.id,
-            target: target.id,
-        };
-        self.breakers.check(&path, self.now).map_err(Shut::Breaker)?;
+        self.breakers.check(&target.into(), self.now).map_err(Shut::Breaker)?;
         self.ledger.peek(target.id, (self.demand)(target.model), self.now).map_err(Shut::Quota)
     }
 }

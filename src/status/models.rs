@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::breaker::Path;
 use crate::catalog::Model;
 use crate::catalog::Provider;
 use crate::clock::Now;
@@ -103,10 +102,9 @@ fn entry(books: &Books, provider: &Provider, model: &Model, now: Now) -> Entry {
 
 /// How long until some key of this model may be asked for one request; `None` = nobody knows.
 fn cooldown(books: &Books, provider: &Provider, model: &Model, now: Now) -> Option<Duration> {
-    let waits = model.targets.iter().zip(&provider.keys).filter_map(|(target, key)| {
-        let path = Path { provider: provider.id, key: key.id, model: model.id, target: *target };
-        let rest = books.breakers.cooldown(&path, now).unwrap_or_default();
-        match books.ledger.peek(*target, Demand { requests: 1, tokens: 1 }, now) {
+    let waits = provider.targets(model).filter_map(|target| {
+        let rest = books.breakers.cooldown(&(&target).into(), now).unwrap_or_default();
+        match books.ledger.peek(target.id, Demand { requests: 1, tokens: 1 }, now) {
             Ok(()) => Some(rest),
             Err(it) => it.free.time().map(|it| it.saturating_sub(now.monotonic).max(rest)),
         }

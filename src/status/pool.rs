@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::breaker::Path;
 use crate::breaker::Scope;
 use crate::breaker::Status;
 use crate::catalog::Provider;
@@ -127,10 +126,7 @@ fn provider(books: &Books, provider: &Provider, now: Now) -> ProviderStatus {
         .iter()
         .map(|it| KeyStatus { key: it.label.to_string(), circuit: state(Scope::Key(it.id)) });
     let models = provider.models.iter().filter(|it| it.successor.is_none());
-    let targets = models.flat_map(|model| {
-        let keys = model.targets.iter().zip(&provider.keys);
-        keys.map(move |(id, key)| TargetView { id: *id, provider, model, key })
-    });
+    let targets = models.flat_map(|model| provider.targets(model));
     ProviderStatus {
         id: provider.name.to_string(),
         circuit: state(Scope::Provider(provider.id)),
@@ -140,8 +136,7 @@ fn provider(books: &Books, provider: &Provider, now: Now) -> ProviderStatus {
 }
 
 fn target(books: &Books, it: &TargetView<'_>, now: Now) -> TargetStatus {
-    let path = Path { provider: it.provider.id, key: it.key.id, model: it.model.id, target: it.id };
-    let blocked = books.breakers.check(&path, now).err();
+    let blocked = books.breakers.check(&it.into(), now).err();
     let cooldown = blocked.map(|it| it.until.saturating_sub(now.monotonic));
     TargetStatus {
         model: it.model.name.to_string(),
