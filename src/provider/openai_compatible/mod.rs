@@ -1,0 +1,63 @@
+//! The client for every provider that speaks OpenAI's chat completions.
+
+mod incoming;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use http::Uri;
+
+use crate::clock::SharedClock;
+use crate::provider::Call;
+use crate::provider::ChatProvider;
+use crate::provider::Reply;
+use crate::provider::exchange::exchange;
+use crate::provider::fault::Fault;
+use crate::provider::openai_compatible::incoming::stream;
+use crate::provider::openai_compatible::incoming::whole;
+use crate::provider::quirks::Quirks;
+use crate::provider::transport::Transport;
+
+/// One OpenAI-compatible provider.
+pub struct OpenAiCompatible {
+    chat: Uri,
+    quirks: Quirks,
+    transport: Transport,
+    clock: SharedClock,
+}
+
+impl OpenAiCompatible {
+    /// A client for the provider whose chat endpoint is `<base_url>/chat/completions`.
+    ///
+    /// # Errors
+    /// When `base_url` is no URL.
+    pub fn new(
+        base_url: &str,
+        quirks: Quirks,
+        transport: Transport,
+        clock: SharedClock,
+    ) -> Result<Self, http::uri::InvalidUri> {
+        let chat = format!("{}/chat/completions", base_url.trim_end_matches('/')).parse()?;
+        Ok(Self { chat, quirks, transport, clock })
+    }
+}
+
+impl ChatProvider for OpenAiCompatible {
+    fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
+        let outgoing = self.outgoing(&call);
+        let transport = self.transport.clone();
+        let clock = Arc::clone(&self.clock);
+        let name = self.quirks.name;
+        Box::pin(async move {
+            let (request, dropped) = outgoing?;
+            let answer = exchange(name, &transport, request, call.sent, &clock).await?;
+            if call.request.stream {
+                return stream(name, answer, dropped, clock);
+            }
+            whole(name, answer, dropped, clock.now()).await
+        })
+    }
+}
