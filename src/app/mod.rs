@@ -1,6 +1,7 @@
 //! The composition root: the only room that names every concrete type.
 
 mod discovery;
+mod memory;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,13 +52,12 @@ use crate::sim;
 use crate::sim::SimServer;
 use crate::status;
 use crate::store::OpenError;
-use crate::store::Rooms;
 use crate::store::Saving;
-use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
 use discovery::Discovery;
+use memory::remember;
 
 /// How long running answers may take to finish once the gateway is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -89,7 +89,7 @@ pub enum StartError {
     /// The simulated providers can't listen.
     #[error("can't start the simulated providers: {0}")]
     Simulation(std::io::Error),
-    /// The data directory can't be used.
+    /// The data directory is not for this process.
     #[error(transparent)]
     Store(#[from] OpenError),
     /// A provider's URL can't be used.
@@ -121,10 +121,7 @@ impl App {
         books.ledger.configure(target_books(&catalog));
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
         let saving = match &config.data_dir {
-            Some(dir) => {
-                let store = Store::open(dir, clock.now())?;
-                Some(start_saving(store, &books, &shared_catalog, &clock)?)
-            }
+            Some(dir) => remember(dir, &books, &shared_catalog, &clock)?,
             None => None,
         };
         let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
@@ -264,22 +261,6 @@ fn target_books(catalog: &Catalog) -> Vec<TargetBooks> {
         reserves_max_tokens: it.model.reserves_max_tokens,
     });
     books.collect()
-}
-
-fn start_saving(
-    mut store: Store,
-    books: &dispatch::Books,
-    catalog: &Arc<ArcSwap<Catalog>>,
-    clock: &SharedClock,
-) -> Result<Saving, OpenError> {
-    let rooms = Rooms {
-        ledger: Arc::clone(&books.ledger),
-        usage: Arc::clone(&books.usage),
-        sessions: Arc::clone(&books.sessions),
-        breakers: Arc::clone(&books.breakers),
-    };
-    store.restore(&rooms, &catalog.load_full(), clock.now());
-    store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
 }
 
 fn clients(

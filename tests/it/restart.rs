@@ -80,6 +80,18 @@ async fn two_gateways_do_not_share_a_directory() {
     first.chat(&ask("alpha/m")).await.expect(200);
 }
 
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_stops_nobody() {
+    let root = TempDir::new().expect("a directory");
+    // A file where a directory is wanted: not even root can write into it.
+    let file = root.path().join("data");
+    std::fs::write(&file, "").expect("written");
+    let gateway = setup(&file.join("kept")).start().await;
+    gateway.chat(&ask("alpha/m")).await.expect(200);
+    assert_eq!(gateway.usage().await["total"]["requests"], 1);
+    gateway.stop().await;
+}
+
 #[test]
 fn a_sudden_end_loses_no_more_than_a_second() {
     let root = TempDir::new().expect("a directory");

@@ -1,0 +1,55 @@
+//! What survives this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::catalog::Catalog;
+use crate::clock::SharedClock;
+use crate::dispatch;
+use crate::store::OpenError;
+use crate::store::Rooms;
+use crate::store::Saving;
+use crate::store::Store;
+
+/// Opens the store, gives back what is in it, and saves from then on. A disk that can't be used
+/// (read-only, full, forbidden) takes the memory, not the service: the log says so, and nothing is
+/// kept.
+///
+/// # Errors
+/// When the directory is not for this process.
+pub(super) fn remember(
+    dir: &Path,
+    books: &dispatch::Books,
+    catalog: &Arc<ArcSwap<Catalog>>,
+    clock: &SharedClock,
+) -> Result<Option<Saving>, OpenError> {
+    let begun = Store::open(dir, clock.now())
+        .and_then(|store| start_saving(store, books, catalog, clock).map(Some));
+    match begun {
+        Err(fault @ OpenError::Unusable { .. }) => {
+            tracing::warn!(
+                "{fault}; serving goes on, but usage and quota are lost with this process"
+            );
+            Ok(None)
+        }
+        begun => begun,
+    }
+}
+
+fn start_saving(
+    mut store: Store,
+    books: &dispatch::Books,
+    catalog: &Arc<ArcSwap<Catalog>>,
+    clock: &SharedClock,
+) -> Result<Saving, OpenError> {
+    let rooms = Rooms {
+        ledger: Arc::clone(&books.ledger),
+        usage: Arc::clone(&books.usage),
+        sessions: Arc::clone(&books.sessions),
+        breakers: Arc::clone(&books.breakers),
+    };
+    store.restore(&rooms, &catalog.load_full(), clock.now());
+    store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
+}
