@@ -2,6 +2,7 @@
 
 mod discovery;
 mod memory;
+mod pace;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,6 +52,7 @@ use crate::session::Sessions;
 use crate::sim;
 use crate::sim::SimServer;
 use crate::status;
+use crate::status::pace::Pace;
 use crate::store::OpenError;
 use crate::store::Saving;
 use crate::telemetry::Metrics;
@@ -139,6 +141,7 @@ impl App {
             breakers: books.breakers,
             usage: books.usage,
             metrics: books.metrics,
+            pace: Arc::new(Pace::default()),
             clock,
         };
         let tasks = TaskTracker::new();
@@ -155,6 +158,7 @@ impl App {
             ids,
         };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
         let params = server_params(&config);
         let router = server::router(params.clone(), dispatcher, Arc::new(views));
         let stopping = shutdown.clone();

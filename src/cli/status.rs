@@ -1,4 +1,4 @@
-//! `status`: a running gateway's providers, as a table.
+//! `status`: a running gateway's providers and quota, as tables.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 
 use crate::cli::EXIT_FAILED;
 use crate::cli::EXIT_REFUSED;
@@ -24,6 +25,9 @@ use crate::status::pool::Pool;
 use crate::status::pool::ProviderStatus;
 use crate::status::pool::TargetStatus;
 use crate::status::pool::WindowStatus;
+use crate::status::quota::Left;
+use crate::status::quota::PoolQuota;
+use crate::status::quota::Quota;
 
 /// A gateway on this machine answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,18 +44,23 @@ pub(super) fn status(flags: &Flags) -> ExitCode {
         Err(fault) => return complain(&format!("can't start the runtime: {fault}"), EXIT_FAILED),
     };
     match runtime.block_on(ask(&reach)) {
-        Ok(pool) => {
+        Ok((pool, quota)) => {
             say(&render(&pool));
+            say(&total(&quota.pool));
             ExitCode::SUCCESS
         }
         Err(text) => complain(&text, EXIT_FAILED),
     }
 }
 
-async fn ask(reach: &Reach) -> Result<Pool, String> {
+async fn ask(reach: &Reach) -> Result<(Pool, Quota), String> {
+    Ok((get(reach, "/v1/status").await?, get(reach, "/v1/quota").await?))
+}
+
+async fn get<T: DeserializeOwned>(reach: &Reach, path: &str) -> Result<T, String> {
     let host =
         if reach.host.contains(':') { format!("[{}]", reach.host) } else { reach.host.clone() };
-    let url = format!("http://{host}:{}/v1/status", reach.port);
+    let url = format!("http://{host}:{}{path}", reach.port);
     let mut request = Request::get(&url);
     if let Some(key) = &reach.master_key {
         request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
@@ -86,6 +95,29 @@ fn render(pool: &Pool) -> String {
     out.push('\n');
     out.push_str(&table(&["model", "key", "state", "left"], &targets));
     out
+}
+
+/// What the whole pool has left.
+fn total(pool: &PoolQuota) -> String {
+    let left = |it: &Left, unit: &str| {
+        let unknown = match it.unknown {
+            0 => String::new(),
+            n => format!(" and {n} without a known limit"),
+        };
+        format!("{} {unit} now, {} until midnight UTC{unknown}", it.now, it.today)
+    };
+    let (requests, tokens) = (left(&pool.requests, "requests"), left(&pool.tokens, "tokens"));
+    let pace = match (pool.requests_per_minute, pool.tokens_per_minute) {
+        (Some(requests), Some(tokens)) => {
+            let lasts = match pool.runs_out_in_sec {
+                Some(seconds) => format!("runs out in {}", duration(seconds)),
+                None => "does not run out today, as far as is known".to_owned(),
+            };
+            format!("pace: {requests} requests and {tokens} tokens a minute; {lasts}\n")
+        }
+        _ => String::new(),
+    };
+    format!("\nleft in all: {requests}; {tokens}\n{pace}")
 }
 
 fn provider_row(provider: &ProviderStatus) -> Vec<String> {
@@ -155,6 +187,24 @@ mod tests {
     #[test]
     fn times_are_said_in_the_unit_that_fits() {
         assert_eq!([duration(5), duration(150), duration(7201)], ["5 s", "3 min", "3 h"]);
+    }
+
+    #[test]
+    fn the_pool_is_said_in_a_line_or_two() {
+        let mut pool = PoolQuota {
+            requests: Left { now: 5, today: 50, unknown: 0 },
+            tokens: Left { now: 7, today: 70, unknown: 2 },
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            runs_out_in_sec: None,
+        };
+        let left = "\nleft in all: 5 requests now, 50 until midnight UTC; 7 tokens now, 70 until \
+                    midnight UTC and 2 without a known limit\n";
+        assert_eq!(total(&pool), left);
+        (pool.requests_per_minute, pool.tokens_per_minute) = (Some(1.5), Some(30.0));
+        pool.runs_out_in_sec = Some(600);
+        let pace = "pace: 1.5 requests and 30 tokens a minute; runs out in 10 min\n";
+        assert_eq!(total(&pool), format!("{left}{pace}"));
     }
 
     #[test]

@@ -62,6 +62,11 @@ pub(super) async fn status(State(gateway): State<Arc<Gateway>>) -> Response {
     json(gateway.views.status())
 }
 
+/// `GET /v1/quota`.
+pub(super) async fn quota(State(gateway): State<Arc<Gateway>>) -> Response {
+    json(gateway.views.quota())
+}
+
 /// `GET /metrics`, in Prometheus' text form.
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,7 +1,9 @@
 //! Read-only views for people and scripts over catalog, quota, breakers and usage.
 
 mod models;
+pub mod pace;
 pub mod pool;
+pub mod quota;
 mod usage;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::breaker::Breakers;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::quota::Ledger;
+use crate::status::pace::Pace;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
@@ -26,6 +29,8 @@ pub trait Views: Send + Sync + 'static {
     fn usage(&self) -> String;
     /// `GET /v1/status`.
     fn status(&self) -> String;
+    /// `GET /v1/quota`.
+    fn quota(&self) -> String;
     /// `GET /metrics`.
     fn metrics(&self) -> String;
     /// `GET /health`.
@@ -44,6 +49,8 @@ pub struct Books {
     pub usage: Arc<UsageBook>,
     /// What is counted for Prometheus.
     pub metrics: Arc<Metrics>,
+    /// How fast it is being spent.
+    pub pace: Arc<Pace>,
     /// The time.
     pub clock: SharedClock,
 }
@@ -63,6 +70,10 @@ impl Views for Books {
 
     fn status(&self) -> String {
         json(&pool::view(self))
+    }
+
+    fn quota(&self) -> String {
+        json(&quota::view(self))
     }
 
     fn metrics(&self) -> String {

@@ -169,6 +169,6 @@ fn circuit(status: Status, now: Now) -> CircuitStatus {
 }
 
 /// Whole seconds, rounded up: a rest is never said to be shorter than it is.
-fn seconds(time: Duration) -> u64 {
+pub(super) fn seconds(time: Duration) -> u64 {
     time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }

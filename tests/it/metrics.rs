@@ -216,9 +216,15 @@ async fn no_view_shows_a_key() {
     for model in ["alpha/m", "alpha/m", "auto"] {
         gateway.chat(&ask(model)).await;
     }
-    for path in
-        ["/metrics", "/v1/status", "/v1/usage", "/v1/models", "/v1/models/Alpha/m", "/health"]
-    {
+    for path in [
+        "/metrics",
+        "/v1/status",
+        "/v1/quota",
+        "/v1/usage",
+        "/v1/models",
+        "/v1/models/Alpha/m",
+        "/health",
+    ] {
         check_keyless(&gateway.get(path).await.expect(200));
     }
     let metrics = gateway.get("/metrics").await;

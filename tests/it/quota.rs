@@ -222,3 +222,47 @@ async fn a_refused_call_gives_its_quota_back_unless_the_provider_counts_it() {
         assert_eq!(answered, expected, "failed_requests_count: {counted}");
     }
 }
+
+#[tokio::test]
+async fn the_quota_view_counts_what_is_shared_once() {
+    let day = json!({"requests_per_day": 10});
+    let shared = Upstream::plain("Shared").limits(day.clone()).model("n").limits(day.clone());
+    let shared =
+        shared.grouped_key("acct", "sk-one-11111111").grouped_key("acct", "sk-two-22222222");
+    let own = Upstream::plain("Own").limits(day).key("sk-own-33333333");
+    let gateway = Gateway::with([shared, own, Upstream::plain("Open")]).start().await;
+    gateway.chat(&ask("shared/m")).await.expect(200);
+    gateway.chat(&ask("open/m")).await.expect(200);
+
+    let quota = gateway.get("/v1/quota").await.expect(200).json();
+    // Two models of one account, however many keys it has, and one of the other.
+    assert_eq!(quota["pool"]["requests"]["now"], 9 + 10 + 10, "{quota}");
+    assert_eq!(quota["pool"]["requests"]["unknown"], 1, "{quota}");
+    assert_eq!(quota["pool"]["tokens"], json!({"now": 0, "today": 0, "unknown": 4}), "{quota}");
+    assert_eq!(quota["pool"]["runs_out_in_sec"], Value::Null, "{quota}");
+    let keys = quota["providers"][0]["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let model = &key["models"][0];
+        assert_eq!((&model["model"], &model["state"]), (&json!("m"), &json!("ready")), "{quota}");
+        let window = &model["windows"][0];
+        assert_eq!(window["limit"], 10, "{quota}");
+        assert_eq!((&window["used"], &window["left"]), (&json!(1), &json!(9)), "{quota}");
+        assert!(window["resets_at"].as_u64() > Some(1_700_000_000), "{quota}");
+    }
+    assert_eq!(quota["providers"][2]["keys"][0]["models"][0]["windows"], json!([]), "{quota}");
+    assert!(!quota.to_string().contains("sk-one"), "a key is masked: {quota}");
+}
+
+#[tokio::test]
+async fn the_quota_view_says_what_is_spent_and_since_when_it_is_not() {
+    let tight = Upstream::plain("Tight").limits(json!({"requests_per_hour": 1}));
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    gateway.chat(&ask("tight/m")).await.expect(200);
+    let quota = gateway.get("/v1/quota").await.expect(200).json();
+    let model = &quota["providers"][0]["keys"][0]["models"][0];
+    assert_eq!((&model["state"], &model["reason"]), (&json!("spent"), &json!("requests per hour")));
+    let back = model["available_in_sec"].as_u64().expect("known");
+    assert!((3_590..=3_600).contains(&back), "{quota}");
+    assert_eq!(quota["pool"]["requests"]["now"], 0, "{quota}");
+}

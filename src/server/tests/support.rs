@@ -65,6 +65,10 @@ impl Views for FixedViews {
         r#"{"view":"status"}"#.to_owned()
     }
 
+    fn quota(&self) -> String {
+        r#"{"view":"quota"}"#.to_owned()
+    }
+
     fn models(&self, kind: Option<&str>, scale: Option<&str>) -> String {
         format!(r#"{{"type":{kind:?},"scale":{scale:?}}}"#)
     }
