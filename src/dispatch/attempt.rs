@@ -188,6 +188,7 @@ impl Attempt {
         Settlement {
             reservation,
             usage: Arc::clone(&self.core.books.usage),
+            queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),
             delivered: std::mem::take(&mut self.delivered),
@@ -197,16 +198,18 @@ impl Attempt {
 }
 
 impl Drop for Attempt {
-    /// The caller has gone, or something panicked. Before the request was written nothing has
-    /// happened; after it, the provider counts it and so do we.
+    /// The caller has gone, or something panicked, unless all is told already. Before the request
+    /// was written nothing has happened; after it, the provider counts it and so do we.
     fn drop(&mut self) {
-        let Some(Open { reservation, pass, .. }) = self.open.take() else { return };
-        self.ended("abandoned");
-        // Unreported, a pass gives back its place as a probe and says nothing.
-        drop(pass);
-        if self.sent.is_set() {
-            reservation.mark_sent();
-            self.settle_later(reservation);
+        if let Some(Open { reservation, pass, .. }) = self.open.take() {
+            self.ended("abandoned");
+            // Unreported, a pass gives back its place as a probe and says nothing.
+            drop(pass);
+            if self.sent.is_set() {
+                reservation.mark_sent();
+                self.settle_later(reservation);
+            }
         }
+        self.core.queue.stir();
     }
 }

@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::journey::Travel;
+use crate::dispatch::queue::Place;
 use crate::dispatch::verdict;
 use crate::openai::ApiError;
 use crate::openai::Exhaustion;
@@ -19,6 +20,7 @@ use crate::openai::ProviderState;
 use crate::openai::Suggestion;
 use crate::provider::fault::FaultKind;
 use crate::quota::Bound;
+use crate::quota::Demand;
 use crate::select;
 use crate::select::Asked;
 use crate::select::Gates;
@@ -86,6 +88,12 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
     wait(&outlooks(travel, now), now)
 }
 
+/// Could some target be asked now?
+pub(super) fn is_ready(travel: &Travel) -> bool {
+    let now = travel.core.clock.now();
+    outlooks(travel, now).iter().any(|it| it.why == Why::Ready)
+}
+
 fn wait(outlooks: &[Outlook], now: Now) -> Wait {
     let soonest = outlooks.iter().filter(|it| it.waits_for_quota()).map(|it| it.when).min();
     match soonest {
@@ -130,11 +138,13 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     }
     // A target that failed may be well again any moment; waiting is what helps only where spent
     // quota is all there is, keys and models that need a repair aside.
+    let line = travel.place.as_ref().map(Place::line_length);
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
-        && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Fault));
+        && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Fault))
+        || line.is_some() && faults.is_empty();
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
-    let rest = rest(&outlooks, now);
+    let rest = line.map_or(Duration::ZERO, |it| after(travel, it, now)).max(rest(&outlooks, now));
     let said = last.map_or_else(String::new, |it| format!(" The last said: {}.", it.summary()));
     let tried = faults.len();
     let error = if waiting {
@@ -148,6 +158,23 @@ pub(super) fn error(travel: &Travel) -> ApiError {
         ApiError::new(503, "server_error", message).with_code("all_providers_failed")
     };
     ApiError { exhaustion: Some(Box::new(exhaustion(travel, now))), ..error.with_retry_after(rest) }
+}
+
+/// When those in line have had theirs, if each takes as much as this request and all targets give alike.
+fn after(travel: &Travel, line: u64, now: Now) -> Duration {
+    let demand = demand(&travel.core, &travel.request);
+    let count = u64::try_from(targets(travel).count()).unwrap_or(u64::MAX);
+    let turns = line.div_ceil(count.max(1)).max(1);
+    let free = targets(travel).filter_map(|it| {
+        let one = demand(it.model);
+        let all = Demand {
+            requests: one.requests.saturating_mul(turns),
+            tokens: one.tokens.saturating_mul(turns),
+        };
+        let free = travel.core.books.ledger.peek(it.id, all, now).err()?.free.time()?;
+        Some(free.saturating_sub(now.monotonic))
+    });
+    free.min().unwrap_or(UNKNOWN_REST)
 }
 
 fn rest(outlooks: &[Outlook], now: Now) -> Duration {

@@ -14,13 +14,13 @@ use crate::dispatch::attempt::Attempt;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::exhausted;
-use crate::dispatch::exhausted::Wait;
 use crate::dispatch::legs::Leg;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Route;
+use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::verdict;
@@ -40,12 +40,8 @@ use crate::select::Eligible;
 use crate::select::Needs;
 use crate::select::Walk;
 
-/// Rest before targets that failed in passing are asked again; doubled with each round.
-const ROUND_REST: Duration = Duration::from_millis(100);
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
 const LEFT_OUT: usize = 3;
-/// How often a target whose calls under way are at their bound is looked at again.
-const CONCURRENCY_REST: Duration = Duration::from_millis(50);
 
 /// Takes one request through the pool.
 pub(super) async fn travel(
@@ -78,6 +74,8 @@ pub(super) async fn travel(
         attempts: 0,
         rounds: 0,
         waited: Duration::ZERO,
+        caller: call.caller,
+        place: None,
         faults: Vec::new(),
         out: Vec::new(),
         refused: Vec::new(),
@@ -131,6 +129,10 @@ pub(super) struct Travel {
     pub(super) attempts: u32,
     pub(super) rounds: u32,
     pub(super) waited: Duration,
+    /// Who asks, for taking turns.
+    pub(super) caller: u64,
+    /// Where it stands in line for quota, if it does.
+    pub(super) place: Option<Place>,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
@@ -141,16 +143,19 @@ pub(super) struct Travel {
 
 impl Travel {
     async fn run(&mut self) -> Result<Answer, Failure> {
+        self.line_up();
         loop {
+            if !self.turn().await {
+                return Err(self.failure(exhausted::error(self)));
+            }
             let failures = self.faults.len();
             if let Some(answer) = self.round().await? {
                 return Ok(answer);
             }
             let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
-            let Some(rest) = self.rest(passing) else {
+            if !self.rest(passing).await {
                 return Err(self.failure(exhausted::error(self)));
-            };
-            tokio::time::sleep(rest).await;
+            }
         }
     }
 
@@ -252,6 +257,9 @@ impl Travel {
         let demand = demand(&self.core, &self.request)(target.model);
         let opened = Attempt::open(&self.core, &target, demand, &self.request);
         let Ok(attempt) = opened else { return Err(None) };
+        if let Some(place) = self.place.take() {
+            place.served();
+        }
         self.attempts += 1;
         let mut route = self.route(&target, candidate.affinity, leg);
         self.progress.set(route.clone());
@@ -331,31 +339,6 @@ impl Travel {
 
     pub(super) fn failure(&self, error: ApiError) -> Failure {
         Failure { error: Box::new(error), route: self.last_route.clone() }
-    }
-
-    /// How long to rest before another round; `None` when there is nothing to hope for.
-    fn rest(&mut self, passing: bool) -> Option<Duration> {
-        let left = self.time_left();
-        if self.attempts > self.core.params.max_retries || left.is_zero() {
-            return None;
-        }
-        if passing {
-            self.rounds += 1;
-            let rest = ROUND_REST.saturating_mul(1 << self.rounds.min(4));
-            return (rest < left).then_some(rest);
-        }
-        let patience = self.core.params.max_quota_wait.saturating_sub(self.waited).min(left);
-        let rest = match exhausted::soonest(self) {
-            Wait::For(rest) => rest,
-            Wait::ForACall => CONCURRENCY_REST,
-            Wait::InVain => return None,
-        };
-        let rest = rest + self.a_little_more();
-        if rest > patience {
-            return None;
-        }
-        self.waited += rest;
-        Some(rest)
     }
 
     fn keys_of_the_same_model(&self, target: TargetId) -> Vec<TargetId> {

@@ -1,7 +1,7 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
 //! [`journey`] walks, [`legs`] sorts the candidates by how much of the conversation they take,
-//! [`home`] keeps a session where it lives, [`attempt`] is one upstream call that always ends in the
+//! [`home`] keeps a session where it lives, [`waiting`] rests and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on,
 //! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
@@ -12,11 +12,13 @@ mod home;
 mod journey;
 mod legs;
 pub mod outcome;
+mod queue;
 mod relay;
 mod settlement;
 mod story;
 mod terms;
 mod verdict;
+mod waiting;
 mod whole;
 
 #[cfg(test)]
@@ -46,6 +48,7 @@ use outcome::ChatCall;
 use outcome::ChatService;
 use outcome::Journey;
 use outcome::Progress;
+use queue::Queue;
 
 pub use settlement::Settlement;
 pub use settlement::run as run_settlements;
@@ -106,6 +109,7 @@ struct Core {
     books: Books,
     clock: SharedClock,
     params: Params,
+    queue: Arc<Queue>,
     settlements: mpsc::Sender<Settlement>,
 }
 
@@ -119,7 +123,10 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        (Self(Arc::new(Core { pool, books, clock, params, settlements })), waiting)
+        (
+            Self(Arc::new(Core { pool, books, clock, params, queue: Arc::default(), settlements })),
+            waiting,
+        )
     }
 
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.

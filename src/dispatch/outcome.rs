@@ -24,6 +24,8 @@ pub struct ChatCall {
     pub request: ChatRequest,
     /// The caller's session, if it named one.
     pub session: Option<String>,
+    /// Who asks: requests with the same number take turns with others when quota is short.
+    pub caller: u64,
     /// Under which id it is logged.
     pub request_id: Arc<str>,
 }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::ModelId;
 use crate::context::tokens;
+use crate::dispatch::queue::Queue;
 use crate::openai::ChatRequest;
 use crate::openai::Message;
 use crate::openai::TokenUsage;
@@ -43,6 +44,7 @@ impl Delivered {
 pub struct Settlement {
     pub(super) reservation: Reservation,
     pub(super) usage: Arc<UsageBook>,
+    pub(super) queue: Arc<Queue>,
     pub(super) model: ModelId,
     pub(super) request: Arc<ChatRequest>,
     pub(super) delivered: Delivered,
@@ -77,6 +79,7 @@ impl Settlement {
             estimated: self.reported.is_none(),
         };
         self.usage.record(self.model, spent);
+        self.queue.stir();
     }
 }
 

@@ -230,7 +230,7 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
 fn call(members: &str) -> ChatCall {
     let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
     let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
-    ChatCall { request, session: None, request_id: "req_test".into() }
+    ChatCall { request, session: None, caller: 0, request_id: "req_test".into() }
 }
 
 impl Stage {

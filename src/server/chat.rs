@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -7,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
@@ -51,7 +52,15 @@ async fn take(
     let mut slot = gateway.slots.take()?;
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
-    Ok((ChatCall { request, session, request_id: id.text() }, slot))
+    let caller = caller(gateway, &parts.headers, session.as_deref());
+    Ok((ChatCall { request, session, caller, request_id: id.text() }, slot))
+}
+
+/// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
+/// number is made anew with each start, so that it tells nothing of the key.
+fn caller(gateway: &Gateway, headers: &HeaderMap, session: Option<&str>) -> u64 {
+    let key = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    gateway.caller_numbers.hash_one((key, session))
 }
 
 /// The session a request names in `header`.

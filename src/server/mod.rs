@@ -17,6 +17,7 @@ mod sse;
 mod tests;
 mod views;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,6 +35,8 @@ struct Gateway {
     params: Params,
     guard: guard::Guard,
     slots: slots::Slots,
+    /// Makes a number of who calls.
+    caller_numbers: RandomState,
     chat: Arc<dyn ChatService>,
     views: Arc<dyn Views>,
 }
@@ -44,7 +47,8 @@ pub fn router(params: Params, chat: Arc<dyn ChatService>, views: Arc<dyn Views>)
     // One body of the largest size must fit when nothing else is under way.
     let body_memory = params.max_body_memory.max(params.max_body_bytes);
     let slots = slots::Slots::new(params.max_concurrent_requests, body_memory);
-    let gateway = Arc::new(Gateway { params, guard, slots, chat, views });
+    let gateway =
+        Arc::new(Gateway { params, guard, slots, caller_numbers: RandomState::new(), chat, views });
     Router::new()
         .route("/v1/chat/completions", post(chat::chat))
         .route("/v1/models", get(views::models))

@@ -32,3 +32,4 @@ mod routing;
 mod secrets;
 mod support;
 mod usage;
+mod waiting;

@@ -1,0 +1,99 @@
+//! Between two rounds: a short rest where faults may pass, a place in line where quota is spent.
+
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dispatch::exhausted;
+use crate::dispatch::exhausted::Wait;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::queue::LineId;
+
+/// Rest before targets that failed in passing are asked again; doubled with each round.
+const ROUND_REST: Duration = Duration::from_millis(100);
+
+impl Travel {
+    /// Where others wait for the same quota, nobody overtakes them.
+    pub(super) fn line_up(&mut self) {
+        if self.core.queue.has(|| self.line()) && !self.patience_left().is_zero() {
+            self.place = Some(self.core.queue.join(self.line(), self.caller));
+        }
+    }
+
+    /// Waits until it comes first in its line; at once when it stands in none. `false`: the time is up.
+    pub(super) async fn turn(&mut self) -> bool {
+        let Some(place) = &self.place else { return true };
+        let (began, patience) = (Instant::now(), self.patience_left());
+        let first = async {
+            while !place.is_first() {
+                place.bell().await;
+            }
+        };
+        let in_time = tokio::time::timeout(patience, first).await.is_ok();
+        self.waited += began.elapsed();
+        in_time
+    }
+
+    /// Rests before another round. `false`: there is nothing to hope for in time.
+    pub(super) async fn rest(&mut self, passing: bool) -> bool {
+        let left = self.time_left();
+        if self.attempts > self.core.params.max_retries || left.is_zero() {
+            return false;
+        }
+        if passing {
+            self.rounds += 1;
+            let rest = ROUND_REST.saturating_mul(1 << self.rounds.min(4));
+            if rest < left {
+                tokio::time::sleep(rest).await;
+            }
+            return rest < left;
+        }
+        let began = Instant::now();
+        let hope = self.watch().await;
+        self.waited += began.elapsed();
+        hope
+    }
+
+    /// Stands in line, and while it is first there, waits for the time at which quota comes free or
+    /// for the call that frees some earlier.
+    async fn watch(&mut self) -> bool {
+        let until = Instant::now() + self.patience_left();
+        loop {
+            let rest = match exhausted::soonest(self) {
+                Wait::For(rest) => Instant::now() + rest + self.a_little_more(),
+                Wait::ForACall => until,
+                Wait::InVain => return false,
+            };
+            if rest > until || until <= Instant::now() {
+                return false;
+            }
+            let line = self.line();
+            let place = self.place.get_or_insert_with(|| self.core.queue.join(line, self.caller));
+            if !place.is_first() {
+                return true;
+            }
+            match tokio::time::timeout_at(rest, place.bell()).await {
+                Err(_) => return rest < until || exhausted::is_ready(self),
+                Ok(()) if exhausted::is_ready(self) => return true,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// What is left of the time for waiting.
+    fn patience_left(&self) -> Duration {
+        self.core.params.max_quota_wait.saturating_sub(self.waited).min(self.time_left())
+    }
+
+    /// Requests with the same choice of targets wait for the same quota.
+    fn line(&self) -> LineId {
+        let mut hasher = DefaultHasher::new();
+        Arc::as_ptr(&self.pool).hash(&mut hasher);
+        self.eligible.hash(&mut hasher);
+        hasher.finish()
+    }
+}
