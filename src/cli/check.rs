@@ -198,6 +198,7 @@ fn in_plain_words(fault: &Fault) -> String {
             "the key is good, but today's quota is used up"
         }
         FaultKind::RateLimited(_) => "the key is good, but its quota is used up for now",
+        FaultKind::TooManyInFlight => "the key is good, but too many calls are under way",
         FaultKind::Busy => "the provider is full at the moment; the key may be good",
         FaultKind::ModelGone => "the provider has no such model (any more), or not for this key",
         FaultKind::Connect => "no connection; is the address right, is a proxy in the way?",

@@ -7,6 +7,7 @@ use crate::catalog::Period;
 use crate::clock::Now;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::fault::Scope;
 use crate::provider::fault::Waited;
 
 /// What to do after a failed attempt.
@@ -61,9 +62,10 @@ pub(super) fn next(fault: &Fault) -> Next {
         FaultKind::FieldUnknown(field) if !ESSENTIAL.contains(&field.as_str()) => {
             Next::RepeatWithout(field.clone())
         }
-        FaultKind::RateLimited(_) | FaultKind::KeyRejected | FaultKind::NoCredit => {
-            Next::Candidate { model_to_blame: false }
-        }
+        FaultKind::RateLimited(_)
+        | FaultKind::TooManyInFlight
+        | FaultKind::KeyRejected
+        | FaultKind::NoCredit => Next::Candidate { model_to_blame: false },
         _ => Next::Candidate { model_to_blame: true },
     }
 }
@@ -72,7 +74,7 @@ pub(super) fn next(fault: &Fault) -> Next {
 pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
     let rest = |otherwise: Duration| {
         let until = now.monotonic + fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
-        if fault.account_wide {
+        if matches!(fault.scope, Scope::Key | Scope::Account | Scope::Provider) {
             Outcome::AccountThrottled { until }
         } else {
             Outcome::Throttled { until }
@@ -82,7 +84,7 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         FaultKind::RateLimited(Some(Period::Day)) => rest(SPENT_FOR_THE_DAY),
         FaultKind::RateLimited(Some(Period::Month)) => rest(SPENT_FOR_THE_MONTH),
         FaultKind::RateLimited(_) => rest(THROTTLED),
-        FaultKind::Busy => rest(BUSY),
+        FaultKind::Busy | FaultKind::TooManyInFlight => rest(BUSY),
         FaultKind::Server if fault.retry_after.is_some() => rest(BUSY),
         FaultKind::KeyRejected | FaultKind::NoCredit => Outcome::KeyRejected,
         FaultKind::ModelGone => Outcome::ModelGone,
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn an_accounts_quota_rests_the_whole_key() {
         let mut fault = fault(FaultKind::RateLimited(Some(Period::Day)));
-        (fault.account_wide, fault.retry_after) = (true, Some(Duration::from_secs(60)));
+        (fault.scope, fault.retry_after) = (Scope::Account, Some(Duration::from_secs(60)));
         let until = Duration::from_secs(60);
         assert_eq!(outcome(&fault, Now::default()), Outcome::AccountThrottled { until });
     }

@@ -10,6 +10,7 @@ use crate::provider::error_rules;
 use crate::provider::error_rules::Rule;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::fault::Scope;
 use crate::provider::retry_hint;
 use crate::window::Shape;
 use crate::window::Window;
@@ -44,10 +45,12 @@ pub fn classify(provider: &str, status: u16, headers: &HeaderMap, body: &[u8], n
     let message = if said.message.is_empty() { format!("HTTP {status}") } else { said.message };
     let mut fault = Fault::new(kind, message);
     fault.status = Some(status);
-    fault.code = said.code;
-    fault.param = said.param;
+    fault.code = said.code.map(String::into_boxed_str);
+    fault.param = said.param.map(String::into_boxed_str);
     fault.retry_after = retry_after.or_else(boundary);
-    fault.account_wide = rule.is_some_and(|it| it.account_wide);
+    if rule.is_some_and(|it| it.account_wide) {
+        fault.scope = Scope::Account;
+    }
     fault
 }
 

@@ -183,6 +183,7 @@ mod tests {
     use crate::clock::Now;
     use crate::provider::classify::classify;
     use crate::provider::classify::classify_inside_answer;
+    use crate::provider::fault::Scope;
 
     use super::*;
 
@@ -216,7 +217,11 @@ mod tests {
         let headers: HeaderMap = headers.iter().map(header).collect();
         let fault = classify(provider, status, &headers, body.as_bytes(), NOW);
         assert_eq!(fault.kind, wanted.kind, "{provider} {status} {body}");
-        assert_eq!(fault.account_wide, wanted.account_wide, "{provider} {status} {body}");
+        assert_eq!(
+            fault.scope == Scope::Account,
+            wanted.account_wide,
+            "{provider} {status} {body}"
+        );
         let seconds = fault.retry_after.map(|it| it.as_secs());
         assert_eq!(seconds, wanted.seconds, "{provider} {status} {body}");
         assert!(!fault.message.is_empty());

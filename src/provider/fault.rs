@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::catalog::Period;
+use crate::catalog::Unit;
 
 /// A failed call.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +18,54 @@ pub struct Fault {
     /// The provider's own words, shortened, or ours where it had none. Never holds a key.
     pub message: String,
     /// The provider's error code, where it gave one.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// The member of the request it blames, where it names one.
-    pub param: Option<String>,
-    /// How long it asks to be left alone.
+    pub param: Option<Box<str>>,
+    /// How long it asks to be left alone; at most [`retry_hint::LONGEST`].
+    ///
+    /// [`retry_hint::LONGEST`]: crate::provider::retry_hint::LONGEST
     pub retry_after: Option<Duration>,
-    /// Does it hold for every model of the key's account?
+    /// What it holds for.
+    pub scope: Scope,
+    /// The quotas it speaks of, as far as unit and period are told.
+    pub quota: Box<[QuotaSaid]>,
+}
+
+/// What a fault holds for, and so who else need not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// This request; the next may fare better.
+    Request,
+    /// This key with this model.
+    Target,
+    /// This key, whatever the model.
+    Key,
+    /// Every key and model of the key's account.
+    Account,
+    /// This model, whatever the key.
+    Model,
+    /// The whole provider.
+    Provider,
+}
+
+/// What a refusal says of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaSaid {
+    /// What it counts. A budget in some other currency (Cloudflare's neurons, money a month) is
+    /// told as requests: none is left.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// Its size, where it is told.
+    pub limit: Option<u64>,
+    /// What is left of it, where that can be told.
+    pub remaining: Option<u64>,
+    /// Is nothing left? Not so where only this request was larger than what is.
+    pub exhausted: bool,
+    /// From now until it is whole again (or this request fits), where the provider tells it and
+    /// can be believed; otherwise the window's own period and calendar hold.
+    pub until: Option<Duration>,
+    /// Do all models of the key's account share it?
     pub account_wide: bool,
 }
 
@@ -33,6 +76,8 @@ pub enum FaultKind {
     RateLimited(Option<Period>),
     /// The provider's capacity is short, whoever asks.
     Busy,
+    /// As many calls are under way as may be; one fewer, and it would have been taken.
+    TooManyInFlight,
     /// The key is not accepted.
     KeyRejected,
     /// The key is good but there is no money behind it.
@@ -76,11 +121,29 @@ pub enum Waited {
 const MESSAGE_BYTES: usize = 500;
 
 impl FaultKind {
+    /// What a fault of this kind holds for, unless its provider is known to mean otherwise.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::RateLimited(_) | Self::TooManyInFlight => Scope::Target,
+            Self::KeyRejected | Self::NoCredit => Scope::Key,
+            Self::Busy | Self::ModelGone | Self::Server | Self::Timeout(_) => Scope::Model,
+            Self::Connect => Scope::Provider,
+            Self::ContextTooLong
+            | Self::FieldUnknown(_)
+            | Self::BadRequest
+            | Self::NotHere
+            | Self::Unreadable
+            | Self::Empty
+            | Self::Cut => Scope::Request,
+        }
+    }
+
     /// One word for counters.
     pub fn label(&self) -> &'static str {
         match self {
             Self::RateLimited(_) => "rate_limited",
             Self::Busy => "busy",
+            Self::TooManyInFlight => "too_many_in_flight",
             Self::KeyRejected => "key_rejected",
             Self::NoCredit => "no_credit",
             Self::ModelGone => "model_gone",
@@ -108,13 +171,14 @@ impl Fault {
             message.push('…');
         }
         Self {
+            scope: kind.scope(),
             kind,
             status: None,
             message,
             code: None,
             param: None,
             retry_after: None,
-            account_wide: false,
+            quota: Box::default(),
         }
     }
 
@@ -131,7 +195,11 @@ impl Fault {
             }
         };
         strike(&mut self.message);
-        [&mut self.code, &mut self.param].into_iter().flatten().for_each(strike);
+        for text in [&mut self.code, &mut self.param].into_iter().flatten() {
+            let mut whole = String::from(std::mem::take(text));
+            strike(&mut whole);
+            *text = whole.into_boxed_str();
+        }
         if let FaultKind::FieldUnknown(field) = &mut self.kind {
             strike(field);
         }
@@ -146,6 +214,7 @@ impl Fault {
             }
             FaultKind::RateLimited(None) => "rate limited".to_owned(),
             FaultKind::Busy => "busy".to_owned(),
+            FaultKind::TooManyInFlight => "too many calls in flight".to_owned(),
             FaultKind::KeyRejected => "key rejected".to_owned(),
             FaultKind::NoCredit => "no credit".to_owned(),
             FaultKind::ModelGone => "model gone".to_owned(),

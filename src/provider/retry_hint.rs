@@ -9,7 +9,7 @@ use crate::catalog::Period;
 use crate::clock::Now;
 
 /// Hints beyond this are taken as this: a provider that says "in a year" has made a mistake.
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+pub const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 
 /// Rate-limit headers that come in pairs of what remains and when it is whole again, and the
 /// period where the name tells it.

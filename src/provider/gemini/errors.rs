@@ -63,8 +63,8 @@ pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) 
         if said.message.is_empty() { format!("HTTP {status}") } else { said.message.clone() };
     let mut fault = Fault::new(kind, words);
     fault.status = Some(status);
-    fault.code.clone_from(&said.status);
-    fault.param = param;
+    fault.code = said.status.as_deref().map(Box::from);
+    fault.param = param.map(String::into_boxed_str);
     // A daily limit's hint speaks of the next minute; it is the day that has to pass.
     if !matches!(fault.kind, FaultKind::RateLimited(Some(Period::Day))) {
         fault.retry_after = said.wait();
