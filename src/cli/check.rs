@@ -193,6 +193,7 @@ async fn ask(
 fn in_plain_words(fault: &Fault) -> String {
     let meaning = match &fault.kind {
         FaultKind::KeyRejected => "the key was refused; is it whole, and still valid?",
+        FaultKind::Barred => "the provider does not serve this account, or not from here",
         FaultKind::NoCredit => "the key is good, but its account has no credit",
         FaultKind::RateLimited(Some(crate::catalog::Period::Day)) => {
             "the key is good, but today's quota is used up"

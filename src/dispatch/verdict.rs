@@ -65,6 +65,7 @@ pub(super) fn next(fault: &Fault) -> Next {
         FaultKind::RateLimited(_)
         | FaultKind::TooManyInFlight
         | FaultKind::KeyRejected
+        | FaultKind::Barred
         | FaultKind::NoCredit => Next::Candidate { model_to_blame: false },
         _ => Next::Candidate { model_to_blame: true },
     }
@@ -86,7 +87,7 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         FaultKind::RateLimited(_) => rest(THROTTLED),
         FaultKind::Busy | FaultKind::TooManyInFlight => rest(BUSY),
         FaultKind::Server if fault.retry_after.is_some() => rest(BUSY),
-        FaultKind::KeyRejected | FaultKind::NoCredit => Outcome::KeyRejected,
+        FaultKind::KeyRejected | FaultKind::Barred | FaultKind::NoCredit => Outcome::KeyRejected,
         FaultKind::ModelGone => Outcome::ModelGone,
         FaultKind::ContextTooLong
         | FaultKind::FieldUnknown(_)

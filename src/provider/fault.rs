@@ -80,6 +80,9 @@ pub enum FaultKind {
     TooManyInFlight,
     /// The key is not accepted.
     KeyRejected,
+    /// The key may be good, but it can't be used: from this country, by this program, or before
+    /// somebody has changed a setting of the account.
+    Barred,
     /// The key is good but there is no money behind it.
     NoCredit,
     /// The provider has no such model, or not for this account.
@@ -125,9 +128,10 @@ impl FaultKind {
     fn scope(&self) -> Scope {
         match self {
             Self::RateLimited(_) | Self::TooManyInFlight => Scope::Target,
-            Self::KeyRejected | Self::NoCredit => Scope::Key,
+            Self::KeyRejected => Scope::Key,
+            Self::NoCredit => Scope::Account,
             Self::Busy | Self::ModelGone | Self::Server | Self::Timeout(_) => Scope::Model,
-            Self::Connect => Scope::Provider,
+            Self::Connect | Self::Barred => Scope::Provider,
             Self::ContextTooLong
             | Self::FieldUnknown(_)
             | Self::BadRequest
@@ -145,6 +149,7 @@ impl FaultKind {
             Self::Busy => "busy",
             Self::TooManyInFlight => "too_many_in_flight",
             Self::KeyRejected => "key_rejected",
+            Self::Barred => "barred",
             Self::NoCredit => "no_credit",
             Self::ModelGone => "model_gone",
             Self::ContextTooLong => "context_too_long",
@@ -216,6 +221,7 @@ impl Fault {
             FaultKind::Busy => "busy".to_owned(),
             FaultKind::TooManyInFlight => "too many calls in flight".to_owned(),
             FaultKind::KeyRejected => "key rejected".to_owned(),
+            FaultKind::Barred => "barred".to_owned(),
             FaultKind::NoCredit => "no credit".to_owned(),
             FaultKind::ModelGone => "model gone".to_owned(),
             FaultKind::ContextTooLong => "context too long".to_owned(),
