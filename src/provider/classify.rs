@@ -193,7 +193,17 @@ fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
     if is_unknown(kind, message) {
         return unknown_field(said).map_or(FaultKind::NotHere, FaultKind::FieldUnknown);
     }
-    if message.contains("not support") { FaultKind::NotHere } else { FaultKind::BadRequest }
+    if message.contains("not support") || is_above_its_own_bound(message) {
+        FaultKind::NotHere
+    } else {
+        FaultKind::BadRequest
+    }
+}
+
+/// A longer answer is asked for than this model gives; another's may be as long.
+fn is_above_its_own_bound(message: &str) -> bool {
+    has(message, &["max_tokens", "max_completion_tokens"])
+        && has(message, &["less than or equal", "at most", "maximum", "too large", "exceed"])
 }
 
 fn speaks_of_context(message: &str) -> bool {
@@ -329,6 +339,16 @@ mod tests {
             &FaultKind::BadRequest,
         );
         assert_eq!(bad.param.as_deref(), Some("temperature"));
+        check(
+            400,
+            r#"{"error":{"message":"max_tokens must be at least 1","param":"max_tokens"}}"#,
+            &FaultKind::BadRequest,
+        );
+        check(
+            400,
+            r#"{"error":{"message":"max_tokens is too large: 9. This model supports at most 8","param":"max_tokens"}}"#,
+            &FaultKind::NotHere,
+        );
         check(
             422,
             r#"{"detail":[{"type":"less_than_equal","loc":["body","top_p"],"msg":"Input should be less than or equal to 1"}]}"#,
