@@ -254,7 +254,10 @@ fn is_plain(field: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use crate::catalog::Period;
+    use crate::provider::retry_hint::LONGEST;
 
     use super::*;
 
@@ -370,5 +373,114 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::RateLimited(None));
         let fault = classify_inside_answer("any", "\"overloaded\"", NOW);
         assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Server, "overloaded"));
+    }
+
+    const PROVIDERS: &[&str] = &[
+        "anthropic",
+        "cerebras",
+        "cloudflare",
+        "cohere",
+        "deepseek",
+        "elsewhere",
+        "gemini",
+        "groq",
+        "huggingface",
+        "mistral",
+        "modelscope",
+        "nvidia",
+        "ollama",
+        "openai",
+        "opencodezen",
+        "openrouter",
+        "sambanova",
+        "together",
+        "zai",
+        "",
+    ];
+
+    /// Bodies that come close to what is read, and others.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let text = prop_oneof![
+            ".{0,80}",
+            "(limit |used |limited to |retry in |reset at |please wait |try again in )[0-9:. -]{0,20}[a-z]{0,2}",
+            "[0-9,]{0,30} (requests|tokens) per (minute|day|86400s) \\((TPM|RPD)\\)",
+        ];
+        let value = prop_oneof![
+            text.prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            Just(Value::Null),
+            Just(serde_json::json!([{"loc": ["body", 1], "msg": "x", "quotaId": "PerDay"}])),
+        ];
+        let shaped =
+            (value.clone(), value.clone(), value, 0..5_usize).prop_map(|(a, b, c, form)| {
+                let inner = serde_json::json!({
+                    "message": a, "code": b, "type": c, "status": c, "details": b, "retry_after": a,
+                    "metadata": {"headers": {"X-RateLimit-Reset": b, "X-RateLimit-Limit": a}},
+                });
+                let shaped = match form {
+                    0 => serde_json::json!({"error": inner}),
+                    1 => serde_json::json!([{"error": inner}]),
+                    2 => serde_json::json!({"errors": [inner]}),
+                    3 => serde_json::json!({"error": a, "detail": b}),
+                    _ => inner,
+                };
+                shaped.to_string().into_bytes()
+            });
+        prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), shaped]
+    }
+
+    fn headers() -> impl Strategy<Value = HeaderMap> {
+        let name = prop_oneof![
+            Just("retry-after"),
+            Just("retry-after-ms"),
+            Just("x-ratelimit-remaining-requests"),
+            Just("x-ratelimit-reset-requests"),
+            Just("anthropic-ratelimit-tokens-reset"),
+        ];
+        let value = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20),
+            any::<f64>().prop_map(|it| it.to_string().into_bytes()),
+            any::<i64>().prop_map(|it| it.to_string().into_bytes()),
+        ];
+        let pair = (name, value).prop_filter_map("a value no header can hold", |(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            Some((name, http::HeaderValue::from_bytes(&value).ok()?))
+        });
+        proptest::collection::vec(pair, 0..4).prop_map(HeaderMap::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_classified_within_bounds(
+            provider in proptest::sample::select(PROVIDERS),
+            status in 100..1_000_u16,
+            headers in headers(),
+            body in body(),
+            unix_ms in any::<u64>(),
+        ) {
+            let now = Now { monotonic: Duration::ZERO, unix_ms };
+            let fault = classify(provider, status, &headers, &body, now);
+            prop_assert_eq!(fault.status, Some(status));
+            prop_assert!(!fault.message.is_empty() && fault.message.len() <= 510);
+            prop_assert!(fault.retry_after.is_none_or(|it| it <= LONGEST));
+            prop_assert!(fault.quota.iter().all(|it| it.until.is_none_or(|it| it <= LONGEST)));
+            let text = String::from_utf8_lossy(&body);
+            let inside = classify_inside_answer(provider, &text, now);
+            prop_assert!(inside.kind != FaultKind::BadRequest);
+        }
+
+        #[test]
+        fn no_key_stays_in_a_fault(before in ".{0,600}", after in ".{0,40}") {
+            const KEY: &str = "sk-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+            let text = format!("{before}{KEY}{after}");
+            let error = serde_json::json!({"error": {"message": text, "code": text, "param": text}});
+            let bodies = [error.to_string(), text];
+            for body in bodies {
+                let fault = classify("any", 400, &HeaderMap::new(), body.as_bytes(), NOW);
+                let fault = fault.without(Some(&KEY.into()));
+                prop_assert!(!format!("{fault:?}").contains("sk-AB"), "{fault:?}");
+            }
+        }
     }
 }

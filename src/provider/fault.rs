@@ -1,5 +1,6 @@
 //! What went wrong with a call, as data: what happened, and when the same may be asked again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -187,26 +188,25 @@ impl Fault {
         }
     }
 
-    /// The same fault with `secret` struck out of whatever the provider said.
+    /// The same fault with `secret` struck out of whatever the provider said, also where the end
+    /// of a shortened message has cut it in two.
     #[must_use]
     pub fn without(mut self, secret: Option<&SecretString>) -> Self {
         let Some(secret) = secret.map(ExposeSecret::expose_secret).filter(|it| !it.is_empty())
         else {
             return self;
         };
-        let strike = |text: &mut String| {
-            if text.contains(secret) {
-                *text = text.replace(secret, "[key]");
-            }
-        };
-        strike(&mut self.message);
+        let struck = |text: &str| without_secret(text, secret);
+        self.message = struck(&self.message).unwrap_or(self.message);
         for text in [&mut self.code, &mut self.param].into_iter().flatten() {
-            let mut whole = String::from(std::mem::take(text));
-            strike(&mut whole);
-            *text = whole.into_boxed_str();
+            if let Some(struck) = struck(text) {
+                *text = struck.into_boxed_str();
+            }
         }
-        if let FaultKind::FieldUnknown(field) = &mut self.kind {
-            strike(field);
+        if let FaultKind::FieldUnknown(field) = &mut self.kind
+            && let Some(struck) = struck(field)
+        {
+            *field = struck;
         }
         self
     }
@@ -240,5 +240,55 @@ impl Fault {
             Some(status) => format!("{status} {what}"),
             None => what,
         }
+    }
+}
+
+/// `text` with `secret` struck out, if there is any of it in it.
+fn without_secret(text: &str, secret: &str) -> Option<String> {
+    let mut struck = Cow::Borrowed(text);
+    if text.contains(secret) {
+        struck = Cow::Owned(text.replace(secret, STRUCK));
+    }
+    let whole = struck.trim_end_matches('…');
+    // Fewer characters are no secret: a label shows as many.
+    let cut = (5..secret.len())
+        .rev()
+        .find_map(|it| whole.strip_suffix(secret.get(..it)?))
+        .map(|it| format!("{it}{STRUCK}…"));
+    match (cut, struck) {
+        (Some(cut), _) => Some(cut),
+        (None, Cow::Owned(struck)) => Some(struck),
+        (None, Cow::Borrowed(_)) => None,
+    }
+}
+
+/// Stands where a key stood.
+const STRUCK: &str = "[key]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(message: &str, expected: &str) {
+        let secret = SecretString::from("sk-0123456789");
+        let mut fault = Fault::new(FaultKind::FieldUnknown(message.to_owned()), message);
+        fault.code = Some(message.into());
+        let fault = fault.without(Some(&secret));
+        assert_eq!(fault.message, expected);
+        assert_eq!(fault.code.as_deref(), Some(expected));
+        assert_eq!(fault.kind, FaultKind::FieldUnknown(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_key_is_struck_out_wherever_it_stands() {
+        check("bad key sk-0123456789, or sk-0123456789", "bad key [key], or [key]");
+        check("bad key sk-01234…", "bad key [key]…");
+        check("bad key sk-01234", "bad key [key]…");
+        check("bad key sk-0…", "bad key sk-0…");
+        check("no key", "no key");
+        let long = format!("{}sk-0123456789", "x".repeat(MESSAGE_BYTES - 7));
+        let secret = SecretString::from("sk-0123456789");
+        let fault = Fault::new(FaultKind::Server, long).without(Some(&secret));
+        assert!(fault.message.ends_with("x[key]…"), "{}", fault.message);
     }
 }
