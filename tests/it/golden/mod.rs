@@ -2,6 +2,7 @@
 //! is. What is expected stands in `tests/wire/expected`; `tests/wire/README.md` says how to renew it.
 
 mod bed;
+mod form;
 mod results;
 mod scripted;
 

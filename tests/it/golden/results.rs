@@ -6,6 +6,7 @@ use relayfreellm::catalog::Period;
 use relayfreellm::provider::fault::{Fault, FaultKind, QuotaSaid};
 use serde_json::{Value, json};
 
+use super::form;
 use crate::support::{Answer, StreamAnswer};
 
 /// All that a fault says.
@@ -51,12 +52,23 @@ pub(super) fn whole(answer: &Answer, sample: &str) -> Value {
         return json!({"outcome": "refused", "status": answer.status, "error": said(&body["error"])});
     }
     settle(&mut body, sample);
-    json!({
-        "outcome": "answered",
-        "upstream_id": header(answer.header("x-relay-upstream-id")),
-        "warning": header(answer.header("x-relay-warning")),
-        "body": body,
-    })
+    with(
+        &form::of_answer(&body),
+        json!({
+            "outcome": "answered",
+            "upstream_id": header(answer.header("x-relay-upstream-id")),
+            "warning": header(answer.header("x-relay-warning")),
+            "body": body,
+        }),
+    )
+}
+
+/// The result with what is wrong about its form, if anything is.
+fn with(wrong: &[String], mut result: Value) -> Value {
+    if !wrong.is_empty() {
+        result["wrong"] = json!(wrong);
+    }
+    result
 }
 
 /// A stream to its end.
@@ -69,13 +81,17 @@ pub(super) fn stream(answer: &StreamAnswer, sample: &str) -> Value {
     assert_eq!(answer.done, error.is_none(), "a stream ends with [DONE] or with an error");
     let header_of =
         |name: &str| header(answer.headers.get(name).map_or("", |it| it.to_str().expect("text")));
-    json!({
-        "outcome": if answer.done { "answered" } else { "cut" },
-        "upstream_id": header_of("x-relay-upstream-id"),
-        "warning": header_of("x-relay-warning"),
-        "chunks": chunks,
-        "error": error.map(|it| said(&it["error"])),
-    })
+    let wrong = if answer.done { form::of_stream(&chunks) } else { Vec::new() };
+    with(
+        &wrong,
+        json!({
+            "outcome": if answer.done { "answered" } else { "cut" },
+            "upstream_id": header_of("x-relay-upstream-id"),
+            "warning": header_of("x-relay-warning"),
+            "chunks": chunks,
+            "error": error.map(|it| said(&it["error"])),
+        }),
+    )
 }
 
 fn header(value: &str) -> Option<&str> {
