@@ -10,18 +10,23 @@ mod conversation;
 mod error_body;
 mod error_rules;
 pub mod event_stream;
+#[cfg(test)]
+mod example;
 mod exchange;
 pub mod fault;
 pub mod gemini;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai_compatible;
+mod page;
 mod plain_content;
 pub mod quirks;
 mod quota_said;
 pub mod registry;
 pub mod retry_hint;
 pub mod sse;
+mod steps;
+mod thoughts;
 pub mod transport;
 
 use std::sync::Arc;

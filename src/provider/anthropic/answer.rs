@@ -1,20 +1,26 @@
 //! From Anthropic's message to OpenAI's completion.
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use crate::clock::Now;
 use crate::openai::Completion;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
+use crate::provider::page::Choice;
+use crate::provider::page::Head;
+use crate::provider::page::Message as Said;
+use crate::provider::page::PromptDetails;
+use crate::provider::page::ToolCall;
+use crate::provider::page::Usage as Told;
+use crate::provider::page::compact;
+use crate::provider::page::unreadable;
+use crate::provider::thoughts::Shelf;
 
 use super::NAME;
 
 /// Said in the place of an answer that was refused without a word.
-const REFUSED: &str = "The model declined to answer.";
+pub(super) const REFUSED: &str = "The model declined to answer.";
 
 /// A whole answer, or the beginning of one.
 #[derive(Debug, Deserialize)]
@@ -22,7 +28,7 @@ pub(super) struct Message<'a> {
     pub(super) id: Option<String>,
     pub(super) model: Option<String>,
     #[serde(borrow, default)]
-    content: Vec<Block<'a>>,
+    content: Vec<&'a RawValue>,
     stop_reason: Option<String>,
     #[serde(default)]
     pub(super) usage: Usage,
@@ -40,11 +46,20 @@ pub(super) struct Block<'a> {
     #[serde(default)]
     pub(super) thinking: String,
     #[serde(default)]
+    pub(super) signature: String,
+    #[serde(default)]
     pub(super) id: String,
     #[serde(default)]
     pub(super) name: String,
     #[serde(borrow)]
-    input: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
+}
+
+impl Block<'_> {
+    /// Is it what the model thinks, be it readable or not?
+    pub(super) fn is_thought(&self) -> bool {
+        matches!(self.kind.as_str(), "thinking" | "redacted_thinking")
+    }
 }
 
 /// Tokens. Later figures of a stream stand for the whole, so they replace earlier ones.
@@ -71,18 +86,18 @@ impl Usage {
 
     /// OpenAI's `usage`; `None` when nothing was told. Here cached tokens are no part of the input,
     /// there they are.
-    pub(super) fn to_openai(self) -> Option<Value> {
+    pub(super) fn to_openai(self) -> Option<Told> {
         self.input.or(self.output)?;
         let cached = self.cache_read.unwrap_or(0);
         let written = self.cache_written.unwrap_or(0);
         let prompt = self.input.unwrap_or(0).saturating_add(cached).saturating_add(written);
-        let completion = self.output.unwrap_or(0);
-        Some(json!({
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt.saturating_add(completion),
-            "prompt_tokens_details": {"cached_tokens": cached, "cache_creation_tokens": written},
-        }))
+        Some(Told {
+            prompt_tokens_details: Some(PromptDetails {
+                cached_tokens: cached,
+                cache_creation_tokens: Some(written),
+            }),
+            ..Told::new(prompt, self.output.unwrap_or(0), None)
+        })
     }
 }
 
@@ -96,73 +111,59 @@ pub(super) fn finish_reason(stop_reason: &str) -> &'static str {
     }
 }
 
-/// Reads a whole answer.
+/// Reads a whole answer; what led to its calls is kept on the `shelf`.
 ///
 /// # Errors
-/// [`FaultKind::Unreadable`], or the error that stands in its place.
-pub(super) fn completion(body: &[u8], now: Now) -> Result<Completion, Fault> {
-    let message: Message<'_> = serde_json::from_slice(body).map_err(|it| unreadable(&it))?;
+/// [`Unreadable`](crate::provider::fault::FaultKind::Unreadable), or the error that stands in its
+/// place.
+pub(super) fn completion(body: &[u8], shelf: &Shelf, now: Now) -> Result<Completion, Fault> {
+    let message: Message<'_> =
+        serde_json::from_slice(body).map_err(|it| unreadable(it.to_string()))?;
     if let Some(error) = message.error {
         return Err(classify_inside_answer(NAME, error.get(), now));
     }
     let finish = finish_reason(message.stop_reason.as_deref().unwrap_or_default());
-    let mut answer = json!({
-        "id": message.id,
-        "object": "chat.completion",
-        "created": now.unix_ms / 1_000,
-        "model": message.model,
-        "choices": [{
-            "index": 0,
-            "message": said(&message.content, finish),
-            "finish_reason": finish,
-        }],
-    });
-    if let (Some(usage), Some(answer)) = (message.usage.to_openai(), answer.as_object_mut()) {
-        answer.insert("usage".to_owned(), usage);
-    }
-    Completion::parse(&Bytes::from(answer.to_string()))
-        .map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))
-}
-
-/// OpenAI's message of the blocks.
-fn said(blocks: &[Block<'_>], finish: &str) -> Value {
-    let of = |kind: &'static str| blocks.iter().filter(move |it| it.kind == kind);
-    let text: String = of("text").map(|it| it.text.as_str()).collect();
-    let thoughts: String = of("thinking").map(|it| it.thinking.as_str()).collect();
-    let calls: Vec<Value> = of("tool_use").map(call).collect();
-    let mut message = Map::new();
-    message.insert("role".to_owned(), "assistant".into());
-    if !thoughts.is_empty() {
-        message.insert("reasoning_content".to_owned(), thoughts.into());
+    let (mut text, mut said, mut thoughts) = (String::new(), Said::default(), Vec::new());
+    for raw in &message.content {
+        let block: Block<'_> =
+            serde_json::from_str(raw.get()).map_err(|it| unreadable(it.to_string()))?;
+        match block.kind.as_str() {
+            "text" => text.push_str(&block.text),
+            "tool_use" => {
+                if said.tool_calls.is_empty() && !thoughts.is_empty() {
+                    let thoughts = serde_json::to_string(&thoughts).unwrap_or_default();
+                    shelf.keep(&block.id, &thoughts, now);
+                }
+                let arguments = block.input.map_or_else(|| "{}".to_owned(), |it| compact(it.get()));
+                said.tool_calls.push(ToolCall::new(Some(block.id), block.name, arguments));
+            }
+            _ if block.is_thought() => {
+                said.reasoning_content.push_str(&block.thinking);
+                thoughts.push(raw);
+            }
+            _ => {}
+        }
     }
     if text.is_empty() && finish == "content_filter" {
-        message.insert("refusal".to_owned(), REFUSED.into());
+        said.refusal = Some(REFUSED.to_owned());
     }
-    let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() };
-    message.insert("content".to_owned(), content);
-    if !calls.is_empty() {
-        message.insert("tool_calls".to_owned(), calls.into());
-    }
-    Value::Object(message)
-}
-
-fn call(block: &Block<'_>) -> Value {
-    let arguments = block.input.map_or("{}", RawValue::get);
-    json!({
-        "id": block.id,
-        "type": "function",
-        "function": {"name": block.name, "arguments": arguments},
-    })
-}
-
-/// An answer that is not of the expected form.
-pub(super) fn unreadable(fault: &serde_json::Error) -> Fault {
-    Fault::new(FaultKind::Unreadable, fault.to_string())
+    let choice = Choice {
+        message: Some(said.with_text(text)),
+        finish_reason: Some(finish),
+        ..Choice::default()
+    };
+    let head = Head { id: message.id, model: message.model, created: now.unix_ms / 1_000 };
+    head.completion(vec![choice], message.usage.to_openai())
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use crate::provider::example::shelf;
+    use crate::provider::fault::FaultKind;
 
     use super::*;
 
@@ -170,7 +171,7 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(body: &str, expected: Value) {
-        let read = completion(body.as_bytes(), NOW).unwrap();
+        let read = completion(body.as_bytes(), &shelf("m"), NOW).unwrap();
         let shown = read.render("i", "m", 0, |_, _| None);
         let mut shown: Value = serde_json::from_slice(&shown).unwrap();
         assert_eq!(
@@ -200,7 +201,7 @@ mod tests {
             }),
         );
         assert_eq!(
-            completion(sample.as_bytes(), NOW).unwrap().id.as_deref(),
+            completion(sample.as_bytes(), &shelf("m"), NOW).unwrap().id.as_deref(),
             Some("msg_01XFDUDYJgAACzvnptvVoYEL")
         );
     }
@@ -220,10 +221,23 @@ mod tests {
                 "message": {"role": "assistant", "content": "Let me see.",
                     "reasoning_content": "hm", "tool_calls": [
                     {"id": "toolu_1", "type": "function", "function": {
-                        "name": "f", "arguments": "{\"big\": 12345678901234567890123}"}},
+                        "name": "f", "arguments": "{\"big\":12345678901234567890123}"}},
                     {"id": "toolu_2", "type": "function", "function": {
                         "name": "g", "arguments": "{}"}}]}}),
         );
+    }
+
+    #[test]
+    fn what_led_to_the_first_call_is_kept_as_it_came() {
+        let shelf = shelf("m");
+        let body = br#"{"content":[{"type":"thinking","thinking":"hm","signature":"s"},
+            {"type":"redacted_thinking","data":"x"},{"type":"text","text":"so"},
+            {"type":"tool_use","id":"a","name":"f","input":{}},
+            {"type":"thinking","thinking":"later"},
+            {"type":"tool_use","id":"b","name":"f","input":{}}]}"#;
+        completion(body, &shelf, NOW).unwrap();
+        let kept = r#"[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"redacted_thinking","data":"x"}]"#;
+        assert_eq!((shelf.find("a", NOW).as_deref(), shelf.find("b", NOW)), (Some(kept), None));
     }
 
     #[test]
@@ -242,17 +256,17 @@ mod tests {
         check(
             r#"{"content":[],"stop_reason":"refusal"}"#,
             json!({"index": 0, "finish_reason": "content_filter", "usage": null,
-                "message": {"role": "assistant", "content": "", "refusal": REFUSED}}),
+                "message": {"role": "assistant", "content": null, "refusal": REFUSED}}),
         );
     }
 
     #[test]
     fn what_is_no_answer_is_a_fault() {
-        let kind = |body: &str| completion(body.as_bytes(), NOW).unwrap_err().kind;
+        let kind = |body: &str| completion(body.as_bytes(), &shelf("m"), NOW).unwrap_err().kind;
         assert_eq!(kind("<html>"), FaultKind::Unreadable);
         assert_eq!(kind("[]"), FaultKind::Unreadable);
         let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#;
         assert_eq!(kind(error), FaultKind::Busy);
-        assert!(completion(b"{}", NOW).unwrap().is_empty());
+        assert!(completion(b"{}", &shelf("m"), NOW).unwrap().is_empty());
     }
 }

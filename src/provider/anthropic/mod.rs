@@ -3,17 +3,16 @@
 //! Source: docs.anthropic.com, {messages, messages-streaming, errors, rate-limits}, read 2026-11.
 
 mod answer;
+mod model;
 mod request;
 mod stream;
 mod turns;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
-use hyper::body::Incoming;
 
 use crate::clock::SharedClock;
 use crate::provider::Call;
@@ -29,8 +28,13 @@ use crate::provider::exchange::exchange;
 use crate::provider::exchange::post;
 use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
+use crate::provider::steps::chunks;
+use crate::provider::thoughts::Shelf;
+use crate::provider::thoughts::Thoughts;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
+
+use stream::Reading;
 
 /// By this name its errors are read.
 const NAME: &str = "anthropic";
@@ -42,6 +46,8 @@ pub struct AnthropicClient {
     messages: Uri,
     transport: Transport,
     clock: SharedClock,
+    /// What models thought before their calls: they go on from it when the results come.
+    thoughts: Arc<Thoughts>,
 }
 
 impl AnthropicClient {
@@ -55,11 +61,15 @@ impl AnthropicClient {
         clock: SharedClock,
     ) -> Result<Self, http::uri::InvalidUri> {
         let messages = format!("{}/messages", base_url.trim_end_matches('/')).parse()?;
-        Ok(Self { messages, transport, clock })
+        Ok(Self { messages, transport, clock, thoughts: Thoughts::new() })
     }
 
-    fn outgoing(&self, call: &Call) -> Result<(http::Request<bytes::Bytes>, Dropped), Fault> {
-        let (body, dropped) = request::translate(call)?;
+    fn outgoing(
+        &self,
+        call: &Call,
+        shelf: &Shelf,
+    ) -> Result<(http::Request<bytes::Bytes>, Dropped), Fault> {
+        let (body, dropped) = request::translate(call, shelf, self.clock.now())?;
         let accept = if call.request.stream { EVENTS } else { JSON };
         let mut request = post(&self.messages, body, accept);
         let version = HeaderName::from_static("anthropic-version");
@@ -75,7 +85,8 @@ type Dropped = Vec<&'static str>;
 
 impl ChatProvider for AnthropicClient {
     fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
-        let outgoing = self.outgoing(&call);
+        let shelf = self.thoughts.shelf(call.secret.as_ref(), &call.model);
+        let outgoing = self.outgoing(&call, &shelf);
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
@@ -83,20 +94,13 @@ impl ChatProvider for AnthropicClient {
             let answer = exchange(NAME, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 check_is_stream(&answer, "event-stream")?;
-                return Ok(stream(answer.into_body(), dropped, clock));
+                let events = EventStream::new(answer.into_body());
+                let chunks = chunks(Reading::new(events, shelf, clock));
+                return Ok(Reply::Stream(Pieces { chunks, dropped }));
             }
             let body = read_answer(answer.into_body()).await?;
-            let completion = answer::completion(&body, clock.now())?;
+            let completion = answer::completion(&body, &shelf, clock.now())?;
             Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
         })
     }
-}
-
-fn stream(body: Incoming, dropped: Dropped, clock: SharedClock) -> Reply {
-    let reading = stream::Reading::new(EventStream::new(body), clock);
-    let chunks = futures::stream::unfold(reading, |mut reading| async move {
-        let next = reading.next().await?;
-        Some((next, reading))
-    });
-    Reply::Stream(Pieces { chunks: chunks.boxed(), dropped })
 }

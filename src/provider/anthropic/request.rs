@@ -1,17 +1,30 @@
 //! From OpenAI's request to Anthropic's.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::openai::JsonMode;
+use crate::clock::Now;
 use crate::provider::Call;
 use crate::provider::asked::Asked;
+use crate::provider::asked::Choice;
+use crate::provider::asked::Effort;
+use crate::provider::asked::Format;
+use crate::provider::asked::Function;
+use crate::provider::conversation::Conversation;
+use crate::provider::conversation::Instructions;
+use crate::provider::conversation::Speaker;
 use crate::provider::conversation::not_here;
 use crate::provider::conversation::read;
 use crate::provider::fault::Fault;
+use crate::provider::thoughts::Shelf;
 
-use super::turns::Conversation;
-use super::turns::translate as turns_of;
+use super::model::{can_think, most_tokens};
+use super::turns::{Turn, called, write};
 
 /// Members whose meaning is sent. Its API knows no other and refuses every one it doesn't know.
 const TAKEN: &[&str] =
@@ -20,79 +33,145 @@ const TAKEN: &[&str] =
 /// The answer's bound is required here. OpenAI's default is "as long as it gets"; this holds a long
 /// answer and is allowed by every model still served.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
-/// The most any model gives; what a chat window sends as "no bound" is more.
-const MOST_TOKENS: u64 = 64_000;
 /// The smallest budget for thinking.
 const LEAST_BUDGET: u64 = 1_024;
+/// The longest name of a user, in characters.
+const LONGEST_USER: usize = 256;
 
-/// The body for a call, and the members left out of it.
+/// A request as it is written.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    system: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    /// The bound of the answer, how it is drawn, and what else is plain.
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    input_schema: Cow<'a, RawValue>,
+}
+
+/// The body for a call, and the members left out of it. The `shelf` is that of the call's model.
 ///
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
-pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault> {
+pub(super) fn translate(
+    call: &Call,
+    shelf: &Shelf,
+    now: Now,
+) -> Result<(Bytes, Vec<&'static str>), Fault> {
     if call.request.n > 1 {
         return Err(not_here("Anthropic gives one answer to a request, not n"));
     }
-    if call.request.json_mode != JsonMode::Off {
-        return Err(not_here("Anthropic's JSON modes are not spoken by this gateway yet"));
-    }
     let asked = Asked::of(call);
-    if asked.get("functions").is_some_and(|it| it != "[]") {
-        return Err(not_here("Anthropic is not asked in the older form: use tools"));
+    if !matches!(asked.format()?, Format::Text) {
+        return Err(not_here("Anthropic has no JSON mode that this gateway speaks"));
     }
     let mut dropped = asked.dropped(TAKEN);
-    let conversation = turns_of(read(asked.get("messages").unwrap_or("[]"))?)?;
-    let mut body = Map::new();
-    body.insert("model".to_owned(), Value::from(&*call.model));
-    bounds(&asked, call, &conversation, &mut body, &mut dropped);
-    tools(&asked, &conversation, &mut body)?;
-    if !conversation.system.is_empty() {
-        body.insert("system".to_owned(), conversation.system.into());
+    let conversation = read(asked.messages(), Instructions::Beside)?;
+    let functions = asked.functions()?;
+    let choice = asked.choice()?.filter(|_| !functions.is_empty());
+    let thought = |id: &str| shelf.find(id, now);
+    let budget = budget(asked.effort()?);
+    let thinks = can_think(&call.model)
+        && !matches!(choice, Some(Choice::Any | Choice::Named(_)))
+        && may_think(&conversation, |id| thought(id).is_some());
+    let mut more = Map::new();
+    bounds(&asked, &call.model, budget.filter(|_| thinks), &mut more, &mut dropped);
+    if budget.is_some() && !thinks {
+        dropped.push("reasoning_effort");
     }
-    body.insert("messages".to_owned(), conversation.turns.into());
-    match asked.text("user").map(|it| it.chars().count()) {
-        None => {}
-        Some(1..=256) => {
-            body.insert("metadata".to_owned(), json!({ "user_id": asked.text("user") }));
-        }
-        Some(_) => dropped.push("user"),
-    }
-    if asked.stream() {
-        body.insert("stream".to_owned(), true.into());
-    }
-    Ok((Value::from(body).to_string().into(), dropped))
+    stops(&asked, &mut more, &mut dropped);
+    user(&asked, &mut more, &mut dropped);
+    let (tools, tool_choice) = tools(&asked, functions, choice, &conversation)?;
+    let thinks = budget.is_some() && thinks;
+    let body = Body {
+        model: &call.model,
+        system: conversation.system.join("\n\n"),
+        messages: write(conversation.turns, |call| thought(&call.id).filter(|_| thinks))?,
+        tools,
+        tool_choice,
+        stream: asked.stream(),
+        more,
+    };
+    let body = serde_json::to_vec(&body).map_err(|it| not_here(it.to_string()))?;
+    Ok((body.into(), dropped))
 }
 
-/// How long the answer and the thinking may be, where it stops, and how it is drawn.
+/// May it think on? Not where it is to go on from its own words, and after the result of a call
+/// only if the thought that led to the call is still there.
+fn may_think(conversation: &Conversation<'_>, is_kept: impl Fn(&str) -> bool) -> bool {
+    let ends_with_words = conversation
+        .turns
+        .last()
+        .is_some_and(|it| it.speaker == Speaker::Model && it.calls.is_empty());
+    let last = conversation.turns.iter().rfind(|it| it.speaker == Speaker::Model);
+    let call = last.and_then(|it| it.calls.first());
+    !ends_with_words && call.is_none_or(|it| is_kept(&it.id))
+}
+
+/// How long the answer and the thinking may be, and how it is drawn.
 fn bounds(
     asked: &Asked<'_>,
-    call: &Call,
-    conversation: &Conversation,
-    body: &mut Map<String, Value>,
+    model: &str,
+    budget: Option<u64>,
+    more: &mut Map<String, Value>,
     dropped: &mut Vec<&'static str>,
 ) {
-    let most = asked.max_tokens().unwrap_or(DEFAULT_MAX_TOKENS).min(MOST_TOKENS);
-    let budget = budget(asked);
-    let thinks = budget.is_some()
-        && can_think(&call.model)
-        && !forces_call(asked)
-        && !conversation.ends_with_results;
-    if let Some(budget) = budget.filter(|_| thinks) {
-        // Thoughts count as answer here; what the caller bounds is the answer alone.
-        let most = most.saturating_add(budget).min(MOST_TOKENS);
-        body.insert("max_tokens".to_owned(), most.into());
+    let most = asked.max_tokens().unwrap_or(DEFAULT_MAX_TOKENS);
+    // Thoughts count as answer here; what the caller bounds is the answer alone.
+    let most = most.saturating_add(budget.unwrap_or(0)).min(most_tokens(model));
+    more.insert("max_tokens".to_owned(), most.into());
+    if let Some(budget) = budget {
         let thinking = json!({"type": "enabled", "budget_tokens": budget});
-        body.insert("thinking".to_owned(), thinking);
+        more.insert("thinking".to_owned(), thinking);
         // While it thinks nothing may change how tokens are drawn.
         let fixed = ["temperature", "top_p", "top_k"];
         dropped.extend(fixed.into_iter().filter(|it| asked.get(it).is_some()));
-    } else {
-        body.insert("max_tokens".to_owned(), most.into());
-        if budget.is_some() {
-            dropped.push("reasoning_effort");
-        }
-        sampling(asked, body, dropped);
+        return;
     }
+    let temperature = asked.number("temperature");
+    if let Some(temperature) = temperature {
+        // OpenAI's goes to 2.
+        more.insert("temperature".to_owned(), temperature.clamp(0.0, 1.0).into());
+    }
+    match asked.number("top_p") {
+        Some(top_p) if temperature.is_none() => {
+            more.insert("top_p".to_owned(), top_p.into());
+        }
+        // Newer models refuse both together. 1 is no bound at all.
+        Some(top_p) if top_p < 1.0 => dropped.push("top_p"),
+        _ => {}
+    }
+    if let Some(top_k) = asked.value("top_k") {
+        more.insert("top_k".to_owned(), top_k);
+    }
+}
+
+/// The tokens it may think, if the caller wants it to.
+fn budget(effort: Option<Effort>) -> Option<u64> {
+    match effort? {
+        Effort::None => None,
+        Effort::Minimal | Effort::Low => Some(LEAST_BUDGET),
+        Effort::Medium => Some(8_192),
+        Effort::High | Effort::ExtraHigh | Effort::Most => Some(24_576),
+    }
+}
+
+fn stops(asked: &Asked<'_>, more: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
     let mut stops = asked.texts("stop");
     let wanted = stops.len();
     stops.retain(|it| !it.trim().is_empty());
@@ -100,137 +179,82 @@ fn bounds(
         dropped.push("stop");
     }
     if !stops.is_empty() {
-        body.insert("stop_sequences".to_owned(), stops.into());
+        more.insert("stop_sequences".to_owned(), stops.into());
     }
 }
 
-fn sampling(asked: &Asked<'_>, body: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
-    let temperature = asked.number("temperature");
-    if let Some(temperature) = temperature {
-        // OpenAI's goes to 2.
-        body.insert("temperature".to_owned(), temperature.clamp(0.0, 1.0).into());
-    }
-    match asked.number("top_p") {
-        Some(top_p) if temperature.is_none() => {
-            body.insert("top_p".to_owned(), top_p.into());
+fn user(asked: &Asked<'_>, more: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
+    match asked.text("user") {
+        None => {}
+        Some(user) if (1..=LONGEST_USER).contains(&user.chars().count()) => {
+            more.insert("metadata".to_owned(), json!({ "user_id": user }));
         }
-        // Newer models refuse both together. 1 is no bound at all.
-        Some(top_p) if top_p < 1.0 => dropped.push("top_p"),
-        _ => {}
-    }
-    if let Some(top_k) = asked.value("top_k") {
-        body.insert("top_k".to_owned(), top_k);
+        Some(_) => dropped.push("user"),
     }
 }
 
-/// The tokens it may think, if the caller wants it to.
-fn budget(asked: &Asked<'_>) -> Option<u64> {
-    match asked.text("reasoning_effort")?.as_str() {
-        "none" => None,
-        "minimal" | "low" => Some(LEAST_BUDGET),
-        "medium" => Some(8_192),
-        _ => Some(24_576),
+/// The tools on offer and which of them may be called.
+fn tools<'a>(
+    asked: &Asked<'a>,
+    functions: Vec<Function<'a>>,
+    choice: Option<Choice>,
+    conversation: &Conversation<'a>,
+) -> Result<(Vec<Tool<'a>>, Option<Value>), Fault> {
+    if !functions.is_empty() {
+        let tools = functions.into_iter().map(tool).collect::<Result<_, _>>()?;
+        return Ok((tools, chosen(choice, asked.one_call_at_a_time())));
     }
+    // A conversation with calls in it must say of which tools.
+    let called = called(conversation).into_iter();
+    let of = |name| tool(Function { name, description: None, parameters: None });
+    let tools: Vec<_> = called.map(of).collect::<Result<_, _>>()?;
+    let choice = (!tools.is_empty()).then(|| json!({"type": "none"}));
+    Ok((tools, choice))
 }
 
-/// Its first three generations don't think, but for the last of them.
-fn can_think(model: &str) -> bool {
-    let old = model.starts_with("claude-3") || model.starts_with("claude-2");
-    !old || model.starts_with("claude-3-7")
-}
-
-/// Must it call a tool? It can't think then.
-fn forces_call(asked: &Asked<'_>) -> bool {
-    asked.get("tools").is_some()
-        && asked.value("tool_choice").is_some_and(|it| it != "auto" && it != "none")
-}
-
-fn tools(
-    asked: &Asked<'_>,
-    conversation: &Conversation,
-    body: &mut Map<String, Value>,
-) -> Result<(), Fault> {
-    let tools = match asked.value("tools") {
-        Some(Value::Array(tools)) => tools,
-        _ => Vec::new(),
+fn tool(function: Function<'_>) -> Result<Tool<'_>, Fault> {
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    let schema = function
+        .parameters
+        .and_then(|it| Some((it, serde_json::from_str::<Members<'_>>(it.get()).ok()?)));
+    let input_schema = match schema {
+        Some((schema, members)) if members.contains_key("type") => Cow::Borrowed(schema),
+        // A type is required, and it can be no other.
+        schema => {
+            let mut members = schema.map(|(_, members)| members).unwrap_or_default();
+            let object = to_raw_value("object").map_err(|it| not_here(it.to_string()))?;
+            members.insert("type".to_owned(), &object);
+            Cow::Owned(to_raw_value(&members).map_err(|it| not_here(it.to_string()))?)
+        }
     };
-    let declared = tools.iter().map(tool).collect::<Result<Vec<_>, _>>()?;
-    if !declared.is_empty() {
-        body.insert("tools".to_owned(), declared.into());
-        if let Some(choice) = choice(asked)? {
-            body.insert("tool_choice".to_owned(), choice);
-        }
-    } else if !conversation.called.is_empty() {
-        // A conversation with calls in it must say of which tools.
-        let mut names = conversation.called.clone();
-        names.sort();
-        names.dedup();
-        let of = |it| json!({"name": it, "input_schema": {"type": "object"}});
-        body.insert("tools".to_owned(), names.into_iter().map(of).collect());
-        body.insert("tool_choice".to_owned(), json!({"type": "none"}));
-    }
-    Ok(())
+    Ok(Tool { name: function.name, description: function.description, input_schema })
 }
 
-fn tool(tool: &Value) -> Result<Value, Fault> {
-    let function = tool.get("function");
-    let name = function.and_then(|it| it.get("name")?.as_str());
-    let Some(name) = name else { return Err(not_here("of tools it is given functions alone")) };
-    let schema = function.and_then(|it| it.get("parameters")?.as_object());
-    let mut schema = schema.cloned().unwrap_or_default();
-    schema.entry("type").or_insert_with(|| "object".into());
-    let mut tool = json!({"name": name, "input_schema": schema});
-    let description = function.and_then(|it| it.get("description")).filter(|it| it.is_string());
-    if let (Some(description), Some(tool)) = (description, tool.as_object_mut()) {
-        tool.insert("description".to_owned(), description.clone());
-    }
-    Ok(tool)
-}
-
-fn choice(asked: &Asked<'_>) -> Result<Option<Value>, Fault> {
-    let wanted = asked.value("tool_choice");
-    let named = wanted.as_ref().and_then(|it| it.pointer("/function/name")?.as_str());
-    let mut choice = match (wanted.as_ref().map(Value::as_str), named) {
-        (None, _) => None,
-        (Some(Some("none")), _) => return Ok(Some(json!({"type": "none"}))),
-        (Some(Some("auto")), _) => Some(json!({"type": "auto"})),
-        (Some(Some("required" | "any")), _) => Some(json!({"type": "any"})),
-        (Some(None), Some(name)) => Some(json!({"type": "tool", "name": name})),
-        _ => return Err(not_here("Anthropic has no such tool_choice")),
+fn chosen(choice: Option<Choice>, one_at_a_time: bool) -> Option<Value> {
+    let mut chosen = match choice {
+        None if one_at_a_time => json!({"type": "auto"}),
+        None => return None,
+        Some(Choice::None) => return Some(json!({"type": "none"})),
+        Some(Choice::Auto) => json!({"type": "auto"}),
+        Some(Choice::Any) => json!({"type": "any"}),
+        Some(Choice::Named(name)) => json!({"type": "tool", "name": name}),
     };
-    if asked.get("parallel_tool_calls") == Some("false") {
-        let choice = choice.get_or_insert_with(|| json!({"type": "auto"}));
-        if let Some(choice) = choice.as_object_mut() {
-            choice.insert("disable_parallel_tool_use".to_owned(), true.into());
-        }
+    if let Some(chosen) = chosen.as_object_mut().filter(|_| one_at_a_time) {
+        chosen.insert("disable_parallel_tool_use".to_owned(), true.into());
     }
-    Ok(choice)
+    Some(chosen)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::openai::ChatRequest;
-    use crate::openai::RequestEdits;
-    use crate::provider::SentMark;
+    use crate::provider::example::call;
+    use crate::provider::example::shelf;
     use crate::provider::fault::FaultKind;
 
     use super::*;
 
     fn sent(model: &str, asked: &Value) -> Result<(Value, Vec<&'static str>), Fault> {
-        let mut asked = asked.clone();
-        let hi = json!([{"role": "user", "content": "hi"}]);
-        asked.as_object_mut().unwrap().entry("messages").or_insert(hi);
-        let request = ChatRequest::parse(&Bytes::from(asked.to_string())).unwrap();
-        let call = Call {
-            model: model.into(),
-            secret: None,
-            request: Arc::new(request),
-            edits: RequestEdits::default(),
-            sent: SentMark::default(),
-        };
-        let (body, dropped) = translate(&call)?;
+        let (body, dropped) = translate(&call(model, asked), &shelf(model), Now::default())?;
         Ok((serde_json::from_slice(&body).unwrap(), dropped))
     }
 
@@ -308,6 +332,45 @@ mod tests {
     }
 
     #[test]
+    fn it_thinks_on_after_a_result_when_its_thought_is_kept() {
+        let step = |id: &str| {
+            [
+                json!({"role": "assistant", "tool_calls": [{"id": id, "function": {"name": "f"}}]}),
+                json!({"role": "tool", "tool_call_id": id, "content": "x"}),
+            ]
+        };
+        let thought = json!([{"type": "thinking", "thinking": "hm", "signature": "s"}]);
+        let shelf = shelf("m");
+        shelf.keep("b", &thought.to_string(), Now::default());
+        let sent = |ids: &[&str], effort: &str, last: Option<Value>| {
+            let steps = ids.iter().flat_map(|it| step(it)).chain(last);
+            let asked = json!({"messages": steps.collect::<Vec<_>>(), "reasoning_effort": effort});
+            let (body, dropped) = translate(&call("m", &asked), &shelf, Now::default()).unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let thoughts: Vec<Value> = body["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|it| it["role"] == "assistant")
+                .map(|it| it["content"][0]["type"].clone())
+                .collect();
+            (body["thinking"]["type"] == "enabled", thoughts, dropped)
+        };
+        let (said, used) = (json!("thinking"), json!("tool_use"));
+        let (with, without) = (vec![used.clone(), said.clone()], vec![used.clone(), used.clone()]);
+        assert_eq!(sent(&["a", "b"], "low", None), (true, with.clone(), vec![]));
+        let person = json!({"role": "user", "content": "quick"});
+        assert_eq!(sent(&["a", "b"], "low", Some(person)), (true, with, vec![]));
+        assert_eq!(sent(&["a", "b"], "none", None), (false, without.clone(), vec![]));
+        let (lost, dropped) = (vec![used.clone(), used], vec!["reasoning_effort"]);
+        assert_eq!(sent(&["b", "a"], "low", None), (false, lost, dropped.clone()));
+        // It can't think in the midst of its own words.
+        let words = json!({"role": "assistant", "content": "So"});
+        let (thinks, _, left_out) = sent(&["b"], "low", Some(words));
+        assert_eq!((thinks, left_out), (false, dropped));
+    }
+
+    #[test]
     fn tools_are_translated() {
         let tools = json!([{"type": "function", "function": {"name": "f", "description": "d",
             "parameters": {"type": "object", "properties": {}}, "strict": true}},
@@ -347,6 +410,10 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_goes_elsewhere() {
+        let mut instructed =
+            call("m", &json!({"response_format": {"type": "json_object"}, "seed": 1}));
+        instructed.edits.leave_out.push("response_format".to_owned());
+        assert!(translate(&instructed, &shelf("m"), Now::default()).is_ok());
         for asked in [
             json!({"n": 2}),
             json!({"response_format": {"type": "json_object"}}),

@@ -1,12 +1,9 @@
 //! From Anthropic's events to OpenAI's chunks.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
+use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::openai::Chunk;
 use crate::provider::classify::classify_inside_answer;
@@ -14,67 +11,47 @@ use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::page::Choice;
+use crate::provider::page::Head;
+use crate::provider::page::Message as Said;
+use crate::provider::page::ToolCall;
+use crate::provider::page::compact;
+use crate::provider::page::unreadable;
+use crate::provider::steps::Step;
+use crate::provider::steps::Steps;
+use crate::provider::thoughts::Shelf;
 
 use super::NAME;
-use super::answer::{Block, Message, Usage, finish_reason, unreadable};
+use super::answer::{Block, Message, REFUSED, Usage, finish_reason};
 
 /// A stream under way.
 pub(super) struct Reading {
     events: EventStream,
     clock: SharedClock,
     translator: Translator,
-    ready: VecDeque<Chunk>,
-    ended: bool,
 }
 
 impl Reading {
-    pub(super) fn new(events: EventStream, clock: SharedClock) -> Self {
-        let translator =
-            Translator { created: clock.now().unix_ms / 1_000, ..Translator::default() };
-        Self { events, clock, translator, ready: VecDeque::new(), ended: false }
+    pub(super) fn new(events: EventStream, shelf: Shelf, clock: SharedClock) -> Self {
+        let translator = Translator::new(shelf, clock.now().unix_ms / 1_000);
+        Self { events, clock, translator }
     }
+}
 
-    /// The next chunk; `None` after the end mark.
-    pub(super) async fn next(&mut self) -> Option<Result<Chunk, Fault>> {
-        loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Some(Ok(chunk));
-            }
-            if self.ended {
-                return None;
-            }
-            match self.read().await {
-                Ok(over) => self.ended = over,
-                Err(fault) => {
-                    self.ended = true;
-                    return Some(Err(fault));
-                }
-            }
-        }
-    }
-
-    /// Reads one event. Was it the last?
-    async fn read(&mut self) -> Result<bool, Fault> {
+impl Steps for Reading {
+    async fn step(&mut self) -> Result<Step, Fault> {
         let cut = || Fault::new(FaultKind::Cut, "closed without an end mark");
         let (data, torn) = match self.events.next().await? {
             Next::Data(data) => (data, false),
             Next::Rest(data) => (data, true),
             Next::End => return Err(cut()),
         };
-        let step = self.translator.event(&data);
-        match step {
-            Ok(Step::Tell(values)) => {
-                for value in values {
-                    let chunk = Chunk::parse(&Bytes::from(value.to_string()));
-                    let fault = |it: crate::openai::Unreadable| {
-                        Fault::new(FaultKind::Unreadable, it.to_string())
-                    };
-                    self.ready.push_back(chunk.map_err(fault)?);
-                }
-                Ok(false)
+        match self.translator.event(&data, self.clock.now()) {
+            Ok(Meaning::Tells(chunks)) => Ok(Step { chunks, over: false }),
+            Ok(Meaning::Ends) => Ok(Step { chunks: Vec::new(), over: true }),
+            Ok(Meaning::Failed(error)) => {
+                Err(classify_inside_answer(NAME, &error, self.clock.now()))
             }
-            Ok(Step::End) => Ok(true),
-            Ok(Step::Failed(error)) => Err(classify_inside_answer(NAME, &error, self.clock.now())),
             Err(_) if torn => Err(cut()),
             Err(fault) => Err(fault),
         }
@@ -82,12 +59,12 @@ impl Reading {
 }
 
 /// What one event means.
-enum Step {
+enum Meaning {
     /// These chunks; none for an event that tells nothing.
-    Tell(Vec<Value>),
+    Tells(Vec<Chunk>),
     /// The error, as JSON text.
     Failed(String),
-    End,
+    Ends,
 }
 
 /// The types of events that tell something. Pings, and whatever is added later, are passed over.
@@ -114,7 +91,7 @@ struct Event<'a> {
     #[serde(borrow)]
     message: Option<Message<'a>>,
     #[serde(borrow)]
-    content_block: Option<Block<'a>>,
+    content_block: Option<&'a RawValue>,
     delta: Option<Delta>,
     usage: Option<Usage>,
     #[serde(borrow)]
@@ -128,146 +105,213 @@ struct Delta {
     #[serde(default)]
     thinking: String,
     #[serde(default)]
+    signature: String,
+    #[serde(default)]
     partial_json: String,
     stop_reason: Option<String>,
 }
 
+/// A block of thought as it is to be sent back.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Thought {
+    Thinking {
+        thinking: String,
+        signature: String,
+    },
+    /// One that nobody but the model can read.
+    #[serde(untagged)]
+    Redacted(Box<RawValue>),
+}
+
+/// The most bytes of thought followed; more is not kept.
+const MOST_THOUGHT: usize = 512 * 1024;
+
 /// What must be remembered between two events.
-#[derive(Default)]
 struct Translator {
-    id: Option<String>,
-    model: Option<String>,
-    created: u64,
+    shelf: Shelf,
+    head: Head,
     usage: Usage,
-    /// The call being written: its block, its place among the calls, and whether it has arguments.
-    call: Option<(u64, u64, bool)>,
-    calls: u64,
+    /// The call being written: its block, and whether it has arguments.
+    call: Option<(u64, bool)>,
+    /// Calls begun so far.
+    calls: usize,
+    /// Has it said anything a caller can use?
+    spoken: bool,
+    /// What was thought before the first call.
+    thoughts: Vec<Thought>,
+    thought_bytes: usize,
 }
 
 impl Translator {
-    fn event(&mut self, data: &[u8]) -> Result<Step, Fault> {
-        let Kind { kind } = serde_json::from_slice(data).map_err(|it| unreadable(&it))?;
+    fn new(shelf: Shelf, created: u64) -> Self {
+        Self {
+            shelf,
+            head: Head { created, ..Head::default() },
+            usage: Usage::default(),
+            call: None,
+            calls: 0,
+            spoken: false,
+            thoughts: Vec::new(),
+            thought_bytes: 0,
+        }
+    }
+
+    fn event(&mut self, data: &[u8], now: Now) -> Result<Meaning, Fault> {
+        let broken = |it: serde_json::Error| unreadable(it.to_string());
+        let Kind { kind } = serde_json::from_slice(data).map_err(broken)?;
         if !TELLING.contains(&kind.as_str()) {
-            return Ok(Step::Tell(Vec::new()));
+            return Ok(Meaning::Tells(Vec::new()));
         }
-        let event: Event<'_> = serde_json::from_slice(data).map_err(|it| unreadable(&it))?;
+        let event: Event<'_> = serde_json::from_slice(data).map_err(broken)?;
         let delta = event.delta.unwrap_or_default();
-        Ok(Step::Tell(match kind.as_str() {
-            "message_start" => self.begin(event.message),
-            "content_block_start" => {
-                event.content_block.and_then(|it| self.open(event.index, &it)).into_iter().collect()
+        let said = match kind.as_str() {
+            "message_start" => event.message.map(|it| self.begin(it)),
+            "content_block_start" => match event.content_block {
+                Some(raw) => self.open(event.index, raw, now)?,
+                None => None,
+            },
+            "content_block_delta" => self.delta(event.index, delta),
+            "content_block_stop" => self.close(event.index),
+            "message_delta" => return self.finish(delta.stop_reason.as_deref(), event.usage),
+            "message_stop" => return Ok(Meaning::Ends),
+            _ => {
+                return Ok(Meaning::Failed(event.error.map_or("null", RawValue::get).to_owned()));
             }
-            "content_block_delta" => self.delta(event.index, &delta).into_iter().collect(),
-            "content_block_stop" => self.close(event.index).into_iter().collect(),
-            "message_delta" => self.finish(delta.stop_reason.as_deref(), event.usage),
-            "message_stop" => return Ok(Step::End),
-            "error" => {
-                return Ok(Step::Failed(event.error.map_or("null", RawValue::get).to_owned()));
-            }
-            _ => Vec::new(),
-        }))
+        };
+        let chunk = said.map(|it| self.head.chunk(vec![Choice::adding(it)], None));
+        Ok(Meaning::Tells(chunk.transpose()?.into_iter().collect()))
     }
 
-    fn begin(&mut self, message: Option<Message<'_>>) -> Vec<Value> {
-        let Some(message) = message else { return Vec::new() };
-        self.id = message.id;
-        self.model = message.model;
+    fn begin(&mut self, message: Message<'_>) -> Said {
+        self.head.id = message.id;
+        self.head.model = message.model;
         self.usage.update(message.usage);
-        vec![self.chunk(&json!({"role": "assistant", "content": ""}), None)]
+        Said::default().with_text(String::new())
     }
 
-    fn open(&mut self, index: u64, block: &Block<'_>) -> Option<Value> {
-        match block.kind.as_str() {
-            "tool_use" => {
-                let nth = self.calls;
-                self.calls += 1;
-                self.call = Some((index, nth, false));
-                let function = json!({"name": block.name, "arguments": ""});
-                let call =
-                    json!({"index": nth, "id": block.id, "type": "function", "function": function});
-                Some(self.chunk(&json!({ "tool_calls": [call] }), None))
+    fn open(&mut self, index: u64, raw: &RawValue, now: Now) -> Result<Option<Said>, Fault> {
+        let block: Block<'_> =
+            serde_json::from_str(raw.get()).map_err(|it| unreadable(it.to_string()))?;
+        Ok(match block.kind.as_str() {
+            "tool_use" => Some(self.call(index, block, now)),
+            "text" => self.text(block.text),
+            "thinking" => {
+                let thinking = block.thinking.clone();
+                self.think(Thought::Thinking { thinking, signature: block.signature }, raw);
+                thought(block.thinking)
             }
-            "text" => self.says("content", &block.text),
-            "thinking" => self.says("reasoning_content", &block.thinking),
+            _ if block.is_thought() => {
+                self.think(Thought::Redacted(raw.to_owned()), raw);
+                None
+            }
             _ => None,
-        }
+        })
     }
 
-    fn delta(&mut self, index: u64, delta: &Delta) -> Option<Value> {
-        if !delta.partial_json.is_empty() {
-            let (block, nth, has_arguments) = self.call.as_mut()?;
-            if *block != index {
-                return None;
-            }
-            *has_arguments = true;
-            let nth = *nth;
-            return Some(self.arguments(nth, &delta.partial_json));
+    fn call(&mut self, index: u64, block: Block<'_>, now: Now) -> Said {
+        if self.calls == 0 && !self.thoughts.is_empty() {
+            let thoughts = serde_json::to_string(&self.thoughts).unwrap_or_default();
+            self.shelf.keep(&block.id, &thoughts, now);
+            self.thoughts.clear();
         }
-        let text = self.says("content", &delta.text);
-        text.or_else(|| self.says("reasoning_content", &delta.thinking))
+        let input = block.input.map(|it| compact(it.get())).filter(|it| it != "{}");
+        let arguments = input.unwrap_or_default();
+        self.call = Some((index, !arguments.is_empty()));
+        let call = ToolCall::new(Some(block.id), block.name, arguments);
+        let call = ToolCall { index: Some(self.calls), ..call };
+        self.calls += 1;
+        self.spoken = true;
+        Said { tool_calls: vec![call], ..Said::default() }
+    }
+
+    fn delta(&mut self, index: u64, delta: Delta) -> Option<Said> {
+        if !delta.partial_json.is_empty() {
+            let (_, has_arguments) = self.call.as_mut().filter(|(block, _)| *block == index)?;
+            *has_arguments = true;
+            return self.arguments(delta.partial_json);
+        }
+        self.thought_bytes += delta.thinking.len() + delta.signature.len();
+        if self.thought_bytes > MOST_THOUGHT {
+            self.thoughts.clear();
+        }
+        if let Some(Thought::Thinking { thinking, signature }) = self.thoughts.last_mut() {
+            thinking.push_str(&delta.thinking);
+            signature.push_str(&delta.signature);
+        }
+        self.text(delta.text).or_else(|| thought(delta.thinking))
     }
 
     /// A call without arguments has an object all the same.
-    fn close(&mut self, index: u64) -> Option<Value> {
-        let (_, nth, has_arguments) = self.call.take_if(|(block, _, _)| *block == index)?;
-        (!has_arguments).then(|| self.arguments(nth, "{}"))
+    fn close(&mut self, index: u64) -> Option<Said> {
+        let (_, has_arguments) = self.call.take_if(|(block, _)| *block == index)?;
+        if has_arguments { None } else { self.arguments("{}".to_owned()) }
     }
 
-    fn finish(&mut self, stop_reason: Option<&str>, usage: Option<Usage>) -> Vec<Value> {
+    fn finish(
+        &mut self,
+        stop_reason: Option<&str>,
+        usage: Option<Usage>,
+    ) -> Result<Meaning, Fault> {
         self.usage.update(usage.unwrap_or_default());
-        let Some(reason) = stop_reason else { return Vec::new() };
-        let mut told = vec![self.chunk(&json!({}), Some(finish_reason(reason)))];
+        let Some(reason) = stop_reason else { return Ok(Meaning::Tells(Vec::new())) };
+        let finish = finish_reason(reason);
+        let refused = finish == "content_filter" && !self.spoken;
+        let refusal = refused.then(|| REFUSED.to_owned());
+        let last = Choice::adding(Said { refusal, ..Said::default() });
+        let last = Choice { finish_reason: Some(finish), ..last };
+        let mut told = vec![self.head.chunk(vec![last], None)?];
         if let Some(usage) = self.usage.to_openai() {
-            let mut last = self.chunk(&json!({}), None);
-            if let Some(last) = last.as_object_mut() {
-                last.insert("choices".to_owned(), json!([]));
-                last.insert("usage".to_owned(), usage);
-            }
-            told.push(last);
+            told.push(self.head.chunk(Vec::new(), Some(usage))?);
         }
-        told
+        Ok(Meaning::Tells(told))
     }
 
-    fn says(&self, member: &str, text: &str) -> Option<Value> {
-        (!text.is_empty()).then(|| self.chunk(&json!({ member: text }), None))
+    fn think(&mut self, thought: Thought, raw: &RawValue) {
+        self.thought_bytes += raw.get().len();
+        if self.calls == 0 && self.thought_bytes <= MOST_THOUGHT {
+            self.thoughts.push(thought);
+        }
     }
 
-    fn arguments(&self, nth: u64, fragment: &str) -> Value {
-        let call = json!({"index": nth, "function": {"arguments": fragment}});
-        self.chunk(&json!({ "tool_calls": [call] }), None)
+    fn text(&mut self, text: String) -> Option<Said> {
+        self.spoken |= !text.is_empty();
+        (!text.is_empty()).then(|| Said { content: Some(text.into()), ..Said::default() })
     }
 
-    fn chunk(&self, delta: &Value, finish: Option<&str>) -> Value {
-        json!({
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-        })
+    fn arguments(&self, fragment: String) -> Option<Said> {
+        let index = self.calls.checked_sub(1)?;
+        Some(Said { tool_calls: vec![ToolCall::more(index, fragment)], ..Said::default() })
     }
+}
+
+fn thought(text: String) -> Option<Said> {
+    (!text.is_empty()).then(|| Said { reasoning_content: text, ..Said::default() })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
+    use crate::provider::example::shelf;
+    use crate::provider::example::shown;
+
     use super::*;
 
     /// What the events of a stream become: each delta with its finish reason, then the usage, then
     /// how it ends.
     fn read(stream: &str) -> (Vec<(Value, Value)>, Option<Value>, &'static str) {
-        let mut translator = Translator::default();
+        let mut translator = Translator::new(shelf("m"), 7);
         let (mut deltas, mut usage) = (Vec::new(), None);
         for data in stream.lines().filter_map(|it| it.strip_prefix("data: ")) {
-            let chunks = match translator.event(data.as_bytes()).unwrap() {
-                Step::Tell(chunks) => chunks,
-                Step::Failed(_) => return (deltas, usage, "failed"),
-                Step::End => return (deltas, usage, "whole"),
+            let chunks = match translator.event(data.as_bytes(), Now::default()).unwrap() {
+                Meaning::Tells(chunks) => chunks,
+                Meaning::Failed(_) => return (deltas, usage, "failed"),
+                Meaning::Ends => return (deltas, usage, "whole"),
             };
-            for mut chunk in chunks {
-                assert_eq!(
-                    (&chunk["id"], &chunk["object"]),
-                    (&json!("msg_01"), &json!("chat.completion.chunk"))
-                );
+            for chunk in chunks {
+                assert_eq!(chunk.id.as_deref(), Some("msg_01"));
+                let mut chunk = shown(&chunk);
                 match chunk["choices"].get_mut(0) {
                     Some(it) => deltas.push((it["delta"].take(), it["finish_reason"].take())),
                     None => usage = Some(chunk["usage"].take()),
@@ -347,5 +391,60 @@ data: {"type":"something_new","index":{"odd":true}}
         assert_eq!((&call(4)["index"], &call(4)["id"]), (&json!(1), &json!("b")));
         assert_eq!(call(6), &json!({"index": 1, "function": {"arguments": ":1}"}}));
         assert_eq!(seen.len(), 7);
+    }
+
+    fn event(event: &Value) -> String {
+        format!("data: {event}\n")
+    }
+
+    fn begun(index: u64, block: &Value) -> String {
+        event(&json!({"type": "content_block_start", "index": index, "content_block": block}))
+    }
+
+    fn added(index: u64, delta: &Value) -> String {
+        event(&json!({"type": "content_block_delta", "index": index, "delta": delta}))
+    }
+
+    fn kept(events: &[String]) -> Option<Value> {
+        let mut translator = Translator::new(shelf("m"), 7);
+        for data in events.iter().filter_map(|it| it.strip_prefix("data: ")) {
+            translator.event(data.trim().as_bytes(), Now::default()).unwrap();
+        }
+        let kept = translator.shelf.find("a", Now::default());
+        kept.map(|it| serde_json::from_str(&it).unwrap())
+    }
+
+    #[test]
+    fn what_led_to_a_call_is_kept() {
+        let call = begun(3, &json!({"type": "tool_use", "id": "a", "name": "f", "input": {}}));
+        let redacted = json!({"type": "redacted_thinking", "data": "x"});
+        let mut events = vec![
+            begun(0, &json!({"type": "thinking", "thinking": "", "signature": ""})),
+            added(0, &json!({"type": "thinking_delta", "thinking": "h"})),
+            added(0, &json!({"type": "thinking_delta", "thinking": "m"})),
+            added(0, &json!({"type": "signature_delta", "signature": "s"})),
+            begun(1, &redacted),
+            begun(2, &json!({"type": "text", "text": ""})),
+            added(2, &json!({"type": "text_delta", "text": "so"})),
+        ];
+        assert_eq!(kept(&events), None);
+        events.push(call.clone());
+        let thinking = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+        assert_eq!(kept(&events), Some(json!([thinking, redacted])));
+        // What is too long is not kept cut.
+        let much = "x".repeat(MOST_THOUGHT);
+        events.insert(2, added(0, &json!({"type": "thinking_delta", "thinking": much})));
+        assert_eq!(kept(&events), None);
+    }
+
+    #[test]
+    fn a_refusal_without_a_word_is_put_in_words() {
+        let end = event(&json!({"type": "message_delta", "delta": {"stop_reason": "refusal"}}));
+        let start = event(&json!({"type": "message_start", "message": {"id": "msg_01"}}));
+        let (deltas, ..) = read(&format!("{start}{end}"));
+        assert_eq!(deltas[1], (json!({"refusal": REFUSED}), json!("content_filter")));
+        let words = begun(0, &json!({"type": "text", "text": "Well"}));
+        let (deltas, ..) = read(&format!("{start}{words}{end}"));
+        assert_eq!(deltas[2], (json!({}), json!("content_filter")));
     }
 }

@@ -7,10 +7,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::clock::Now;
+use crate::openai::Completion;
 use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
-
-use super::page::{Choice, Extra, Function, GoogleExtra, Message, Page, ToolCall, Usage};
+use crate::provider::page::Choice;
+use crate::provider::page::CompletionDetails;
+use crate::provider::page::Extra;
+use crate::provider::page::GoogleExtra;
+use crate::provider::page::Head;
+use crate::provider::page::Message;
+use crate::provider::page::PromptDetails;
+use crate::provider::page::ToolCall;
+use crate::provider::page::Usage;
+use crate::provider::page::compact;
+use crate::provider::page::unreadable;
+use crate::provider::thoughts::Shelf;
 
 /// A `GenerateContentResponse`, or an event of a stream of them.
 #[derive(Deserialize)]
@@ -153,7 +164,7 @@ impl<'a> Response<'a> {
     /// Reads a whole answer or the data of one event.
     ///
     /// # Errors
-    /// [`FaultKind::Unreadable`] when it is something else.
+    /// [`Unreadable`](crate::provider::fault::FaultKind::Unreadable) when it is something else.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
         // serde would take a list for a struct as well.
         if !body.trim_ascii_start().starts_with(b"{") {
@@ -162,11 +173,12 @@ impl<'a> Response<'a> {
         serde_json::from_slice(body).map_err(|it| unreadable(it.to_string()))
     }
 
-    /// The answer in OpenAI's form; `created` in seconds since 1970.
+    /// The answer in OpenAI's form; the signatures of its calls are kept on the `shelf`.
     ///
     /// # Errors
-    /// [`FaultKind::Unreadable`] when the model failed to write what it began.
-    pub(super) fn completion(self, created: u64) -> Result<Vec<u8>, Fault> {
+    /// [`Unreadable`](crate::provider::fault::FaultKind::Unreadable) when the model failed to write
+    /// what it began.
+    pub(super) fn completion(self, shelf: &Shelf, now: Now) -> Result<Completion, Fault> {
         let candidates = self.candidates.into_iter();
         let mut choices = candidates.map(Candidate::whole).collect::<Result<Vec<_>, _>>()?;
         let blocked = self.prompt_feedback.and_then(|it| it.block_reason);
@@ -178,26 +190,21 @@ impl<'a> Response<'a> {
                 ..Choice::default()
             });
         }
-        let page = Page {
-            id: self.id.as_deref(),
-            object: "chat.completion",
-            created,
-            model: self.model.as_deref(),
-            choices,
-            usage: self.usage_metadata.map(Usage::from),
-        };
-        page.to_json()
+        keep_signatures(&mut choices, shelf, now);
+        let head = Head { id: self.id, model: self.model, created: now.unix_ms / 1_000 };
+        head.completion(choices, self.usage_metadata.map(Usage::from))
     }
 
-    /// What this event adds, in OpenAI's form; `None` when it adds nothing.
+    /// What this event adds, in OpenAI's form; none when it adds nothing.
     ///
     /// # Errors
     /// As [`completion`](Self::completion), and when there are too many choices.
-    pub(super) fn chunk(
+    pub(super) fn pieces(
         self,
-        created: u64,
         progress: &mut Progress,
-    ) -> Result<Option<Vec<u8>>, Fault> {
+        shelf: &Shelf,
+        now: Now,
+    ) -> Result<Vec<Choice<'a>>, Fault> {
         let mut choices = Vec::with_capacity(1);
         let silent = self.candidates.is_empty();
         for candidate in self.candidates {
@@ -207,23 +214,33 @@ impl<'a> Response<'a> {
         if let (true, Some(reason)) = (silent, blocked) {
             progress.at(0)?.finished = true;
             choices.push(Choice {
-                delta: Some(blocked_prompt(&reason)),
                 finish_reason: Some(CONTENT_FILTER),
-                ..Choice::default()
+                ..Choice::adding(blocked_prompt(&reason))
             });
         }
-        if choices.is_empty() {
-            return Ok(None);
+        keep_signatures(&mut choices, shelf, now);
+        Ok(choices)
+    }
+}
+
+/// Keeps each call's signature for a client that will send the call without, and names its model
+/// beside it for a client that will send it with.
+fn keep_signatures(choices: &mut [Choice<'_>], shelf: &Shelf, now: Now) {
+    for choice in choices {
+        let messages = [&mut choice.message, &mut choice.delta];
+        for message in messages.into_iter().flatten() {
+            for call in &mut message.tool_calls {
+                let signature = call.extra_content.google.thought_signature.as_ref();
+                if let (Some(id), Some(signature)) = (&call.id, signature) {
+                    shelf.keep(id, signature, now);
+                }
+            }
+            let calls = message.tool_calls.iter_mut().map(|it| &mut it.extra_content);
+            for extra in calls.chain([&mut message.extra_content]) {
+                let signed = extra.google.thought_signature.is_some();
+                extra.google.model = signed.then(|| shelf.model().to_owned());
+            }
         }
-        let page = Page {
-            id: self.id.as_deref(),
-            object: "chat.completion.chunk",
-            created,
-            model: self.model.as_deref(),
-            choices,
-            usage: None,
-        };
-        page.to_json().map(Some)
     }
 }
 
@@ -233,16 +250,12 @@ impl<'a> Candidate<'a> {
         let reason = self.finish_reason.as_deref().unwrap_or("STOP");
         let finish =
             finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
-        message.role = Some("assistant");
         if text.is_empty() && finish == CONTENT_FILTER {
             message.refusal = Some(kept_back(reason));
         }
-        let wordless = !message.tool_calls.is_empty() || message.refusal.is_some();
-        message.content =
-            Some(if text.is_empty() && wordless { Value::Null } else { text.into_owned().into() });
         Ok(Choice {
             index: self.index,
-            message: Some(message),
+            message: Some(message.with_text(text.into_owned())),
             delta: None,
             finish_reason: Some(finish),
             extra_content: sources(self.citation_metadata, self.grounding_metadata),
@@ -312,34 +325,13 @@ fn said<'a>(content: Option<Content<'a>>, first: Option<usize>) -> (Cow<'a, str>
 }
 
 fn tool_call(call: FunctionCall<'_>, index: Option<usize>, signature: Option<String>) -> ToolCall {
-    let id = call.id.filter(|it| !it.is_empty());
     let object = call.args.filter(|it| it.get().starts_with('{'));
+    let arguments = object.map_or_else(|| "{}".to_owned(), |it| compact(it.get()));
     ToolCall {
         index,
-        id: id.unwrap_or_else(|| format!("call_{:024x}", fastrand::u128(..) >> 32)),
-        kind: "function",
-        function: Function {
-            name: call.name,
-            arguments: object.map_or_else(|| "{}".to_owned(), |it| compact(it.get())),
-        },
-        extra_content: Extra::signed(signature),
+        extra_content: Extra::signed(signature.filter(|it| !it.is_empty())),
+        ..ToolCall::new(call.id, call.name, arguments)
     }
-}
-
-/// JSON text without the white space between its tokens.
-fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    json.chars()
-        .filter(|it| {
-            match it {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => quoted = !quoted,
-                _ => {}
-            }
-            quoted || !it.is_ascii_whitespace()
-        })
-        .collect()
 }
 
 /// OpenAI's word for why an answer ends.
@@ -372,13 +364,27 @@ fn kept_back(reason: &str) -> String {
 fn sources<'a>(citations: Option<&'a RawValue>, grounding: Option<&'a RawValue>) -> Extra<'a> {
     Extra {
         google: GoogleExtra {
-            thought_signature: None,
             citation_metadata: citations,
             grounding_metadata: grounding,
+            ..GoogleExtra::default()
         },
     }
 }
 
-fn unreadable(message: impl Into<String>) -> Fault {
-    Fault::new(FaultKind::Unreadable, message)
+impl From<UsageMetadata> for Usage {
+    fn from(it: UsageMetadata) -> Self {
+        let prompt = it.prompt_token_count.saturating_add(it.tool_use_prompt_token_count);
+        // Thoughts are not among the candidates' tokens, but they are paid for like them.
+        let completion = it.candidates_token_count.saturating_add(it.thoughts_token_count);
+        Self {
+            prompt_tokens_details: Some(PromptDetails {
+                cached_tokens: it.cached_content_token_count,
+                cache_creation_tokens: None,
+            }),
+            completion_tokens_details: Some(CompletionDetails {
+                reasoning_tokens: it.thoughts_token_count,
+            }),
+            ..Self::new(prompt, completion, it.total_token_count)
+        }
+    }
 }

@@ -9,7 +9,6 @@ mod contents;
 pub(super) mod errors;
 mod members;
 mod model;
-mod page;
 mod request;
 mod schema;
 mod stream;
@@ -36,6 +35,7 @@ use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Whole;
 use crate::provider::classify::classify;
+use crate::provider::conversation::not_here;
 use crate::provider::event_stream::EventStream;
 use crate::provider::exchange::EVENTS;
 use crate::provider::exchange::JSON;
@@ -44,12 +44,14 @@ use crate::provider::exchange::post;
 use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::steps::chunks;
+use crate::provider::thoughts::Shelf;
+use crate::provider::thoughts::Thoughts;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
 use crate::provider::transport::read_error;
 
-use contents::not_here;
-use stream::Source;
+use stream::{Reading, Source};
 
 /// In a header, not in the URL: URLs are logged on the way.
 const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -60,6 +62,8 @@ pub struct GeminiClient {
     base: String,
     transport: Transport,
     clock: SharedClock,
+    /// The thought signatures of calls, for clients that lose them.
+    thoughts: Arc<Thoughts>,
 }
 
 impl GeminiClient {
@@ -74,16 +78,20 @@ impl GeminiClient {
     ) -> Result<Self, http::uri::InvalidUri> {
         let base = base_url.trim_end_matches('/').to_owned();
         format!("{base}/models").parse::<Uri>()?;
-        Ok(Self { base, transport, clock })
+        Ok(Self { base, transport, clock, thoughts: Thoughts::new() })
     }
 
     /// The HTTP request for `call`, and the members left out of it.
-    fn outgoing(&self, call: &Call) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
-        let (body, dropped) = request::translate(call)?;
+    fn outgoing(
+        &self,
+        call: &Call,
+        shelf: &Shelf,
+    ) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
+        let (body, dropped) = request::translate(call, shelf, self.clock.now())?;
         let stream = call.request.stream;
         let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let mut uri = format!("{}/models/", self.base);
-        encode(model::bare(&call.model), &mut uri);
+        encode(shelf.model(), &mut uri);
         uri.extend([":", method]);
         let uri: Uri =
             uri.parse().map_err(|it| not_here(format!("the model's name can't be sent: {it}")))?;
@@ -110,7 +118,8 @@ fn encode(name: &str, into: &mut String) {
 
 impl ChatProvider for GeminiClient {
     fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
-        let outgoing = self.outgoing(&call);
+        let shelf = self.thoughts.shelf(call.secret.as_ref(), model::bare(&call.model));
+        let outgoing = self.outgoing(&call, &shelf);
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
@@ -130,23 +139,21 @@ impl ChatProvider for GeminiClient {
             }
             let answer = Response::from_parts(head, body);
             if call.request.stream {
-                let chunks = stream::chunks(source(answer).await?, clock);
-                return Ok(Reply::Stream(Pieces { chunks, dropped }));
+                let reading = Reading::new(source(answer).await?, shelf, clock);
+                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), dropped }));
             }
-            whole(&read_answer(answer.into_body()).await?, dropped, clock.now())
+            let completion = whole(&read_answer(answer.into_body()).await?, &shelf, clock.now())?;
+            Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
         })
     }
 }
 
-fn whole(body: &Bytes, dropped: Vec<&'static str>, now: Now) -> Result<Reply, Fault> {
+fn whole(body: &Bytes, shelf: &Shelf, now: Now) -> Result<Completion, Fault> {
     let response = answer::Response::parse(body)?;
     if response.error.is_some() {
         return Err(errors::classify_inside_answer(body, now));
     }
-    let completion = response.completion(now.unix_ms / 1_000)?;
-    let completion = Completion::parse(&completion.into())
-        .map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))?;
-    Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+    response.completion(shelf, now)
 }
 
 async fn source(answer: Response<Incoming>) -> Result<Source, Fault> {

@@ -8,10 +8,12 @@
 pub(super) enum Thinking {
     /// It takes no word on it.
     Fixed,
-    /// In tokens; never below `least`.
+    /// In tokens, within these bounds.
     Budget {
         /// The smallest budget it takes: 0 where it can be turned off.
         least: u32,
+        /// The largest.
+        most: u32,
     },
     /// In words.
     Level {
@@ -20,6 +22,17 @@ pub(super) enum Thinking {
         /// Does it know `medium`?
         medium: bool,
     },
+}
+
+/// When a model gives JSON alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Json {
+    /// It has no such mode.
+    Never,
+    /// Only while it has no functions to call.
+    WithoutTools,
+    /// Whenever it is asked to.
+    Always,
 }
 
 /// One model, by its name.
@@ -31,8 +44,8 @@ pub(super) struct Model {
     pub(super) takes_instruction: bool,
     /// Does it refuse replayed calls that lack a thought signature?
     pub(super) wants_signatures: bool,
-    /// Does it give JSON while it has functions to call?
-    pub(super) json_with_tools: bool,
+    /// When it gives JSON alone.
+    pub(super) json: Json,
     /// Does it take penalties?
     pub(super) takes_penalties: bool,
 }
@@ -40,12 +53,19 @@ pub(super) struct Model {
 impl Model {
     /// What `name` (without `models/`) tells.
     pub(super) fn of(name: &str) -> Self {
-        let third = name.strip_prefix("gemini-").and_then(generation).is_some_and(|it| it >= 3);
+        let version = name.strip_prefix("gemini-");
+        let generation = version.and_then(generation);
+        let third = generation.is_some_and(|it| it >= 3);
         Self {
             thinking: thinking_of(name, third),
             takes_instruction: !name.starts_with("gemma"),
-            wants_signatures: third,
-            json_with_tools: third,
+            // A name without a number (`gemini-flash-latest`) is that of a new one.
+            wants_signatures: version.is_some() && generation.is_none_or(|it| it >= 3),
+            json: match third {
+                true => Json::Always,
+                false if name.starts_with("gemma-3") => Json::Never,
+                false => Json::WithoutTools,
+            },
             takes_penalties: !third,
         }
     }
@@ -71,9 +91,9 @@ fn thinking_of(name: &str, third: bool) -> Thinking {
     } else if third {
         Thinking::Level { lowest: "minimal", medium: true }
     } else if name.starts_with("gemini-2.5-pro") {
-        Thinking::Budget { least: 128 }
+        Thinking::Budget { least: 128, most: 32_768 }
     } else if name.starts_with("gemini-2.5-flash") {
-        Thinking::Budget { least: 0 }
+        Thinking::Budget { least: 0, most: 24_576 }
     } else {
         Thinking::Fixed
     }
@@ -87,10 +107,10 @@ mod tests {
     fn a_name_tells_how_a_model_thinks() {
         let level = |lowest, medium| Thinking::Level { lowest, medium };
         for (name, expected) in [
-            ("gemini-2.5-flash", Thinking::Budget { least: 0 }),
-            ("gemini-2.5-flash-lite", Thinking::Budget { least: 0 }),
+            ("gemini-2.5-flash", Thinking::Budget { least: 0, most: 24_576 }),
+            ("gemini-2.5-flash-lite", Thinking::Budget { least: 0, most: 24_576 }),
             ("gemini-2.5-flash-image", Thinking::Fixed),
-            ("gemini-2.5-pro", Thinking::Budget { least: 128 }),
+            ("gemini-2.5-pro", Thinking::Budget { least: 128, most: 32_768 }),
             ("gemini-2.0-flash", Thinking::Fixed),
             ("gemini-3-pro-preview", level("low", false)),
             ("gemini-3.1-pro", level("low", true)),
@@ -109,10 +129,11 @@ mod tests {
     fn the_third_generation_has_rules_of_its_own() {
         let rules = |name| {
             let it = Model::of(bare(name));
-            (it.takes_instruction, it.wants_signatures, it.json_with_tools, it.takes_penalties)
+            (it.takes_instruction, it.wants_signatures, it.json, it.takes_penalties)
         };
-        assert_eq!(rules("models/gemini-3.6-flash"), (true, true, true, false));
-        assert_eq!(rules("gemini-2.5-flash"), (true, false, false, true));
-        assert_eq!(rules("models/gemma-3-27b-it"), (false, false, false, true));
+        assert_eq!(rules("models/gemini-3.6-flash"), (true, true, Json::Always, false));
+        assert_eq!(rules("gemini-flash-latest"), (true, true, Json::WithoutTools, true));
+        assert_eq!(rules("gemini-2.5-flash"), (true, false, Json::WithoutTools, true));
+        assert_eq!(rules("models/gemma-3-27b-it"), (false, false, Json::Never, true));
     }
 }

@@ -1,19 +1,23 @@
 //! From OpenAI's request to `generateContent`'s.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::clock::Now;
 use crate::provider::Call;
 use crate::provider::asked::Asked;
+use crate::provider::asked::Choice;
+use crate::provider::asked::Effort;
+use crate::provider::asked::Format;
+use crate::provider::asked::Function;
+use crate::provider::conversation::Instructions;
+use crate::provider::conversation::not_here;
+use crate::provider::conversation::read;
 use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
+use crate::provider::thoughts::Shelf;
 
-use super::contents::{self, not_here};
-use super::model::{Model, Thinking, bare};
+use super::contents::{Signatures, write};
+use super::model::{Json, Model, Thinking};
 use super::schema;
 use super::wire::{Body, Declaration, Instruction, Tools};
 
@@ -42,41 +46,50 @@ const TAKEN: &[&str] = &[
 const MOST_STOPS: usize = 5;
 const MOST_TOKENS: u64 = 65_536;
 const MOST_CANDIDATES: u64 = 8;
+/// The largest request, in bytes; what is larger has to be uploaded first.
+const MOST_BYTES: usize = 20 * 1024 * 1024;
 
-/// The body for a call, and the members left out of it.
+/// The body for a call, and the members left out of it. The `shelf` is that of the call's model.
 ///
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
-pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault> {
+pub(super) fn translate(
+    call: &Call,
+    shelf: &Shelf,
+    now: Now,
+) -> Result<(Bytes, Vec<&'static str>), Fault> {
     let asked = Asked::of(call);
-    let model = Model::of(bare(&call.model));
+    let model = Model::of(shelf.model());
     let mut dropped = asked.dropped(TAKEN);
-    let conversation = contents::translate(asked.get("messages").unwrap_or("[]"), &model)?;
-    let tools = tools(&asked)?;
+    let conversation = read(asked.messages(), Instructions::Beside)?;
+    let contents = write(conversation, &Signatures { model: &model, shelf, now })?;
+    let tools = asked.functions()?;
     let mut config = Map::new();
     numbers(&asked, &model, &mut config, &mut dropped);
     stops(&asked, &mut config, &mut dropped);
     candidates(&asked, &mut config)?;
-    format(&asked, tools.is_some() && !model.json_with_tools, &mut config, &mut dropped)?;
+    format(asked.format()?, &model, !tools.is_empty(), &mut config)?;
     // A model that was found to refuse it is asked without.
     let refused = call.edits.leave_out.iter().any(|it| it == "reasoning_effort");
-    let effort = asked.text("reasoning_effort");
     let thinking = if refused { Thinking::Fixed } else { model.thinking };
-    if let Some(thinking) = thinking_config(thinking, effort.as_deref(), &mut dropped) {
+    if let Some(thinking) = thinking_config(thinking, asked.effort()?, &mut dropped) {
         config.insert("thinkingConfig".to_owned(), thinking);
     }
-    if tools.is_some() && asked.get("parallel_tool_calls") == Some("false") {
+    if !tools.is_empty() && asked.one_call_at_a_time() {
         dropped.push("parallel_tool_calls");
     }
-    let system = Some(conversation.system).filter(|it| !it.is_empty());
+    let system = Some(contents.system).filter(|it| !it.is_empty());
     let body = Body {
         system_instruction: system.map(|parts| Instruction { parts }),
-        contents: conversation.contents,
-        tool_config: if tools.is_some() { tool_config(&asked)? } else { None },
-        tools: tools.map(|it| [Tools { function_declarations: it }]),
+        contents: contents.turns,
+        tool_config: if tools.is_empty() { None } else { asked.choice()?.map(calling) },
+        tools: declared(tools),
         generation_config: config,
     };
     let body = serde_json::to_vec(&body).map_err(|it| not_here(it.to_string()))?;
+    if body.len() > MOST_BYTES {
+        return Err(not_here("Gemini takes no request above 20 MiB"));
+    }
     Ok((body.into(), dropped))
 }
 
@@ -133,37 +146,25 @@ fn candidates(asked: &Asked<'_>, config: &mut Map<String, Value>) -> Result<(), 
 }
 
 fn format(
-    asked: &Asked<'_>,
-    ruled_out: bool,
+    format: Format<'_>,
+    model: &Model,
+    has_tools: bool,
     config: &mut Map<String, Value>,
-    dropped: &mut Vec<&'static str>,
 ) -> Result<(), Fault> {
-    #[derive(Deserialize)]
-    struct Format<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Cow<'a, str>,
-        #[serde(borrow)]
-        json_schema: Option<Named<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        schema: Option<&'a RawValue>,
-    }
-    let Some(text) = asked.get("response_format") else { return Ok(()) };
-    let format: Format<'_> =
-        serde_json::from_str(text).map_err(|it| unreadable("response_format", &it))?;
-    if !matches!(&*format.kind, "json_object" | "json_schema") {
-        return Ok(());
-    }
-    if ruled_out {
-        dropped.push("response_format");
-        return Ok(());
+    let schema = match format {
+        Format::Text => return Ok(()),
+        Format::Json => None,
+        Format::Schema(schema) => Some(schema::of_answer(schema)),
+    };
+    match model.json {
+        Json::Never => return Err(not_here("this model has no JSON mode")),
+        Json::WithoutTools if has_tools => {
+            return Err(not_here("this model has no JSON mode beside tools"));
+        }
+        Json::WithoutTools | Json::Always => {}
     }
     config.insert("responseMimeType".to_owned(), "application/json".into());
-    if let Some(schema) = format.json_schema.and_then(|it| it.schema) {
-        config.insert("responseSchema".to_owned(), schema::of_answer(schema));
-    }
+    config.extend(schema.map(|it| ("responseSchema".to_owned(), it)));
     Ok(())
 }
 
@@ -171,93 +172,64 @@ fn format(
 /// asks for them they are kept short.
 fn thinking_config(
     thinking: Thinking,
-    effort: Option<&str>,
+    effort: Option<Effort>,
     dropped: &mut Vec<&'static str>,
 ) -> Option<Value> {
+    let wanted = effort.is_some_and(|it| it > Effort::None);
     let mut config = match thinking {
         Thinking::Fixed => {
-            if effort.is_some_and(|it| it != "none") {
+            if wanted {
                 dropped.push("reasoning_effort");
             }
             return None;
         }
-        Thinking::Budget { least } => json!({"thinkingBudget": budget(effort).max(least)}),
+        Thinking::Budget { least, most } => {
+            json!({"thinkingBudget": budget(effort, most).max(least)})
+        }
         Thinking::Level { lowest, medium } => {
             let level = match effort {
-                Some("none" | "minimal") => lowest,
-                Some("medium") if medium => "medium",
-                Some("medium" | "high" | "xhigh" | "max") => "high",
-                _ => "low",
+                Some(Effort::None | Effort::Minimal) => lowest,
+                Some(Effort::Low) | None => "low",
+                Some(Effort::Medium) if medium => "medium",
+                Some(_) => "high",
             };
             json!({ "thinkingLevel": level })
         }
     };
     // Who asks for thought is shown it, and a stream does not fall silent over it.
-    if let Some(config) = config.as_object_mut().filter(|_| effort.is_some_and(|it| it != "none")) {
+    if let Some(config) = config.as_object_mut().filter(|_| wanted) {
         config.insert("includeThoughts".to_owned(), true.into());
     }
     Some(config)
 }
 
 /// In tokens, as Google's own OpenAI-compatible endpoint has them.
-fn budget(effort: Option<&str>) -> u32 {
+fn budget(effort: Option<Effort>, most: u32) -> u32 {
     match effort {
-        Some("minimal" | "low") => 1_024,
-        Some("medium") => 8_192,
-        Some("high" | "xhigh" | "max") => 24_576,
-        _ => 0,
+        None | Some(Effort::None) => 0,
+        Some(Effort::Minimal | Effort::Low) => 1_024,
+        Some(Effort::Medium) => 8_192,
+        Some(Effort::High | Effort::ExtraHigh) => 24_576,
+        Some(Effort::Most) => most,
     }
 }
 
-/// The functions; `None` when there are none.
-fn tools<'a>(asked: &Asked<'a>) -> Result<Option<Vec<Declaration<'a>>>, Fault> {
-    #[derive(Deserialize)]
-    struct Tool<'a> {
-        #[serde(borrow)]
-        function: Option<Function<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Function<'a> {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-        description: Option<String>,
-        #[serde(borrow)]
-        parameters: Option<&'a RawValue>,
-    }
-    if asked.get("functions").is_some_and(|it| it != "[]") {
-        return Err(not_here("Gemini is not asked in the older form: use tools, not functions"));
-    }
-    let Some(text) = asked.get("tools") else { return Ok(None) };
-    let tools: Vec<Tool<'a>> = serde_json::from_str(text).map_err(|it| unreadable("tools", &it))?;
-    let declared = tools.into_iter().map(|tool| {
-        let Some(function) = tool.function else {
-            return Err(not_here("of tools Gemini is given functions alone"));
-        };
-        Ok(Declaration {
-            name: function.name,
-            description: function.description.filter(|it| !it.is_empty()).map(Cow::Owned),
-            parameters: function.parameters.and_then(schema::of_parameters),
-        })
+fn declared(functions: Vec<Function<'_>>) -> Option<[Tools<'_>; 1]> {
+    let declared = functions.into_iter().map(|it| Declaration {
+        name: it.name,
+        description: it.description,
+        parameters: it.parameters.and_then(schema::of_parameters),
     });
-    let declared: Vec<_> = declared.collect::<Result<_, _>>()?;
-    Ok((!declared.is_empty()).then_some(declared))
+    let declared: Vec<_> = declared.collect();
+    (!declared.is_empty()).then_some([Tools { function_declarations: declared }])
 }
 
-fn tool_config(asked: &Asked<'_>) -> Result<Option<Value>, Fault> {
-    let Some(choice) = asked.value("tool_choice") else { return Ok(None) };
-    let named = choice.pointer("/function/name").and_then(Value::as_str);
-    let calling = match (choice.as_str(), named) {
-        (Some("none"), _) => json!({"mode": "NONE"}),
-        (Some("auto"), _) => json!({"mode": "AUTO"}),
-        (Some("required" | "any"), _) => json!({"mode": "ANY"}),
-        (None, Some(name)) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
-        _ => return Err(not_here("Gemini has no such tool_choice")),
+fn calling(choice: Choice) -> Value {
+    let calling = match choice {
+        Choice::None => json!({"mode": "NONE"}),
+        Choice::Auto => json!({"mode": "AUTO"}),
+        Choice::Any => json!({"mode": "ANY"}),
+        Choice::Named(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
     };
-    Ok(Some(json!({ "functionCallingConfig": calling })))
-}
-
-fn unreadable(member: &str, fault: &serde_json::Error) -> Fault {
-    let mut fault = Fault::new(FaultKind::BadRequest, format!("{member} can't be read: {fault}"));
-    fault.param = Some(member.into());
-    fault
+    json!({ "functionCallingConfig": calling })
 }

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use serde_json::value::RawValue;
 
 use crate::clock::SharedClock;
@@ -13,10 +11,14 @@ use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::page::Head;
+use crate::provider::page::Usage;
+use crate::provider::steps::Step;
+use crate::provider::steps::Steps;
+use crate::provider::thoughts::Shelf;
 
 use super::answer::{Progress, Response, UsageMetadata};
 use super::errors;
-use super::page::{Page, Usage};
 
 /// Where the events come from.
 pub(super) enum Source {
@@ -43,110 +45,60 @@ impl Source {
     }
 }
 
-/// The chunks of an answer. There is no end mark: it ends when the body does after every choice
-/// has said why it ends; then the usage follows.
-pub(super) fn chunks(
+/// A stream under way. There is no end mark: it ends when the body does after every choice has said
+/// why it ends; then the usage follows.
+pub(super) struct Reading {
     source: Source,
     clock: SharedClock,
-) -> BoxStream<'static, Result<Chunk, Fault>> {
-    let reading = Reading {
-        source,
-        clock,
-        progress: Progress::default(),
-        usage: None,
-        id: None,
-        model: None,
-        ended: false,
-    };
-    let chunks = futures::stream::unfold(reading, |mut reading| async move {
-        let next = reading.next().await?;
-        Some((next, reading))
-    });
-    chunks.boxed()
-}
-
-/// A stream under way.
-struct Reading {
-    source: Source,
-    clock: SharedClock,
+    shelf: Shelf,
+    head: Head,
     progress: Progress,
     /// The latest figures: each event's include those before it.
     usage: Option<UsageMetadata>,
-    id: Option<String>,
-    model: Option<String>,
-    ended: bool,
 }
 
 impl Reading {
-    async fn next(&mut self) -> Option<Result<Chunk, Fault>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.read().await.transpose();
-        if !matches!(next, Some(Ok(_))) {
-            self.ended = true;
-        }
-        next
-    }
-
-    async fn read(&mut self) -> Result<Option<Chunk>, Fault> {
-        let cut = || Fault::new(FaultKind::Cut, "closed before a finishReason");
-        loop {
-            let next = match self.source.next().await {
-                // All had been said.
-                Err(it) if it.kind == FaultKind::Cut && self.progress.is_finished() => Next::End,
-                next => next?,
-            };
-            let chunk = match next {
-                Next::Data(data) => self.chunk(&data)?,
-                // What can't be read here is a line that was torn, not one that was written badly.
-                Next::Rest(data) => match self.chunk(&data) {
-                    Err(it) if it.kind == FaultKind::Unreadable => return Err(cut()),
-                    read => read?,
-                },
-                Next::End if self.progress.is_finished() => {
-                    self.ended = true;
-                    return self.last();
-                }
-                Next::End => return Err(cut()),
-            };
-            if chunk.is_some() {
-                return Ok(chunk);
-            }
-        }
+    pub(super) fn new(source: Source, shelf: Shelf, clock: SharedClock) -> Self {
+        let head = Head { created: clock.now().unix_ms / 1_000, ..Head::default() };
+        Self { source, clock, shelf, head, progress: Progress::default(), usage: None }
     }
 
     fn chunk(&mut self, data: &Bytes) -> Result<Option<Chunk>, Fault> {
         let response = Response::parse(data)?;
+        let now = self.clock.now();
         if response.error.is_some() {
-            return Err(errors::classify_inside_answer(data, self.clock.now()));
+            return Err(errors::classify_inside_answer(data, now));
         }
         self.usage = response.usage_metadata.or(self.usage);
-        self.id = response.id.clone().or_else(|| self.id.take());
-        self.model = response.model.clone().or_else(|| self.model.take());
-        let chunk = response.chunk(self.created(), &mut self.progress)?;
-        chunk.map(parse).transpose()
-    }
-
-    /// The usage in a chunk of its own; nothing where none was told.
-    fn last(&self) -> Result<Option<Chunk>, Fault> {
-        let Some(usage) = self.usage else { return Ok(None) };
-        let page = Page {
-            id: self.id.as_deref(),
-            object: "chat.completion.chunk",
-            created: self.created(),
-            model: self.model.as_deref(),
-            choices: Vec::new(),
-            usage: Some(Usage::from(usage)),
-        };
-        page.to_json().and_then(parse).map(Some)
-    }
-
-    fn created(&self) -> u64 {
-        self.clock.now().unix_ms / 1_000
+        self.head.id = response.id.clone().or_else(|| self.head.id.take());
+        self.head.model = response.model.clone().or_else(|| self.head.model.take());
+        let choices = response.pieces(&mut self.progress, &self.shelf, now)?;
+        (!choices.is_empty()).then(|| self.head.chunk(choices, None)).transpose()
     }
 }
 
-fn parse(json: Vec<u8>) -> Result<Chunk, Fault> {
-    Chunk::parse(&json.into()).map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))
+impl Steps for Reading {
+    async fn step(&mut self) -> Result<Step, Fault> {
+        let cut = || Fault::new(FaultKind::Cut, "closed before a finishReason");
+        let next = match self.source.next().await {
+            // All had been said.
+            Err(it) if it.kind == FaultKind::Cut && self.progress.is_finished() => Next::End,
+            next => next?,
+        };
+        let chunk = match next {
+            Next::Data(data) => self.chunk(&data)?,
+            // What can't be read here is a line that was torn, not one that was written badly.
+            Next::Rest(data) => match self.chunk(&data) {
+                Err(it) if it.kind == FaultKind::Unreadable => return Err(cut()),
+                read => read?,
+            },
+            Next::End if self.progress.is_finished() => {
+                let usage = self.usage.map(|it| self.head.chunk(Vec::new(), Some(Usage::from(it))));
+                let chunks = usage.transpose()?.into_iter().collect();
+                return Ok(Step { chunks, over: true });
+            }
+            Next::End => return Err(cut()),
+        };
+        Ok(Step { chunks: chunk.into_iter().collect(), over: false })
+    }
 }

@@ -101,7 +101,7 @@ pub(super) struct Tools<'a> {
 pub(super) struct Declaration<'a> {
     pub(super) name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) description: Option<Cow<'a, str>>,
+    pub(super) description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parameters: Option<Value>,
 }

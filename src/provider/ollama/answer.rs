@@ -1,15 +1,21 @@
 //! From Ollama's answer to OpenAI's completion.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use crate::clock::Now;
 use crate::openai::Completion;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
+use crate::provider::page::Choice;
+use crate::provider::page::Head;
+use crate::provider::page::Message;
+use crate::provider::page::ToolCall;
+use crate::provider::page::Usage;
+use crate::provider::page::compact;
+use crate::provider::page::unreadable;
 
 use super::NAME;
 
@@ -33,35 +39,17 @@ pub(super) struct Said<'a> {
     pub(super) content: Option<String>,
     pub(super) thinking: Option<String>,
     #[serde(borrow)]
-    tool_calls: Option<Vec<Call<'a>>>,
-}
-
-/// A call; some servers write its members beside `function`, not in it.
-#[derive(Debug, Deserialize)]
-struct Call<'a> {
-    id: Option<String>,
-    #[serde(borrow)]
-    function: Option<Function<'a>>,
-    name: Option<String>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Function<'a> {
-    name: Option<String>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
+    tool_calls: Option<Vec<&'a RawValue>>,
 }
 
 impl<'a> Answer<'a> {
     /// Reads an answer or a line.
     ///
     /// # Errors
-    /// [`FaultKind::Unreadable`], or the error that stands in its place.
+    /// [`Unreadable`](crate::provider::fault::FaultKind::Unreadable), or the error that stands in
+    /// its place.
     pub(super) fn read(text: &'a [u8], now: Now) -> Result<Self, Fault> {
-        let answer: Self = serde_json::from_slice(text)
-            .map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))?;
+        let answer: Self = serde_json::from_slice(text).map_err(|it| unreadable(it.to_string()))?;
         match answer.error {
             Some(error) => Err(classify_inside_answer(NAME, error.get(), now)),
             None => Ok(answer),
@@ -79,79 +67,80 @@ impl<'a> Answer<'a> {
 
     /// OpenAI's `usage`. `None` without the prompt's count, which is not told when the prompt was
     /// still in memory: half a figure would pass for a whole one.
-    pub(super) fn usage(&self) -> Option<Value> {
-        let (prompt, completion) = (self.prompt_eval_count?, self.eval_count.unwrap_or(0));
-        Some(json!({
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt.saturating_add(completion),
-        }))
+    pub(super) fn usage(&self) -> Option<Usage> {
+        Some(Usage::new(self.prompt_eval_count?, self.eval_count.unwrap_or(0), None))
     }
 }
 
 impl Said<'_> {
     /// OpenAI's calls, under ids made here where there are none: they come back with the results.
-    pub(super) fn calls(&self) -> Vec<Value> {
-        self.tool_calls.iter().flatten().filter_map(Call::to_openai).collect()
+    pub(super) fn calls(&self) -> Vec<ToolCall> {
+        self.tool_calls.iter().flatten().filter_map(|it| call(it)).collect()
     }
 }
 
-impl Call<'_> {
-    fn to_openai(&self) -> Option<Value> {
-        let inner = self.function.as_ref();
-        let name = inner.and_then(|it| it.name.as_ref()).or(self.name.as_ref())?;
-        let arguments = inner.and_then(|it| it.arguments).or(self.arguments);
-        let arguments = match arguments.map(RawValue::get) {
-            None | Some("null") => "{}".to_owned(),
-            // A string that holds the object, or the object itself.
-            Some(text) => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
-        };
-        let own = self.id.clone().filter(|it| !it.is_empty());
-        let id = own.unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..)));
-        Some(json!({
-            "id": id,
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        }))
-    }
+/// Members of a call that are none of its arguments.
+const OF_CALL: &[&str] = &["id", "type", "index", "function", "name", "arguments"];
+
+/// OpenAI's call. Some servers write a call's members beside `function` instead of in it, and some
+/// the arguments' own members there.
+fn call(written: &RawValue) -> Option<ToolCall> {
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    let outer: Members<'_> = serde_json::from_str(written.get()).ok()?;
+    let inner: Members<'_> = outer
+        .get("function")
+        .and_then(|it| serde_json::from_str(it.get()).ok())
+        .unwrap_or_default();
+    let text = |it: &&RawValue| serde_json::from_str::<String>(it.get()).ok();
+    let either = |key: &str| inner.get(key).or_else(|| outer.get(key));
+    // Of a call written flat `function` may be the name alone.
+    let name = either("name").and_then(text).or_else(|| outer.get("function").and_then(text))?;
+    let flat = || {
+        let beside = |key: &&String| !OF_CALL.contains(&key.as_str());
+        let members = inner.iter().chain(&outer).filter(|(key, _)| beside(key));
+        let members: Members<'_> = members.map(|(key, value)| (key.clone(), *value)).collect();
+        serde_json::to_string(&members).unwrap_or_default()
+    };
+    let arguments = match either("arguments").filter(|it| it.get() != "null") {
+        // A string that holds the object, or the object itself.
+        Some(written) => text(written).unwrap_or_else(|| compact(written.get())),
+        None => flat(),
+    };
+    let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
+    Some(ToolCall::new(outer.get("id").and_then(text), name, arguments))
 }
 
 /// Reads a whole answer.
 ///
 /// # Errors
-/// [`FaultKind::Unreadable`], or the error that stands in its place.
+/// [`Unreadable`](crate::provider::fault::FaultKind::Unreadable), or the error that stands in its
+/// place.
 pub(super) fn completion(body: &[u8], now: Now) -> Result<Completion, Fault> {
-    let answer = Answer::read(body, now)?;
-    let said = answer.message.as_ref();
-    let calls = said.map(Said::calls).unwrap_or_default();
-    let finish = answer.finish_reason(!calls.is_empty());
-    let text = said.and_then(|it| it.content.clone()).unwrap_or_default();
-    let mut message = Map::new();
-    message.insert("role".to_owned(), "assistant".into());
-    if let Some(thoughts) = said.and_then(|it| it.thinking.clone()).filter(|it| !it.is_empty()) {
-        message.insert("reasoning_content".to_owned(), thoughts.into());
-    }
-    let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() };
-    message.insert("content".to_owned(), content);
-    if !calls.is_empty() {
-        message.insert("tool_calls".to_owned(), calls.into());
-    }
-    let mut completion = json!({
-        "object": "chat.completion",
-        "created": now.unix_ms / 1_000,
-        "model": answer.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-    });
-    if let (Some(usage), Some(completion)) = (answer.usage(), completion.as_object_mut()) {
-        completion.insert("usage".to_owned(), usage);
-    }
-    Completion::parse(&Bytes::from(completion.to_string()))
-        .map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))
+    let mut answer = Answer::read(body, now)?;
+    let said = answer.message.take().unwrap_or_default();
+    let message = Message {
+        reasoning_content: said.thinking.clone().unwrap_or_default(),
+        tool_calls: said.calls(),
+        ..Message::default()
+    };
+    let finish = answer.finish_reason(!message.tool_calls.is_empty());
+    let choice = Choice {
+        message: Some(message.with_text(said.content.unwrap_or_default())),
+        finish_reason: Some(finish),
+        ..Choice::default()
+    };
+    let usage = answer.usage();
+    let head = Head { id: None, model: answer.model, created: now.unix_ms / 1_000 };
+    head.completion(vec![choice], usage)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use crate::provider::fault::FaultKind;
 
     use super::*;
 
@@ -177,19 +166,25 @@ mod tests {
             r#"{"function":{"name":"f","arguments":{"city":"Paris"}}}"#,
             r#"{"function":{"name":"f","arguments":"{\"city\":\"Paris\"}"}}"#,
             r#"{"name":"f","arguments":{"city":"Paris"}}"#,
+            r#"{"type":"function","function":{"name":"f"},"city":"Paris"}"#,
+            r#"{"function":{"name":"f","city":"Paris"}}"#,
+            r#"{"function":"f","city":"Paris"}"#,
         ] {
             let body = format!(r#"{{"message":{{"tool_calls":[{call}]}},"done":true}}"#);
             let mut choice = read(&body)["choices"][0].take();
             assert_eq!(choice["finish_reason"], "tool_calls");
-            assert_eq!(choice["message"]["content"], Value::Null);
+            assert_eq!(choice["message"]["content"], Value::Null, "{call}");
             let mut call = choice["message"]["tool_calls"][0].take();
             let id = call["id"].take();
             assert!(id.as_str().is_some_and(|it| it.starts_with("call_")), "{id}");
             let function = json!({"name": "f", "arguments": "{\"city\":\"Paris\"}"});
             assert_eq!(call, json!({"id": null, "type": "function", "function": function}));
         }
-        let own = r#"{"message":{"tool_calls":[{"id":"x1","function":{"name":"f"}}]}}"#;
-        let call = read(own)["choices"][0]["message"]["tool_calls"][0].take();
+        let own = r#"{"message":{"tool_calls":[{"id":"x1","function":{"name":"f","arguments":""}},
+            {"odd":1},3]}}"#;
+        let mut calls = read(own)["choices"][0]["message"]["tool_calls"].take();
+        assert_eq!(calls.as_array().map(Vec::len), Some(1));
+        let call = calls[0].take();
         assert_eq!((&call["id"], &call["function"]["arguments"]), (&json!("x1"), &json!("{}")));
     }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod discovery;
+mod messages;
 mod request;
 mod stream;
 
@@ -13,7 +14,6 @@ pub use discovery::{DiscoveredModel, discover};
 
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::Uri;
 use http::header::AUTHORIZATION;
@@ -31,6 +31,7 @@ use crate::provider::exchange::post;
 use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
 use crate::provider::ndjson::LineStream;
+use crate::provider::steps::chunks;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
 
@@ -83,11 +84,7 @@ impl ChatProvider for OllamaClient {
                 check_is_stream(&answer, "json")?;
                 let lines = LineStream::new(answer.into_body());
                 let reading = stream::Reading::new(lines, &call.model, clock);
-                let chunks = futures::stream::unfold(reading, |mut reading| async move {
-                    let next = reading.next().await?;
-                    Some((next, reading))
-                });
-                return Ok(Reply::Stream(Pieces { chunks: chunks.boxed(), dropped }));
+                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), dropped }));
             }
             let body = read_answer(answer.into_body()).await?;
             let completion = answer::completion(&body, clock.now())?;

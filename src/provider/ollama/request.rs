@@ -1,17 +1,24 @@
 //! From OpenAI's request to Ollama's.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::provider::Call;
 use crate::provider::asked::Asked;
-use crate::provider::conversation::Image;
-use crate::provider::conversation::Message;
-use crate::provider::conversation::Part;
+use crate::provider::asked::Choice;
+use crate::provider::asked::Effort;
+use crate::provider::asked::Format;
+use crate::provider::asked::Function;
+use crate::provider::conversation::Instructions;
 use crate::provider::conversation::not_here;
 use crate::provider::conversation::read;
-use crate::provider::conversation::text_of;
 use crate::provider::fault::Fault;
+
+use super::messages::{Message, tokens, write};
 
 /// Members whose meaning is sent.
 const TAKEN: &[&str] = &[
@@ -43,12 +50,58 @@ const OPTIONS: &[(&str, &str)] = &[
 
 /// Room for an answer without a bound.
 const ANSWER: u64 = 4_096;
-/// Tokens an image may take, and the marks around a message.
-const IMAGE: u64 = 2_048;
-const MESSAGE: u64 = 16;
 /// The smallest window asked for, and the largest: more than that fits no machine this is run on,
 /// and a server bounds it by what the model was made for.
 const WINDOWS: (u64, u64) = (8_192, 131_072);
+
+/// A chat request as it is written.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    stream: bool,
+    options: Map<String, Value>,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Wanted<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<Think>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_alive: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Offered<'a>,
+}
+
+#[derive(Serialize)]
+struct Offered<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+}
+
+/// The form of the answer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Wanted<'a> {
+    Mode(&'static str),
+    Schema(&'a RawValue),
+}
+
+/// Most models think or don't; some think in three lengths.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Think {
+    Whether(bool),
+    Level(&'static str),
+}
 
 /// The body for a call, and the members left out of it.
 ///
@@ -59,37 +112,31 @@ pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault
         return Err(not_here("Ollama gives one answer to a request, not n"));
     }
     let asked = Asked::of(call);
-    if asked.get("functions").is_some_and(|it| it != "[]") {
-        return Err(not_here("Ollama is not asked in the older form: use tools"));
-    }
     let dropped = asked.dropped(TAKEN);
-    let messages = read(asked.get("messages").unwrap_or("[]"))?;
-    let mut body = Map::new();
-    body.insert("model".to_owned(), Value::from(&*call.model));
-    body.insert("stream".to_owned(), asked.stream().into());
+    let conversation = read(asked.messages(), Instructions::InPlace)?;
     let tools = tools(&asked)?;
-    let needed = tokens(&messages)
-        .saturating_add(third(tools.map_or(0, str::len)))
-        .saturating_add(asked.max_tokens().unwrap_or(ANSWER));
-    body.insert("options".to_owned(), options(&asked, needed));
-    let messages = messages.into_iter().map(message).collect::<Result<Value, _>>()?;
-    body.insert("messages".to_owned(), messages);
-    if let Some(tools) = tools.and_then(|it| serde_json::from_str(it).ok()) {
-        body.insert("tools".to_owned(), tools);
-    }
-    if let Some(format) = format(&asked) {
-        body.insert("format".to_owned(), format);
-    }
-    if let Some(think) = think(&asked, &call.model) {
-        body.insert("think".to_owned(), think);
-    }
-    if let Some(keep_alive) = asked.value("keep_alive") {
-        body.insert("keep_alive".to_owned(), keep_alive);
-    }
-    Ok((Value::from(body).to_string().into(), dropped))
+    let offered = asked.get("tools").filter(|_| !tools.is_empty()).map_or(0, str::len);
+    let needed =
+        tokens(&conversation, offered).saturating_add(asked.max_tokens().unwrap_or(ANSWER));
+    let body = Body {
+        model: &call.model,
+        stream: asked.stream(),
+        options: options(&asked, needed),
+        messages: write(conversation)?,
+        tools,
+        format: match asked.format()? {
+            Format::Text => None,
+            Format::Json => Some(Wanted::Mode("json")),
+            Format::Schema(schema) => Some(Wanted::Schema(schema)),
+        },
+        think: asked.effort()?.map(|it| think(it, &call.model)),
+        keep_alive: asked.value("keep_alive"),
+    };
+    let body = serde_json::to_vec(&body).map_err(|it| not_here(it.to_string()))?;
+    Ok((body.into(), dropped))
 }
 
-fn options(asked: &Asked<'_>, needed: u64) -> Value {
+fn options(asked: &Asked<'_>, needed: u64) -> Map<String, Value> {
     let mut options = Map::new();
     options.insert("num_ctx".to_owned(), window(needed).into());
     for (ours, theirs) in OPTIONS {
@@ -108,7 +155,7 @@ fn options(asked: &Asked<'_>, needed: u64) -> Value {
     if let Some(Value::Object(own)) = asked.value("options") {
         options.extend(own);
     }
-    options.into()
+    options
 }
 
 /// The window that holds so many tokens. The server loads the model anew whenever the window
@@ -118,131 +165,46 @@ fn window(needed: u64) -> u64 {
     needed.clamp(least, most).next_power_of_two()
 }
 
-/// The most tokens the messages are likely to have. Too large a window costs memory, one that is
-/// too small the beginning of the conversation.
-fn tokens(messages: &[Message]) -> u64 {
-    let parts = |parts: &[Part]| -> u64 {
-        let part = |it: &Part| match it {
-            Part::Text(text) => third(text.len()),
-            Part::Image(_) => IMAGE,
-        };
-        parts.iter().map(part).sum()
+/// The tools on offer. A server ignores `tool_choice`: what must not be called is not offered, and
+/// what must be called is asked for elsewhere.
+fn tools<'a>(asked: &Asked<'a>) -> Result<Vec<Tool<'a>>, Fault> {
+    let functions = asked.functions()?;
+    match asked.choice()? {
+        Some(Choice::None) => return Ok(Vec::new()),
+        Some(Choice::Any | Choice::Named(_)) if !functions.is_empty() => {
+            return Err(not_here("Ollama can't be made to call a tool"));
+        }
+        _ => {}
+    }
+    let tool = |Function { name, description, parameters }: Function<'a>| Tool {
+        kind: "function",
+        function: Offered { name, description, parameters },
     };
-    let message = |it: &Message| match it {
-        Message::System(text) => third(text.len()),
-        Message::User(it) | Message::Result { parts: it, .. } => parts(it),
-        Message::Assistant { text, calls } => {
-            let call = |it: &crate::provider::conversation::Call| {
-                third(it.name.len() + it.arguments.to_string().len())
-            };
-            third(text.len()) + calls.iter().map(call).sum::<u64>()
-        }
-    };
-    messages.iter().map(|it| message(it) + MESSAGE).sum()
+    Ok(functions.into_iter().map(tool).collect())
 }
 
-/// Tokens in so many bytes of text: four make one in English, three in most other languages.
-fn third(bytes: usize) -> u64 {
-    u64::try_from(bytes.div_ceil(3)).unwrap_or(u64::MAX)
-}
-
-fn message(message: Message) -> Result<Value, Fault> {
-    Ok(match message {
-        Message::System(text) => json!({"role": "system", "content": text}),
-        Message::User(parts) => shown(json!({"role": "user", "content": text_of(&parts)}), &parts)?,
-        Message::Assistant { text, calls } if calls.is_empty() => {
-            json!({"role": "assistant", "content": text})
-        }
-        Message::Assistant { text, calls } => {
-            let call = |it: crate::provider::conversation::Call| json!({"function": {"name": it.name, "arguments": it.arguments}});
-            let calls: Value = calls.into_iter().map(call).collect();
-            json!({"role": "assistant", "content": text, "tool_calls": calls})
-        }
-        Message::Result { name, parts, .. } => {
-            let result = json!({"role": "tool", "tool_name": name, "content": text_of(&parts)});
-            shown(result, &parts)?
-        }
-    })
-}
-
-/// The message with its images, which stand beside the text.
-fn shown(mut message: Value, parts: &[Part]) -> Result<Value, Fault> {
-    let mut images = Vec::new();
-    for part in parts {
-        match part {
-            Part::Text(_) => {}
-            Part::Image(Image::Inline { data, .. }) => images.push(Value::from(data.as_str())),
-            Part::Image(Image::Remote(_)) => {
-                return Err(not_here("Ollama fetches no images: send them as data URLs"));
-            }
-        }
-    }
-    if let (false, Some(message)) = (images.is_empty(), message.as_object_mut()) {
-        message.insert("images".to_owned(), images.into());
-    }
-    Ok(message)
-}
-
-/// The tools as they are written, for the form is the same; `None` when there are none to call.
-fn tools<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Fault> {
-    let tools = asked.get("tools").filter(|it| !it.trim_matches(['[', ']', ' ']).is_empty());
-    match asked.value("tool_choice") {
-        Some(Value::String(choice)) if choice == "none" => Ok(None),
-        Some(choice) if tools.is_some() && choice != "auto" => {
-            Err(not_here("Ollama can't be made to call a tool"))
-        }
-        _ => Ok(tools),
-    }
-}
-
-fn format(asked: &Asked<'_>) -> Option<Value> {
-    let format = asked.value("response_format")?;
-    match format.get("type")?.as_str()? {
-        "json_object" => Some("json".into()),
-        "json_schema" => {
-            let schema = format.pointer("/json_schema/schema").filter(|it| it.is_object());
-            Some(schema.cloned().unwrap_or_else(|| "json".into()))
-        }
-        _ => None,
-    }
-}
-
-/// Most models think or don't; `gpt-oss` always does, in three lengths.
-fn think(asked: &Asked<'_>, model: &str) -> Option<Value> {
-    let effort = asked.text("reasoning_effort")?;
+/// `gpt-oss` always thinks, in three lengths.
+fn think(effort: Effort, model: &str) -> Think {
     let graded = model.rsplit('/').next().is_some_and(|it| it.starts_with("gpt-oss"));
-    Some(match effort.as_str() {
-        "none" | "minimal" | "low" if graded => "low".into(),
-        "medium" if graded => "medium".into(),
-        _ if graded => "high".into(),
-        effort => (effort != "none").into(),
-    })
+    match effort {
+        _ if !graded => Think::Whether(effort > Effort::None),
+        Effort::None | Effort::Minimal | Effort::Low => Think::Level("low"),
+        Effort::Medium => Think::Level("medium"),
+        Effort::High | Effort::ExtraHigh | Effort::Most => Think::Level("high"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use serde_json::json;
 
-    use crate::openai::ChatRequest;
-    use crate::openai::RequestEdits;
-    use crate::provider::SentMark;
+    use crate::provider::example::call;
     use crate::provider::fault::FaultKind;
 
     use super::*;
 
     fn sent(model: &str, asked: &Value) -> Result<(Value, Vec<&'static str>), Fault> {
-        let mut asked = asked.clone();
-        let hi = json!([{"role": "user", "content": "hi"}]);
-        asked.as_object_mut().unwrap().entry("messages").or_insert(hi);
-        let request = ChatRequest::parse(&Bytes::from(asked.to_string())).unwrap();
-        let call = Call {
-            model: model.into(),
-            secret: None,
-            request: Arc::new(request),
-            edits: RequestEdits::default(),
-            sent: SentMark::default(),
-        };
-        let (body, dropped) = translate(&call)?;
+        let (body, dropped) = translate(&call(model, asked))?;
         Ok((serde_json::from_slice(&body).unwrap(), dropped))
     }
 

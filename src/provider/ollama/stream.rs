@@ -1,15 +1,15 @@
 //! From Ollama's lines to OpenAI's chunks.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
-use serde_json::{Value, json};
-
 use crate::clock::SharedClock;
 use crate::openai::Chunk;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::ndjson::LineStream;
+use crate::provider::page::Choice;
+use crate::provider::page::Head;
+use crate::provider::page::Message;
+use crate::provider::steps::Step;
+use crate::provider::steps::Steps;
 
 use super::answer::Answer;
 
@@ -18,38 +18,17 @@ pub(super) struct Reading {
     lines: LineStream,
     clock: SharedClock,
     translator: Translator,
-    ready: VecDeque<Chunk>,
-    ended: bool,
 }
 
 impl Reading {
     pub(super) fn new(lines: LineStream, model: &str, clock: SharedClock) -> Self {
         let created = clock.now().unix_ms / 1_000;
-        let translator = Translator { model: model.to_owned(), created, calls: 0 };
-        Self { lines, clock, translator, ready: VecDeque::new(), ended: false }
+        Self { lines, clock, translator: Translator::new(model, created) }
     }
+}
 
-    /// The next chunk; `None` after the last line.
-    pub(super) async fn next(&mut self) -> Option<Result<Chunk, Fault>> {
-        loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Some(Ok(chunk));
-            }
-            if self.ended {
-                return None;
-            }
-            match self.read().await {
-                Ok(over) => self.ended = over,
-                Err(fault) => {
-                    self.ended = true;
-                    return Some(Err(fault));
-                }
-            }
-        }
-    }
-
-    /// Reads one line. Was it the last?
-    async fn read(&mut self) -> Result<bool, Fault> {
+impl Steps for Reading {
+    async fn step(&mut self) -> Result<Step, Fault> {
         let Some(line) = self.lines.next().await? else {
             return Err(Fault::new(FaultKind::Cut, "closed without a line that says it is done"));
         };
@@ -60,66 +39,58 @@ impl Reading {
             }
             fault
         })?;
-        for value in self.translator.line(&answer) {
-            let chunk = Chunk::parse(&Bytes::from(value.to_string()))
-                .map_err(|it| Fault::new(FaultKind::Unreadable, it.to_string()))?;
-            self.ready.push_back(chunk);
-        }
-        Ok(answer.done)
+        Ok(Step { chunks: self.translator.line(&answer)?, over: answer.done })
     }
 }
 
 /// What must be remembered between two lines.
 struct Translator {
-    model: String,
-    created: u64,
+    head: Head,
     /// Calls told so far.
-    calls: u64,
+    calls: usize,
+    /// Has the role been told?
+    begun: bool,
 }
 
 impl Translator {
-    /// The chunks for one line: thoughts, text and calls each in one of their own.
-    fn line(&mut self, answer: &Answer<'_>) -> Vec<Value> {
+    fn new(model: &str, created: u64) -> Self {
+        let head = Head { id: None, model: Some(model.to_owned()), created };
+        Self { head, calls: 0, begun: false }
+    }
+
+    /// The chunks for one line: what it says, then why it ends, then what it took.
+    fn line(&mut self, answer: &Answer<'_>) -> Result<Vec<Chunk>, Fault> {
         let mut told = Vec::new();
         if let Some(said) = &answer.message {
-            for (member, text) in
-                [("reasoning_content", &said.thinking), ("content", &said.content)]
-            {
-                if let Some(text) = text.as_ref().filter(|it| !it.is_empty()) {
-                    told.push(self.chunk(&json!({"role": "assistant", member: text}), None));
-                }
-            }
-            for mut call in said.calls() {
+            let mut tool_calls = said.calls();
+            for call in &mut tool_calls {
                 // Here a call comes whole; there it says which one it is.
-                if let Some(call) = call.as_object_mut() {
-                    call.insert("index".to_owned(), self.calls.into());
-                }
+                call.index = Some(self.calls);
                 self.calls += 1;
-                told.push(self.chunk(&json!({"role": "assistant", "tool_calls": [call]}), None));
+            }
+            let text = said.content.as_ref().filter(|it| !it.is_empty());
+            let delta = Message {
+                content: text.map(|it| it.as_str().into()),
+                reasoning_content: said.thinking.clone().unwrap_or_default(),
+                tool_calls,
+                ..Message::default()
+            };
+            if delta.content.is_some()
+                || !delta.reasoning_content.is_empty()
+                || !delta.tool_calls.is_empty()
+            {
+                let role = (!std::mem::replace(&mut self.begun, true)).then_some("assistant");
+                told.push(self.head.chunk(vec![Choice::adding(Message { role, ..delta })], None)?);
             }
         }
         if answer.done {
-            let finish = answer.finish_reason(self.calls > 0);
-            told.push(self.chunk(&json!({}), Some(finish)));
-            if let Some(usage) = answer.usage() {
-                let mut last = self.chunk(&json!({}), None);
-                if let Some(last) = last.as_object_mut() {
-                    last.insert("choices".to_owned(), json!([]));
-                    last.insert("usage".to_owned(), usage);
-                }
-                told.push(last);
-            }
+            let finish_reason = Some(answer.finish_reason(self.calls > 0));
+            let last = Choice { finish_reason, ..Choice::adding(Message::default()) };
+            told.push(self.head.chunk(vec![last], None)?);
+            let usage = answer.usage().map(|it| self.head.chunk(Vec::new(), Some(it)));
+            told.extend(usage.transpose()?);
         }
-        told
-    }
-
-    fn chunk(&self, delta: &Value, finish: Option<&str>) -> Value {
-        json!({
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-        })
+        Ok(told)
     }
 }
 
@@ -127,7 +98,10 @@ impl Translator {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::{Value, json};
+
     use crate::clock::Now;
+    use crate::provider::example::shown;
 
     use super::*;
 
@@ -136,14 +110,18 @@ mod tests {
     /// What the lines become: text or the last choice's other delta, joined as they come, then the
     /// finish reason and the tokens; the fault where there is one.
     fn read(stream: &str) -> Result<(Vec<Value>, Value, Value), Fault> {
-        let mut translator = Translator { model: "m".to_owned(), created: 7, calls: 0 };
+        let mut translator = Translator::new("m", 7);
         let (mut deltas, mut finish, mut usage) = (Vec::new(), Value::Null, Value::Null);
         for line in stream.lines() {
-            for mut chunk in translator.line(&Answer::read(line.as_bytes(), NOW)?) {
-                assert_eq!((&chunk["created"], &chunk["model"]), (&json!(7), &json!("m")));
+            for chunk in translator.line(&Answer::read(line.as_bytes(), NOW)?)? {
+                let mut chunk = shown(&chunk);
                 match chunk["choices"].get_mut(0) {
                     Some(it) if it["finish_reason"].is_null() => {
-                        assert_eq!(it["delta"]["role"].take(), "assistant");
+                        let begins = deltas.is_empty();
+                        assert_eq!(
+                            it["delta"].as_object_mut().unwrap().remove("role").is_some(),
+                            begins
+                        );
                         deltas.push(it["delta"].take());
                     }
                     Some(it) => finish = it["finish_reason"].take(),
@@ -155,7 +133,7 @@ mod tests {
     }
 
     fn says(member: &str, text: &str) -> Value {
-        json!({"role": null, member: text})
+        json!({ member: text })
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! The samples of answers, whole and streamed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
+use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::clock::VirtualClock;
 use crate::openai::Chunk;
 use crate::openai::Completion;
-use crate::openai::Heads;
 use crate::openai::TokenUsage;
+use crate::provider::example::shelf;
+use crate::provider::example::shown;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::gemini::answer::Response;
-use crate::provider::gemini::stream::{Source, chunks};
+use crate::provider::gemini::stream::{Reading, Source};
+use crate::provider::steps::chunks;
 
 macro_rules! sample {
     ($name:literal) => {
@@ -23,11 +27,18 @@ macro_rules! sample {
     };
 }
 
+const MODEL: &str = "gemini-2.5-flash";
+const NOW: Now = Now { monotonic: Duration::ZERO, unix_ms: 7_000 };
+
 fn whole(body: &[u8]) -> Value {
-    let made = Response::parse(body).and_then(|it| it.completion(7)).expect("an answer");
-    let made = Bytes::from(made);
-    assert!(Completion::parse(&made).is_ok_and(|it| !it.is_empty()));
-    serde_json::from_slice(&made).unwrap()
+    let made = read(body).expect("an answer");
+    assert!(!made.is_empty());
+    let id = made.id.clone().unwrap_or_default();
+    serde_json::from_slice(&made.render(&id, MODEL, 0, |_, _| None)).unwrap()
+}
+
+fn read(body: &[u8]) -> Result<Completion, Fault> {
+    Response::parse(body)?.completion(&shelf(MODEL), NOW)
 }
 
 fn usage(prompt: u64, completion: u64, total: u64, reasoning: u64) -> Value {
@@ -69,8 +80,7 @@ fn every_whole_sample_becomes_openais() {
         "role": "assistant", "content": null,
         "refusal": "The prompt was blocked: PROHIBITED_CONTENT.",
     });
-    let mut expected = completion("", &said(blocked, "content_filter"), &usage(8, 0, 8, 0));
-    expected.as_object_mut().unwrap().remove("id");
+    let expected = completion("", &said(blocked, "content_filter"), &usage(8, 0, 8, 0));
     assert_eq!(whole(sample!("blocked_prompt.json")), expected);
 }
 
@@ -82,7 +92,8 @@ fn a_call_gets_an_id_and_keeps_its_signature() {
     let call = json!({
         "id": null, "type": "function",
         "function": {"name": "get_weather", "arguments": "{\"city\":\"Paris\"}"},
-        "extra_content": {"google": {"thought_signature": "CiQBVKhc7mExampleSignature=="}},
+        "extra_content": {"google": {
+            "thought_signature": "CiQBVKhc7mExampleSignature==", "model": MODEL}},
     });
     let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
     let choice = json!({"index": 0, "message": message, "finish_reason": "tool_calls"});
@@ -138,8 +149,7 @@ fn what_is_no_answer_is_a_fault() {
         r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL","finishMessage":"f("}]}"#,
         r#"{"candidates":[{"finishReason":"UNEXPECTED_TOOL_CALL"}]}"#,
     ] {
-        let read = Response::parse(body.as_bytes()).and_then(|it| it.completion(7));
-        assert!(read.is_err_and(|it| it.kind == FaultKind::Unreadable), "{body}");
+        assert!(read(body.as_bytes()).is_err_and(|it| it.kind == FaultKind::Unreadable), "{body}");
     }
     let deep = format!(
         r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{{"name":"f","args":{{"a":{}{}}}}}}}]}}}}]}}"#,
@@ -147,9 +157,8 @@ fn what_is_no_answer_is_a_fault() {
         "]".repeat(100_000)
     );
     // However deep, it is passed on as text and nothing here follows it.
-    assert!(Response::parse(deep.as_bytes()).and_then(|it| it.completion(7)).is_ok());
-    let empty = Response::parse(b"{}").and_then(|it| it.completion(7)).unwrap();
-    assert!(Completion::parse(&empty.into()).unwrap().is_empty());
+    assert!(read(deep.as_bytes()).is_ok());
+    assert!(read(b"{}").unwrap().is_empty());
 }
 
 #[test]
@@ -186,7 +195,7 @@ fn several_answers_and_their_sources() {
 async fn streamed(list: &Value) -> (Vec<Chunk>, Option<Fault>) {
     let body = Bytes::from(list.to_string());
     let clock: SharedClock = Arc::new(VirtualClock::starting_at(7_000));
-    let mut chunks = chunks(Source::of_json(&body), clock);
+    let mut chunks = chunks(Reading::new(Source::of_json(&body), shelf(MODEL), clock));
     let mut read = Vec::new();
     while let Some(next) = chunks.next().await {
         match next {
@@ -204,11 +213,6 @@ fn events(sse: &[u8]) -> Value {
         .filter_map(|it| it.strip_prefix("data: "))
         .map(|it| serde_json::from_str::<Value>(it).unwrap())
         .collect()
-}
-
-fn shown(chunk: &Chunk) -> Value {
-    let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
-    serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).unwrap()
 }
 
 fn piece(delta: &Value, finish: Option<&str>) -> Value {
@@ -270,7 +274,7 @@ async fn streamed_calls_are_numbered_across_events() {
     };
     let mut paris = call(0, "Paris");
     paris["extra_content"] =
-        json!({"google": {"thought_signature": "CiQBVKhc7mExampleSignature=="}});
+        json!({"google": {"thought_signature": "CiQBVKhc7mExampleSignature==", "model": MODEL}});
     let expected = [
         piece(&json!({"role": "assistant", "tool_calls": [paris]}), None),
         piece(&json!({"tool_calls": [call(1, "Rome")]}), None),

@@ -1,10 +1,22 @@
 //! A request as it is to be asked: the caller's members with the gateway's edits made.
 
+mod effort;
+mod format;
+#[cfg(test)]
+mod tests;
+mod tools;
+
 use serde_json::Value;
 
 use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
 use crate::provider::Call;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+
+pub(super) use effort::Effort;
+pub(super) use format::Format;
+pub(super) use tools::{Choice, Function};
 
 /// Stands in reports for members nobody here has heard of.
 const UNHEARD_OF: &str = "unknown_fields";
@@ -90,6 +102,11 @@ impl<'a> Asked<'a> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
+    /// The messages, as JSON text.
+    pub(super) fn messages(&self) -> &'a str {
+        self.get("messages").unwrap_or("[]")
+    }
+
     /// A member that is a number.
     pub(super) fn number(&self, key: &str) -> Option<f64> {
         serde_json::from_str(self.get(key)?).ok()
@@ -128,4 +145,11 @@ impl<'a> Asked<'a> {
         }
         dropped
     }
+}
+
+/// A member that is not what it must be: any provider would refuse it.
+fn unreadable(member: &str, fault: &serde_json::Error) -> Fault {
+    let mut fault = Fault::new(FaultKind::BadRequest, format!("{member} can't be read: {fault}"));
+    fault.param = Some(member.into());
+    fault
 }
