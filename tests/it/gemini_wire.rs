@@ -45,7 +45,7 @@ impl Bench {
 
     fn of(models: &[ModelSpec]) -> Self {
         let clock: SharedClock = Arc::new(SystemClock::start());
-        let mut spec = ProviderSpec::new("Gemini", Flavour::Gemini).key("k1");
+        let mut spec = ProviderSpec::new("Gemini", Flavour::Gemini).key("k1").key("k2");
         spec.models = models.to_vec();
         let config = SimConfig::new(vec![spec]);
         let server = SimServer::start(config, "127.0.0.1:0".parse().expect("an address"), &clock);
@@ -205,6 +205,59 @@ async fn a_tool_is_called_and_its_result_is_told() {
     }
 }
 
+/// The signatures that the parts of the last request carried.
+fn signatures(bench: &Bench) -> Vec<String> {
+    let record = bench.twin().records().pop().unwrap();
+    let body: Value = serde_json::from_slice(&record.body).unwrap();
+    let parts = body["contents"].as_array().unwrap().iter();
+    let parts = parts.flat_map(|it| it["parts"].as_array().unwrap());
+    parts.filter_map(|it| it["thoughtSignature"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_signature_comes_back_to_its_model_and_key_alone() {
+    let other = "gemini-3-flash-preview";
+    let bench = Bench::of(&[THIRD, other, FLASH].map(ModelSpec::new));
+    let asked = question("Compare Paris and Rome, both", json!({"tools": tools()}));
+    for streamed in [false, true] {
+        let calls = if streamed {
+            bench.streamed(THIRD, asked.clone()).await.unwrap().calls
+        } else {
+            let (json, _) = bench.whole(THIRD, asked.clone()).await.unwrap();
+            json["choices"][0]["message"]["tool_calls"].as_array().unwrap().clone()
+        };
+        let first = calls[0]["extra_content"]["google"]["thought_signature"].as_str().unwrap();
+        let turn = |keeps: bool| {
+            let mut next = asked.clone();
+            let messages = next["messages"].as_array_mut().unwrap();
+            let mut calls = calls.clone();
+            for call in calls.iter_mut().filter(|_| !keeps) {
+                call.as_object_mut().unwrap().remove("extra_content");
+            }
+            messages.push(json!({"role": "assistant", "content": null, "tool_calls": calls}));
+            for call in &calls {
+                let result = json!({"role": "tool", "tool_call_id": call["id"], "content": "21"});
+                messages.push(result);
+            }
+            next
+        };
+        let skip = "skip_thought_signature_validator";
+        for (model, key, keeps, expected) in [
+            (THIRD, "k1", false, vec![first]),
+            (THIRD, "k1", true, vec![first]),
+            (THIRD, "k2", false, vec![skip]),
+            (other, "k1", false, vec![skip]),
+            (other, "k1", true, vec![skip]),
+            (FLASH, "k1", true, vec![]),
+        ] {
+            let mut next = call(model, &turn(keeps));
+            next.secret = Some(key.to_owned().into());
+            assert!(bench.client.send(next).await.is_ok());
+            assert_eq!(signatures(&bench), expected, "{model} {key} {keeps} {streamed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn images_and_schemas_are_taken() {
     let bench = Bench::new();
@@ -345,7 +398,7 @@ async fn refusals_are_told_apart() {
     let fault = bench.whole(THIRD, hot).await.unwrap_err();
     assert_eq!((fault.kind, fault.param.as_deref()), (FaultKind::BadRequest, Some("temperature")));
     let mut stranger = call(THIRD, &sky());
-    stranger.secret = Some("k2".to_owned().into());
+    stranger.secret = Some("k3".to_owned().into());
     let fault = bench.client.send(stranger.clone()).await.err().unwrap();
     assert_eq!((fault.kind, fault.status), (FaultKind::KeyRejected, Some(400)));
     stranger.secret = None;

@@ -241,6 +241,42 @@ async fn tools_are_called_and_their_results_come_back() {
 }
 
 #[tokio::test]
+async fn anthropics_model_thinks_on_after_a_result() {
+    let thinker = ModelSpec { reasoning: true, ..ModelSpec::new("thinker") };
+    let spec = ProviderSpec::new("p", Flavour::Anthropic).key("k1").model(thinker);
+    let bench = Bench::of(spec);
+    let question = json!({"role": "user", "content": "Weather in Paris?"});
+    for stream in [false, true] {
+        let asked = json!({"messages": [question], "tools": weather(), "reasoning_effort": "low"});
+        let calls = if stream {
+            bench.stream("thinker", asked).await.unwrap().calls()
+        } else {
+            let answer = bench.whole("thinker", asked).await.unwrap();
+            answer["choices"][0]["message"]["tool_calls"].as_array().unwrap().clone()
+        };
+        let step = |id: &Value| {
+            let mut call = calls[0].clone();
+            call["id"] = id.clone();
+            let result = json!({"role": "tool", "tool_call_id": id, "content": "21 degrees"});
+            json!({"messages": [question, {"role": "assistant", "tool_calls": [call]}, result],
+                "tools": weather(), "reasoning_effort": "low"})
+        };
+        // The call's own id; then one whose thought nobody has.
+        for (id, thinks) in [(calls[0]["id"].clone(), true), (json!("elsewhere"), false)] {
+            let answer = bench.stream("thinker", step(&id)).await.unwrap();
+            assert!(answer.joined("content").contains("21 degrees"));
+            let left_out = if thinks { vec![] } else { vec!["reasoning_effort"] };
+            assert_eq!(answer.dropped, left_out, "{id}");
+            let sent: Value =
+                serde_json::from_slice(&bench.p().records().pop().unwrap().body).unwrap();
+            assert_eq!(sent["thinking"]["type"] == "enabled", thinks);
+            let first = &sent["messages"][1]["content"][0];
+            assert_eq!(first["type"] == "thinking" && first["signature"].is_string(), thinks);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_clients_really_send_is_accepted() {
     let call = |id: &str| {
         json!({"id": id, "type": "function", "function": {

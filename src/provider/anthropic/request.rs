@@ -15,6 +15,7 @@ use crate::provider::asked::Choice;
 use crate::provider::asked::Effort;
 use crate::provider::asked::Format;
 use crate::provider::asked::Function;
+use crate::provider::asked::no_json_mode;
 use crate::provider::conversation::Conversation;
 use crate::provider::conversation::Instructions;
 use crate::provider::conversation::Speaker;
@@ -78,7 +79,7 @@ pub(super) fn translate(
     }
     let asked = Asked::of(call);
     if !matches!(asked.format()?, Format::Text) {
-        return Err(not_here("Anthropic has no JSON mode that this gateway speaks"));
+        return Err(no_json_mode("Anthropic has no JSON mode that this gateway speaks"));
     }
     let mut dropped = asked.dropped(TAKEN);
     let conversation = read(asked.messages(), Instructions::Beside)?;
@@ -414,9 +415,11 @@ mod tests {
             call("m", &json!({"response_format": {"type": "json_object"}, "seed": 1}));
         instructed.edits.leave_out.push("response_format".to_owned());
         assert!(translate(&instructed, &shelf("m"), Now::default()).is_ok());
+        instructed.edits.leave_out.clear();
+        let fault = translate(&instructed, &shelf("m"), Now::default()).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::FieldUnknown("response_format".to_owned()));
         for asked in [
             json!({"n": 2}),
-            json!({"response_format": {"type": "json_object"}}),
             json!({"functions": [{"name": "f"}]}),
             json!({"tools": [{"type": "custom", "custom": {"name": "f"}}]}),
             json!({"tools": [{"function": {"name": "f"}}], "tool_choice": {"type": "allowed_tools"}}),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 
 use super::{Asked, unreadable};
 
@@ -47,4 +48,12 @@ impl<'a> Asked<'a> {
             _ => Format::Text,
         })
     }
+}
+
+/// A model without a JSON mode is treated as one that doesn't know the member: it may be instructed
+/// instead.
+pub(in crate::provider) fn no_json_mode(message: &str) -> Fault {
+    let mut fault = Fault::new(FaultKind::FieldUnknown("response_format".to_owned()), message);
+    fault.param = Some("response_format".into());
+    fault
 }

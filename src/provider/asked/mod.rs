@@ -15,7 +15,7 @@ use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 
 pub(super) use effort::Effort;
-pub(super) use format::Format;
+pub(super) use format::{Format, no_json_mode};
 pub(super) use tools::{Choice, Function};
 
 /// Stands in reports for members nobody here has heard of.

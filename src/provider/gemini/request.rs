@@ -10,6 +10,7 @@ use crate::provider::asked::Choice;
 use crate::provider::asked::Effort;
 use crate::provider::asked::Format;
 use crate::provider::asked::Function;
+use crate::provider::asked::no_json_mode;
 use crate::provider::conversation::Instructions;
 use crate::provider::conversation::not_here;
 use crate::provider::conversation::read;
@@ -157,9 +158,9 @@ fn format(
         Format::Schema(schema) => Some(schema::of_answer(schema)),
     };
     match model.json {
-        Json::Never => return Err(not_here("this model has no JSON mode")),
+        Json::Never => return Err(no_json_mode("this model has no JSON mode")),
         Json::WithoutTools if has_tools => {
-            return Err(not_here("this model has no JSON mode beside tools"));
+            return Err(no_json_mode("this model has no JSON mode beside tools"));
         }
         Json::WithoutTools | Json::Always => {}
     }
