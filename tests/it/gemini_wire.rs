@@ -207,10 +207,10 @@ async fn a_tool_is_called_and_its_result_is_told() {
 
 /// The signatures that the parts of the last request carried.
 fn signatures(bench: &Bench) -> Vec<String> {
-    let record = bench.twin().records().pop().unwrap();
-    let body: Value = serde_json::from_slice(&record.body).unwrap();
-    let parts = body["contents"].as_array().unwrap().iter();
-    let parts = parts.flat_map(|it| it["parts"].as_array().unwrap());
+    let record = bench.twin().records().pop().expect("a request");
+    let body: Value = serde_json::from_slice(&record.body).expect("JSON");
+    let contents = body["contents"].as_array().into_iter().flatten();
+    let parts = contents.filter_map(|it| it["parts"].as_array()).flatten();
     parts.filter_map(|it| it["thoughtSignature"].as_str().map(str::to_owned)).collect()
 }
 
