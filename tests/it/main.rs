@@ -24,6 +24,7 @@ mod http_surface;
 mod layering;
 mod metrics;
 mod native_clients;
+mod native_conversations;
 mod normalizer;
 mod patience;
 mod quota;

@@ -22,7 +22,7 @@ pub(super) use reader::read;
 /// The result of a call that the caller never answered: it was interrupted.
 pub(super) const NOT_CARRIED_OUT: &str = "(This call was not carried out.)";
 
-/// A conversation. No turn is empty, and the one after another is another speaker's, but for two of
+/// A conversation. There is at least one turn, none is empty, and the one after another is another speaker's, but for two of
 /// the model's between which stand the results of the first one's calls.
 #[derive(Debug, Default)]
 pub(super) struct Conversation<'a> {
@@ -35,8 +35,7 @@ pub(super) struct Conversation<'a> {
 /// Where the application's instructions belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Instructions {
-    /// Beside the turns. These are then the person's and the model's alone, the person begins, and
-    /// there is at least one.
+    /// Beside the turns. These are then the person's and the model's alone, and the person begins.
     Beside,
     /// Among the turns, where the caller put them.
     InPlace,

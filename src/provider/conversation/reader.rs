@@ -142,8 +142,11 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> Conversation<'a> {
         let Conversation { system, turns } = &mut self.done;
-        let theirs = turns.first().is_some_and(|it| it.speaker == Speaker::Person);
-        if self.instructions == Instructions::Beside && !theirs {
+        let begun = turns.first().is_some_and(|it| match self.instructions {
+            Instructions::Beside => it.speaker == Speaker::Person,
+            Instructions::InPlace => true,
+        });
+        if !begun {
             let mut first = Turn::of(Speaker::Person);
             if turns.is_empty() && !system.is_empty() {
                 // Instructions alone are a request like any other.

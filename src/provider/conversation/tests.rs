@@ -83,7 +83,10 @@ fn every_form_of_content_is_read_and_speakers_alternate() {
 fn the_person_begins_and_there_is_a_turn() {
     check(json!([{"role": "system", "content": "a"}]), json!([[], [["person", "a"]]]));
     let before = "(The conversation goes on.)";
-    check(json!([{"role": "user", "content": ""}]), json!([[], [["person", before]]]));
+    let nothing = json!([{"role": "user", "content": ""}]);
+    let begun = json!([[], [["person", before]]]);
+    assert_eq!(shown(&nothing, Instructions::InPlace), begun);
+    check(nothing, begun);
     check(
         json!([{"role": "system", "content": "a"}, {"role": "assistant", "content": "hi"}]),
         json!([["a"], [["person", before], ["model", "hi"]]]),
