@@ -34,25 +34,25 @@ use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Whole;
-use crate::provider::classify::classify;
 use crate::provider::conversation::not_here;
 use crate::provider::event_stream::EventStream;
 use crate::provider::exchange::EVENTS;
 use crate::provider::exchange::JSON;
 use crate::provider::exchange::check_is_stream;
+use crate::provider::exchange::exchange;
 use crate::provider::exchange::post;
 use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
-use crate::provider::fault::FaultKind;
 use crate::provider::steps::chunks;
 use crate::provider::thoughts::Shelf;
 use crate::provider::thoughts::Thoughts;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
-use crate::provider::transport::read_error;
 
 use stream::{Reading, Source};
 
+/// By this name its errors are read.
+const NAME: &str = "gemini";
 /// In a header, not in the URL: URLs are logged on the way.
 const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
@@ -124,20 +124,7 @@ impl ChatProvider for GeminiClient {
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
             let (request, dropped) = outgoing?;
-            let answer = transport.send(request, call.sent).await?;
-            let (head, body) = answer.into_parts();
-            if !head.status.is_success() {
-                let status = head.status.as_u16();
-                let body = read_error(body).await;
-                if head.status.is_redirection() {
-                    let words = "a redirect, which is not followed";
-                    let mut fault = Fault::new(FaultKind::Unreadable, words);
-                    fault.status = Some(status);
-                    return Err(fault);
-                }
-                return Err(classify("gemini", status, &head.headers, &body, clock.now()));
-            }
-            let answer = Response::from_parts(head, body);
+            let answer = exchange(NAME, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 let reading = Reading::new(source(answer).await?, shelf, clock);
                 return Ok(Reply::Stream(Pieces { chunks: chunks(reading), dropped }));
