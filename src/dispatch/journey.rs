@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::dispatch::Core;
 use crate::dispatch::Pool;
@@ -23,9 +24,13 @@ use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
 use crate::dispatch::whole;
+use crate::dispatch::whole::Left;
+use crate::dispatch::whole::Spare;
+use crate::dispatch::whole::Unanswered;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
@@ -55,7 +60,7 @@ pub(super) async fn travel(
     let names = Arc::clone(&requested);
     let mut story =
         Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
-    let (asked, eligible) = match whereto(&pool, &call.request) {
+    let (asked, eligible, wanted) = match whereto(&pool, &call.request).await {
         Ok(found) => found,
         Err(error) => {
             story.refused(error.status, &error.message);
@@ -68,6 +73,8 @@ pub(super) async fn travel(
         session: call.session.filter(|_| !matches!(asked, Asked::Direct { .. })),
         asked,
         eligible,
+        wanted,
+        spare: None,
         requested,
         progress,
         story: Some(story),
@@ -85,6 +92,7 @@ pub(super) async fn travel(
         pool,
     };
     let ending = travel.run().await;
+    let ending = travel.with_spare(ending).await;
     if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
         story.refused(failure.error.status, &failure.error.message);
     }
@@ -96,7 +104,11 @@ fn shown(name: &str) -> Arc<str> {
     name.chars().filter(|it| !it.is_control()).take(200).collect::<String>().into()
 }
 
-fn whereto(pool: &Pool, request: &ChatRequest) -> Result<(Asked, Eligible), ApiError> {
+/// What the model's name means, who could answer, and what the answer has to be.
+async fn whereto(
+    pool: &Pool,
+    request: &ChatRequest,
+) -> Result<(Asked, Eligible, Option<Arc<Wanted>>), ApiError> {
     let catalog = &pool.selector.catalog;
     let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
         let name = shown(request.model.as_deref().unwrap_or_default());
@@ -109,7 +121,8 @@ fn whereto(pool: &Pool, request: &ChatRequest) -> Result<(Asked, Eligible), ApiE
             .with_param("model")
     })?;
     let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
-    Ok((asked, eligible))
+    let wanted = Wanted::of(request, pool, &eligible).await?;
+    Ok((asked, eligible, wanted))
 }
 
 /// A journey under way.
@@ -118,6 +131,10 @@ pub(super) struct Travel {
     pub(super) pool: Arc<Pool>,
     pub(super) request: Arc<ChatRequest>,
     pub(super) eligible: Eligible,
+    /// What the answer has to be; `None` when nothing has to be checked.
+    pub(super) wanted: Option<Arc<Wanted>>,
+    /// An answer without the JSON that was asked for, with its fault.
+    pub(super) spare: Option<(Spare, Fault)>,
     pub(super) faults: Vec<(TargetId, Fault)>,
     pub(super) asked: Asked,
     pub(super) requested: Arc<str>,
@@ -271,7 +288,7 @@ impl Travel {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: edits.clone(),
+            edits: self.edits_for(target.model, edits),
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -293,24 +310,30 @@ impl Travel {
                 let terms = self.stream_terms(&target, deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
-            Err(fault) => Err((Some(attempt), fault)),
+            Err(fault) => Err(Unanswered::call(Some(attempt), fault)),
         };
         match answer {
             Ok(begun) => {
                 self.settle_down(target.id);
                 Ok(begun.into_answer(self.story.take()))
             }
-            Err((attempt, fault)) => {
-                if let Some(story) = &mut self.story {
-                    let age = attempt.as_ref().map(Attempt::age).unwrap_or_default();
-                    story.failed(&target.model.routable, &fault, age);
-                }
-                if let Some(attempt) = attempt {
-                    attempt.fail(&fault);
-                }
-                Err(Some(fault))
-            }
+            Err(unanswered) => Err(Some(self.close(&target, unanswered))),
         }
+    }
+
+    /// Ends a call that gave no answer, in the log and in the books.
+    fn close(&mut self, target: &TargetView<'_>, unanswered: Unanswered) -> Fault {
+        if let Some(story) = &mut self.story {
+            let age = unanswered.attempt().map(Attempt::age).unwrap_or_default();
+            story.failed(&target.model.routable, &unanswered.fault, age);
+        }
+        let Unanswered { fault, left } = unanswered;
+        match left {
+            Left::Call(None) => {}
+            Left::Call(Some(attempt)) => attempt.fail(&fault),
+            Left::Spare(spare) => self.keep_spare(spare, fault.clone()),
+        }
+        fault
     }
 
     /// Remembers a fault and says where it leads.
@@ -325,11 +348,13 @@ impl Travel {
             next => next,
         };
         let repeats = verdict::may_pass(&fault) || matches!(fault.kind, FaultKind::RateLimited(_));
-        if verdict::speaks_of_request(&fault) {
+        if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);
             self.out.extend_from_slice(&same);
-            self.refused.extend(same);
+            if verdict::speaks_of_request(&fault) {
+                self.refused.extend(same);
+            }
         } else if !repeats {
             self.out.push(target);
         }

@@ -16,6 +16,7 @@ mod queue;
 mod relay;
 mod settlement;
 mod story;
+mod structured;
 mod terms;
 mod verdict;
 mod waiting;

@@ -15,7 +15,12 @@ use crate::dispatch::attempt::Attempt;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::Came;
+use crate::dispatch::structured::Draft;
+use crate::dispatch::structured::TRUNCATED;
+use crate::dispatch::structured::Wanted;
 use crate::dispatch::whole::Begun;
+use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
 use crate::normalize::Mode;
 use crate::normalize::Normalizer;
@@ -37,11 +42,16 @@ const PREAMBLE: usize = 4096;
 /// Choices followed in one stream; `n` beyond it is passed on as it comes.
 const CHOICES: usize = 128;
 
+/// Text and events held back of one answer, in bytes.
+const MOST_HELD: usize = 4 * 1024 * 1024;
+
 /// How the answer is to be given.
 pub(super) struct Terms {
     /// `<provider>/<model>`.
     pub(super) model: Arc<str>,
     pub(super) mode: Mode,
+    /// The answer is held until it has been checked.
+    pub(super) hold: Option<Hold>,
     /// Did the caller ask for a usage chunk?
     pub(super) include_usage: bool,
     pub(super) first_content_by: Instant,
@@ -51,6 +61,13 @@ pub(super) struct Terms {
     pub(super) silence: Duration,
     /// Unix seconds.
     pub(super) created: u64,
+}
+
+/// What a held answer is held for.
+pub(super) struct Hold {
+    pub(super) wanted: Arc<Wanted>,
+    /// When it has to be complete.
+    pub(super) until: Instant,
 }
 
 /// A stream under way.
@@ -65,6 +82,8 @@ pub(super) struct Relay {
     terms: Terms,
     choices: Vec<ChoiceState>,
     ready: VecDeque<Bytes>,
+    /// Bytes held back, where the answer is held.
+    held: usize,
     /// Is there anything in what is ready, or has gone out, that a caller could use?
     said: bool,
     /// Has a choice ended for a reason that asking elsewhere would not change?
@@ -86,6 +105,10 @@ struct ChoiceState {
     role_sent: bool,
     finished: bool,
     text_came: bool,
+    /// Its whole text, where it is held.
+    draft: Option<Draft>,
+    /// It refuses or calls tools: its text is not the answer.
+    excused: bool,
 }
 
 /// An id in OpenAI's form.
@@ -93,48 +116,28 @@ pub(super) fn answer_id() -> String {
     format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
 }
 
-/// Reads until there is something to say to the caller. Until then a fault is one of this attempt
-/// alone, and text that is held back because it may be an opener has not been said.
+/// Reads until there is something to say to the caller, or, where the answer is held, to its end.
+/// Until then a fault is one of this attempt alone, and text that is held back because it may be an
+/// opener has not been said.
 pub(super) async fn begin(
     attempt: Attempt,
     pieces: Pieces,
     mut route: Route,
     terms: Terms,
 ) -> Result<Begun, Unanswered> {
-    let deadline = terms.first_content_by;
     let mut relay = Box::new(Relay::new(attempt, pieces, &route, terms));
-    let mut chunks = 0;
-    let fault = loop {
-        let next = match tokio::time::timeout_at(deadline, relay.chunks.next()).await {
-            Err(_) => break relay.terms.late.clone(),
-            Ok(Some(Err(fault))) => break fault,
-            Ok(Some(Ok(chunk))) => Some(chunk),
-            Ok(None) => None,
-        };
-        chunks += 1;
-        match next {
-            Some(chunk) => {
-                if route.upstream_id.is_none() {
-                    route.upstream_id.clone_from(&chunk.id);
-                }
-                relay.take(chunk);
-            }
-            // A stream may be over without content: cut by its token limit, or by a filter. One
-            // whose whole text was held back has it to say now.
-            None if relay.ended_on_purpose || relay.holds_text() => relay.said = true,
-            None => break Fault::new(FaultKind::Empty, "a stream with nothing in it"),
+    if let Err(fault) = relay.read_beginning(&mut route).await {
+        return Err(Unanswered::call(relay.into_attempt(), fault));
+    }
+    if let Some(Hold { wanted, .. }) = &relay.terms.hold {
+        let wanted = Arc::clone(wanted);
+        match wanted.check(relay.drafts()).await {
+            Came::Wanted => {}
+            Came::Cut => route.warnings.push(TRUNCATED.to_owned()),
+            Came::Other => return Err(wanted.unanswered(Spare::Stream { route, relay })),
         }
-        if relay.said {
-            if let Some(attempt) = &mut relay.attempt {
-                attempt.begin();
-            }
-            return Ok(Begun::Stream { route, relay });
-        }
-        if chunks > PREAMBLE {
-            break Fault::new(FaultKind::Unreadable, "4096 chunks and nothing said");
-        }
-    };
-    Err((relay.attempt.take(), fault))
+    }
+    Ok(relay.give(route))
 }
 
 impl Relay {
@@ -151,6 +154,7 @@ impl Relay {
             terms,
             choices: Vec::new(),
             ready: VecDeque::new(),
+            held: 0,
             said: false,
             ended_on_purpose: false,
             usage_json: None,
@@ -160,9 +164,86 @@ impl Relay {
         }
     }
 
-    /// Has some text come of which nothing has gone out?
-    fn holds_text(&self) -> bool {
-        self.choices.iter().any(|it| it.text_came)
+    async fn read_beginning(&mut self, route: &mut Route) -> Result<(), Fault> {
+        let mut by = self.terms.first_content_by;
+        let mut chunks = 0;
+        loop {
+            let Ok(next) = tokio::time::timeout_at(by, self.chunks.next()).await else {
+                return Err(self.late());
+            };
+            let Some(chunk) = next.transpose()? else { return self.over() };
+            if route.upstream_id.is_none() {
+                route.upstream_id.clone_from(&chunk.id);
+            }
+            self.take(chunk);
+            chunks += 1;
+            match &self.terms.hold {
+                None if self.said => return Ok(()),
+                Some(hold) if self.has_begun() => {
+                    by = hold.until.min(Instant::now() + self.terms.silence);
+                }
+                _ if chunks > PREAMBLE => {
+                    let message = "4096 chunks and nothing said";
+                    return Err(Fault::new(FaultKind::Unreadable, message));
+                }
+                _ => {}
+            }
+            if self.held > MOST_HELD {
+                let message = format!("more than {MOST_HELD} bytes to be checked");
+                return Err(Fault::new(FaultKind::Unreadable, message));
+            }
+        }
+    }
+
+    /// The stream has ended and nothing has gone out. It may be over without content: cut by its
+    /// token limit, or by a filter. One whose whole text was held back has it to say now.
+    fn over(&mut self) -> Result<(), Fault> {
+        if !self.has_begun() && !self.ended_on_purpose {
+            return Err(Fault::new(FaultKind::Empty, "a stream with nothing in it"));
+        }
+        self.said = true;
+        if self.terms.hold.is_some() {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn late(&self) -> Fault {
+        if self.has_begun() && self.terms.hold.is_some() {
+            let waited = FaultKind::Timeout(Waited::NextEvent);
+            return Fault::new(waited, "it was not complete in time");
+        }
+        self.terms.late.clone()
+    }
+
+    /// Has anything come that a caller could use, whether it has gone out or not?
+    fn has_begun(&self) -> bool {
+        self.said || self.choices.iter().any(|it| it.text_came)
+    }
+
+    /// What has to be checked of an answer that was held.
+    fn drafts(&self) -> Vec<Draft> {
+        let mine = self.choices.iter().filter(|it| !it.excused);
+        mine.filter_map(|it| it.draft.clone()).collect()
+    }
+
+    /// The answer goes to the caller.
+    pub(super) fn give(mut self: Box<Self>, route: Route) -> Begun {
+        self.reason = route.reason.as_str();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.begin();
+        }
+        Begun::Stream { route, relay: self }
+    }
+
+    /// The call, when it is still open.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    /// The call alone, for when nothing of it goes out.
+    pub(super) fn into_attempt(mut self: Box<Self>) -> Option<Attempt> {
+        self.attempt.take()
     }
 
     /// The caller's events.
@@ -226,7 +307,9 @@ impl Relay {
             if told_later {
                 self.usage_json = chunk.usage_json().map(str::to_owned);
             }
-            self.ready.push_back(chunk.render(&heads, &texts, &role_due, usage));
+            let event = chunk.render(&heads, &texts, &role_due, usage);
+            self.held += event.len();
+            self.ready.push_back(event);
         }
     }
 
@@ -241,6 +324,8 @@ impl Relay {
                 role_sent: false,
                 finished: false,
                 text_came: false,
+                draft: None,
+                excused: false,
             });
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
@@ -248,47 +333,63 @@ impl Relay {
             return (None, false);
         };
         let due = !std::mem::replace(&mut state.role_sent, true);
+        let holds = self.terms.hold.is_some();
         state.text_came |= !choice.text.is_empty();
+        state.excused |= choice.calls_or_refuses;
         let out = state.normalizer.push(&choice.text);
         let text = match (&choice.finish, out) {
             (Some(finish), out) if !state.finished => {
                 state.finished = true;
                 let rest = state.normalizer.finish(finish == "stop");
+                state.excused |= finish == "content_filter";
+                if holds {
+                    state.draft = Some(Draft { text: rest.clone(), cut: finish == "length" });
+                }
                 if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
             }
             (_, out) => out,
         };
+        self.held += choice.text.len();
         if let Some(attempt) = &mut self.attempt {
-            attempt.delivered.push(&text);
+            // What is cut off around the JSON has cost tokens too.
+            attempt.delivered.push(if holds { &choice.text } else { &text });
             attempt.delivered.push(&choice.uncounted);
         }
         let changed = *text != *choice.text;
         (changed.then(|| text.into_owned()), due)
     }
 
+    /// What is held back of choices that did not say why they ended goes out.
+    fn flush(&mut self) {
+        let holds = self.terms.hold.is_some();
+        for state in &mut self.choices {
+            if std::mem::replace(&mut state.finished, true) {
+                continue;
+            }
+            // A provider that marks the end but not the reason has simply stopped.
+            let rest = state.normalizer.finish(true);
+            if holds {
+                state.draft = Some(Draft { text: rest.clone(), cut: false });
+            } else if let Some(attempt) = &mut self.attempt {
+                attempt.delivered.push(&rest);
+            }
+            let delta = if rest.is_empty() {
+                "{}".to_owned()
+            } else {
+                format!(r#"{{"content":{}}}"#, json_string(&rest))
+            };
+            let index = state.index;
+            let choices =
+                format!(r#"[{{"index":{index},"delta":{delta},"finish_reason":"stop"}}]"#);
+            let (id, model, created) = (&self.id, &self.model, &self.created);
+            self.ready.push_back(made(id, model, created, &choices, ""));
+        }
+    }
+
     /// The provider is done: what is held goes out, the call goes into the books, and the usage
     /// chunk is the last.
     async fn end(&mut self) {
-        for state in &mut self.choices {
-            if !std::mem::replace(&mut state.finished, true) {
-                // A provider that marks the end but not the reason has simply stopped.
-                let rest = state.normalizer.finish(true);
-                if let Some(attempt) = &mut self.attempt {
-                    attempt.delivered.push(&rest);
-                }
-                let delta = if rest.is_empty() {
-                    "{}".to_owned()
-                } else {
-                    format!(r#"{{"content":{}}}"#, json_string(&rest))
-                };
-                let choices = format!(
-                    r#"[{{"index":{},"delta":{delta},"finish_reason":"stop"}}]"#,
-                    state.index
-                );
-                let (id, model, created) = (&self.id, &self.model, &self.created);
-                self.ready.push_back(made(id, model, created, &choices, ""));
-            }
-        }
+        self.flush();
         let Some(attempt) = self.attempt.take() else { return };
         let usage = attempt.succeed().await;
         if self.terms.include_usage {

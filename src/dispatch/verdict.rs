@@ -89,7 +89,9 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         FaultKind::ContextTooLong
         | FaultKind::FieldUnknown(_)
         | FaultKind::BadRequest
-        | FaultKind::NotHere => Outcome::Neutral,
+        | FaultKind::NotHere
+        | FaultKind::OffSchema
+        | FaultKind::NoJson => Outcome::Neutral,
         FaultKind::Connect => Outcome::ConnectFault,
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
         FaultKind::Server
@@ -103,9 +105,12 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
 /// What becomes of the reserved quota.
 pub(super) fn quota(fault: &Fault) -> Quota {
     match fault.kind {
-        FaultKind::Unreadable | FaultKind::Empty | FaultKind::Cut | FaultKind::Timeout(_) => {
-            Quota::Spent
-        }
+        FaultKind::Unreadable
+        | FaultKind::Empty
+        | FaultKind::OffSchema
+        | FaultKind::NoJson
+        | FaultKind::Cut
+        | FaultKind::Timeout(_) => Quota::Spent,
         _ => Quota::Refused,
     }
 }
@@ -120,6 +125,11 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
             | FaultKind::Cut
             | FaultKind::Connect
     )
+}
+
+/// Would the model's other keys give the same answer?
+pub(super) fn speaks_of_model(fault: &Fault) -> bool {
+    speaks_of_request(fault) || matches!(fault.kind, FaultKind::OffSchema | FaultKind::NoJson)
 }
 
 /// Does this fault speak of the request rather than of the provider?
