@@ -24,6 +24,7 @@ use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::RESPONSE_FORMAT;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
@@ -121,7 +122,7 @@ async fn whereto(
             .with_param("model")
     })?;
     let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
-    let wanted = Wanted::of(request, pool, &eligible).await?;
+    let wanted = Wanted::of(request).await?;
     Ok((asked, eligible, wanted))
 }
 
@@ -284,11 +285,12 @@ impl Travel {
             story.asks(&target.provider.name, &target.model.name);
         }
         self.last_route = Some(route.clone());
+        let way = self.json_way(target.model, edits);
         let call = Call {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: self.edits_for(target.model, edits),
+            edits: self.edits_for(way, edits),
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -300,14 +302,14 @@ impl Travel {
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(dropped(&reply.dropped, left_out));
-                whole::answer(attempt, *reply, route, self.whole_terms(&target)).await
+                whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
                 route.warnings.extend(dropped(&pieces.dropped, left_out));
-                let terms = self.stream_terms(&target, deadline, late());
+                let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
             Err(fault) => Err(Unanswered::call(Some(attempt), fault)),
@@ -341,7 +343,8 @@ impl Travel {
         let next = match verdict::next(&fault) {
             // What the request does not have can't be left out of it. (`stream_options` may be ours.)
             Next::RepeatWithout(field)
-                if field != "stream_options" && self.request.member(&field).is_none() =>
+                if (field != "stream_options" && self.request.member(&field).is_none())
+                    || !self.can_spare(&field, target) =>
             {
                 Next::Candidate { model_to_blame: true }
             }
@@ -383,7 +386,8 @@ impl Travel {
 }
 
 fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
-    let all: Vec<&str> =
-        members.iter().copied().chain(left_out.iter().map(String::as_str)).collect();
+    // What is asked for by instruction is not dropped.
+    let left_out = left_out.iter().map(String::as_str).filter(|it| *it != RESPONSE_FORMAT);
+    let all: Vec<&str> = members.iter().copied().chain(left_out).collect();
     (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::catalog::Model;
-use crate::dispatch::Pool;
+use crate::catalog::TargetId;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Failure;
@@ -20,10 +20,12 @@ use crate::openai::RequestEdits;
 use crate::openai::Spoken;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::select::Eligible;
 use crate::select::JsonWay;
 use crate::structured::Schema;
 use crate::structured::instruct;
+
+/// The member that asks for JSON.
+pub(super) const RESPONSE_FORMAT: &str = "response_format";
 
 /// The warning for JSON that a token limit cut.
 pub(super) const TRUNCATED: &str = "json-possibly-truncated";
@@ -69,26 +71,15 @@ pub(super) enum Came {
 }
 
 impl Wanted {
-    /// What `request` wants of answers that have to be checked; `None` when it wants nothing, or
-    /// when only streams of models that take the schema themselves could come of it.
+    /// What `request` wants of its answers; `None` when anything will do.
     ///
     /// # Errors
     /// A 400 that says what is wrong with the schema.
-    pub(super) async fn of(
-        request: &ChatRequest,
-        pool: &Pool,
-        eligible: &Eligible,
-    ) -> Result<Option<Arc<Self>>, ApiError> {
+    pub(super) async fn of(request: &ChatRequest) -> Result<Option<Arc<Self>>, ApiError> {
         let wanted = match request.json_mode {
             JsonMode::Off => return Ok(None),
             JsonMode::Object => Self::Json,
             JsonMode::Schema => {
-                let providers = pool.selector.catalog.providers();
-                let model = |(p, m): &(usize, usize)| providers.get(*p)?.models.get(*m);
-                let mut models = eligible.iter().filter_map(model);
-                if request.stream && models.all(|it| way(it, request) == JsonWay::Native) {
-                    return Ok(None);
-                }
                 let text = request.schema_json().unwrap_or("true").to_owned();
                 let stack = Schema::stack_to_read(&text);
                 let reading = apart(move || on_stack(stack, || Schema::read(&text)));
@@ -163,10 +154,6 @@ fn on_stack<T: Send>(bytes: usize, job: impl FnOnce() -> T + Send) -> Option<T> 
     })
 }
 
-fn way(model: &Model, request: &ChatRequest) -> JsonWay {
-    JsonWay::of(model, request.json_mode, request.has_tools)
-}
-
 impl Travel {
     /// Keeps an answer for when there is no better one; of several the last.
     pub(super) fn keep_spare(&mut self, spare: Spare, fault: Fault) {
@@ -192,20 +179,31 @@ impl Travel {
         }
     }
 
-    /// How `model` is brought to answer this request.
-    pub(super) fn json_way(&self, model: &Model) -> JsonWay {
-        way(model, &self.request)
+    /// How `model` is brought to answer this request. It may turn out only when it is asked that
+    /// it doesn't know the mode; the member is then among those left out.
+    pub(super) fn json_way(&self, model: &Model, edits: &RequestEdits) -> JsonWay {
+        if self.wants_json() && edits.leave_out.iter().any(|it| it == RESPONSE_FORMAT) {
+            return JsonWay::Instructed;
+        }
+        JsonWay::of(model, self.request.json_mode, self.request.has_tools)
     }
 
-    /// The edits for `model`: a model without the JSON mode that is asked for is instructed.
-    pub(super) fn edits_for(&self, model: &Model, edits: &RequestEdits) -> RequestEdits {
+    /// Can this target's model do without the member `field`, by an instruction in its place if
+    /// need be?
+    pub(super) fn can_spare(&self, field: &str, target: TargetId) -> bool {
+        let found = self.pool.selector.catalog.target(target);
+        field != RESPONSE_FORMAT || found.is_some_and(|it| it.model.allows("instructed_json"))
+    }
+
+    /// The edits for a model that is brought to answer in this way.
+    pub(super) fn edits_for(&self, way: JsonWay, edits: &RequestEdits) -> RequestEdits {
         let mut edits = edits.clone();
-        match self.json_way(model) {
+        match way {
             JsonWay::Native => return edits,
             JsonWay::AnyObject => {
-                edits.set.push(("response_format", r#"{"type":"json_object"}"#.to_owned()));
+                edits.set.push((RESPONSE_FORMAT, r#"{"type":"json_object"}"#.to_owned()));
             }
-            JsonWay::Instructed => edits.leave_out.push("response_format".to_owned()),
+            JsonWay::Instructed => edits.leave_out.push(RESPONSE_FORMAT.to_owned()),
         }
         let trimmed = edits.set.iter().position(|(key, _)| *key == "messages");
         let trimmed = trimmed.map(|at| edits.set.swap_remove(at).1);

@@ -20,10 +20,10 @@ use crate::select::Asked;
 use crate::select::JsonWay;
 
 impl Travel {
-    pub(super) fn whole_terms(&self, target: &TargetView<'_>) -> whole::Terms {
+    pub(super) fn whole_terms(&self, target: &TargetView<'_>, way: JsonWay) -> whole::Terms {
         whole::Terms {
             model: Arc::clone(&target.model.routable),
-            mode: match self.json_way(target.model) {
+            mode: match way {
                 JsonWay::Native => self.core.params.normalizer.mode(self.wants_json()),
                 JsonWay::AnyObject | JsonWay::Instructed => Mode::Json,
             },
@@ -34,13 +34,13 @@ impl Travel {
 
     pub(super) fn stream_terms(
         &self,
-        target: &TargetView<'_>,
+        (target, way): (&TargetView<'_>, JsonWay),
         deadline: tokio::time::Instant,
         late: Fault,
     ) -> relay::Terms {
-        let held = self.json_way(target.model) != JsonWay::Native;
         let until = tokio::time::Instant::now() + self.time_left();
-        let hold = self.wanted.clone().filter(|_| held).map(|wanted| Hold { wanted, until });
+        let wanted = self.wanted.clone().filter(|_| way != JsonWay::Native);
+        let hold = wanted.map(|wanted| Hold { wanted, until });
         relay::Terms {
             model: Arc::clone(&target.model.routable),
             mode: match hold {

@@ -42,17 +42,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(250);
 
 /// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
-const ESSENTIAL: &[&str] = &[
-    "model",
-    "messages",
-    "stream",
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "response_format",
-    "n",
-];
+/// (`response_format` an instruction can stand in for.)
+const ESSENTIAL: &[&str] =
+    &["model", "messages", "stream", "tools", "tool_choice", "functions", "function_call", "n"];
 
 /// Where the journey goes.
 pub(super) fn next(fault: &Fault) -> Next {
