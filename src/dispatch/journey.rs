@@ -14,6 +14,8 @@ use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
+use crate::dispatch::destination::destination;
+use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
 use crate::dispatch::legs::Leg;
 use crate::dispatch::outcome::Answer;
@@ -39,11 +41,9 @@ use crate::provider::Call;
 use crate::provider::Reply;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::select;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
-use crate::select::Needs;
 use crate::select::Walk;
 
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
@@ -61,7 +61,7 @@ pub(super) async fn travel(
     let names = Arc::clone(&requested);
     let mut story =
         Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
-    let (asked, eligible, wanted) = match whereto(&pool, &call.request).await {
+    let (asked, eligible, wanted) = match destination(&pool, &call.request).await {
         Ok(found) => found,
         Err(error) => {
             story.refused(error.status, &error.message);
@@ -98,32 +98,6 @@ pub(super) async fn travel(
         story.refused(failure.error.status, &failure.error.message);
     }
     ending
-}
-
-/// A model's name as logs and headers show it: a caller may write anything there.
-fn shown(name: &str) -> Arc<str> {
-    name.chars().filter(|it| !it.is_control()).take(200).collect::<String>().into()
-}
-
-/// What the model's name means, who could answer, and what the answer has to be.
-async fn whereto(
-    pool: &Pool,
-    request: &ChatRequest,
-) -> Result<(Asked, Eligible, Option<Arc<Wanted>>), ApiError> {
-    let catalog = &pool.selector.catalog;
-    let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
-        let name = shown(request.model.as_deref().unwrap_or_default());
-        let message = format!(
-            "There is no model \"{name}\". Closest names: {}. GET /v1/models lists all.",
-            it.closest.join(", ")
-        );
-        ApiError::new(404, "invalid_request_error", message)
-            .with_code("model_not_found")
-            .with_param("model")
-    })?;
-    let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
-    let wanted = Wanted::of(request).await?;
-    Ok((asked, eligible, wanted))
 }
 
 /// A journey under way.

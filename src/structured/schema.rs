@@ -142,8 +142,30 @@ mod tests {
 
     #[test]
     fn patterns_that_go_back_and_forth_are_given_up() {
-        let evil = json!({"pattern": "^(a|a)*\\1$"});
-        check(&evil, &json!("a".repeat(40) + "b"), false);
+        let evil = json!({"not": {"pattern": "^(a|a)*\\1$"}});
+        check(&evil, &json!("a".repeat(8) + "b"), true);
+        // No match either, but nobody waits to find out.
+        check(&evil, &json!("a".repeat(17) + "b"), false);
+    }
+
+    #[test]
+    fn the_longest_chain_is_read_and_forgotten_in_the_stack_it_is_given() {
+        let defs =
+            (0..2_400).map(|i| (format!("d{i}"), json!({"$ref": format!("#/$defs/d{}", i + 1)})));
+        let mut defs: serde_json::Map<_, _> = defs.collect();
+        defs.insert("d2400".to_owned(), json!({"allOf": [{"type": "integer"}]}));
+        let text = json!({"$ref": "#/$defs/d0", "$defs": defs}).to_string();
+        let reading = std::thread::Builder::new().stack_size(Schema::stack_to_read(&text));
+        let schema = reading.spawn(move || Schema::read(&text).unwrap()).unwrap().join().unwrap();
+        let stack = schema.stack_for(&json!(1)).unwrap();
+        let checking = std::thread::Builder::new().stack_size(stack);
+        // It is dropped on a thread with the 2 MiB that tokio gives.
+        std::thread::spawn(move || {
+            let checked = checking.spawn(move || (schema.fits(&json!(1)), schema)).unwrap();
+            assert!(checked.join().unwrap().0);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
