@@ -155,6 +155,12 @@ fn on_stack<T: Send>(bytes: usize, job: impl FnOnce() -> T + Send) -> Option<T> 
 }
 
 impl Travel {
+    /// Has this target's model given an answer that is not what was asked for?
+    pub(super) fn gave_something_else(&self, target: TargetId) -> bool {
+        let other = |it: &Fault| matches!(it.kind, FaultKind::OffSchema | FaultKind::NoJson);
+        self.out.contains(&target) && self.faults.iter().any(|(_, it)| other(it))
+    }
+
     /// Keeps an answer for when there is no better one; of several the last.
     pub(super) fn keep_spare(&mut self, spare: Spare, fault: Fault) {
         if let Some((older, fault)) = self.spare.replace((spare, fault)) {
