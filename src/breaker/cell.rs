@@ -113,8 +113,8 @@ impl Cell {
     /// A call has ended. While not closed, only the probe has a say, except that a throttle may
     /// last longer than thought: calls that began before it opened know nothing new.
     pub(crate) fn report(&mut self, verdict: Verdict, probing: bool, now: Now) {
-        if let Verdict::Until(until) = verdict {
-            self.throttle(until, now);
+        if let Verdict::Until(reason, until) = verdict {
+            self.rest(reason, until, now);
             return;
         }
         if self.open_until.is_some() && !probing {
@@ -130,7 +130,7 @@ impl Cell {
                     self.trip(reason, now);
                 }
             }
-            Verdict::None | Verdict::Until(_) => {}
+            Verdict::None | Verdict::Until(..) => {}
         }
     }
 
@@ -143,13 +143,13 @@ impl Cell {
         }
     }
 
-    fn throttle(&mut self, until: Duration, now: Now) {
-        let (most, _) = Reason::Throttled.cooldown();
+    fn rest(&mut self, reason: Reason, until: Duration, now: Now) {
+        let (most, _) = reason.cooldown();
         let until = until.min(now.monotonic.saturating_add(most));
         if self.open_until.is_none_or(|it| it < until) {
             self.open_until = Some(until);
             self.changed = now.monotonic;
-            self.reason = Reason::Throttled;
+            self.reason = reason;
             self.probe = None;
         }
     }

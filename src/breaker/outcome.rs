@@ -19,8 +19,15 @@ pub enum Outcome {
         /// When it may be asked again.
         until: Duration,
     },
+    /// It is too busy, or down, and said until when (503 with a hint).
+    Overloaded {
+        /// When it may be asked again.
+        until: Duration,
+    },
     /// It refused the key (401, 403).
     KeyRejected,
+    /// It has the model, but not for this key.
+    ModelWithheld,
     /// It does not have the model (404).
     ModelGone,
     /// It failed (5xx, time-out, unreadable or empty answer).
@@ -36,8 +43,10 @@ pub enum Outcome {
 /// What opened a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The provider asked for it.
+    /// This key's quota is spent.
     Throttled,
+    /// The provider has too much to do.
+    Overloaded,
     /// The key was refused.
     KeyRejected,
     /// The model is gone.
@@ -52,8 +61,9 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, for those that read names back.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Throttled,
+        Self::Overloaded,
         Self::KeyRejected,
         Self::ModelGone,
         Self::Faults,
@@ -65,6 +75,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
+            Self::Overloaded => "overloaded",
             Self::KeyRejected => "key_rejected",
             Self::ModelGone => "model_gone",
             Self::Faults => "faults",
@@ -74,10 +85,11 @@ impl Reason {
     }
 
     /// How long a breaker stays open the first time for this reason, and at most; each time in a
-    /// row doubles it. For [`Self::Throttled`] the provider says how long, up to a month.
+    /// row doubles it. For [`Self::Throttled`] and [`Self::Overloaded`] the provider says how long,
+    /// up to a month.
     pub(crate) fn cooldown(self) -> (Duration, Duration) {
         let (first, most) = match self {
-            Self::Throttled => (31 * 86_400, 31 * 86_400),
+            Self::Throttled | Self::Overloaded => (31 * 86_400, 31 * 86_400),
             Self::KeyRejected => (300, 6 * 3_600),
             Self::ModelGone => (3_600, 3_600),
             Self::Faults | Self::Slow => (10, 300),
@@ -95,7 +107,7 @@ pub(crate) enum Verdict {
     /// Nothing.
     None,
     /// Open until this monotonic time.
-    Until(Duration),
+    Until(Reason, Duration),
     /// Open at once, for longer each time.
     Bad(Reason),
     /// One of a run that opens it: `weight` of `limit`.
@@ -119,9 +131,16 @@ impl Outcome {
             // A provider's breaker is about reaching it, and all the rest begins with that.
             (_, Scope::Provider(_)) | (Self::Success, _) => Verdict::Good,
             (Self::Throttled { until }, Scope::Target(_))
-            | (Self::AccountThrottled { until }, Scope::Key(_)) => Verdict::Until(until),
+            | (Self::AccountThrottled { until }, Scope::Key(_)) => {
+                Verdict::Until(Reason::Throttled, until)
+            }
+            (Self::Overloaded { until }, Scope::Target(_)) => {
+                Verdict::Until(Reason::Overloaded, until)
+            }
             (Self::KeyRejected, Scope::Key(_)) => Verdict::Bad(Reason::KeyRejected),
-            (Self::ModelGone, Scope::Model(_)) => Verdict::Bad(Reason::ModelGone),
+            (Self::ModelGone, Scope::Model(_)) | (Self::ModelWithheld, Scope::Target(_)) => {
+                Verdict::Bad(Reason::ModelGone)
+            }
             (Self::Fault, Scope::Target(_)) => {
                 Verdict::Strike { reason: Reason::Faults, weight: 2, limit: 6 }
             }
@@ -131,7 +150,9 @@ impl Outcome {
             (
                 Self::Throttled { .. }
                 | Self::AccountThrottled { .. }
+                | Self::Overloaded { .. }
                 | Self::KeyRejected
+                | Self::ModelWithheld
                 | Self::ModelGone
                 | Self::Fault
                 | Self::Slow,

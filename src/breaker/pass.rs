@@ -80,7 +80,8 @@ impl Drop for Pass {
 fn first_trouble(verdict: Verdict) -> Option<Reason> {
     match verdict {
         Verdict::Good | Verdict::None => None,
-        Verdict::Until(_) => Some(Reason::Throttled),
-        Verdict::Bad(reason) | Verdict::Strike { reason, .. } => Some(reason),
+        Verdict::Until(reason, _) | Verdict::Bad(reason) | Verdict::Strike { reason, .. } => {
+            Some(reason)
+        }
     }
 }

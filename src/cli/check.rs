@@ -193,11 +193,13 @@ async fn ask(
 fn in_plain_words(fault: &Fault) -> String {
     let meaning = match &fault.kind {
         FaultKind::KeyRejected => "the key was refused; is it whole, and still valid?",
+        FaultKind::Barred => "the provider does not serve this account, or not from here",
         FaultKind::NoCredit => "the key is good, but its account has no credit",
         FaultKind::RateLimited(Some(crate::catalog::Period::Day)) => {
             "the key is good, but today's quota is used up"
         }
         FaultKind::RateLimited(_) => "the key is good, but its quota is used up for now",
+        FaultKind::TooManyInFlight => "the key is good, but too many calls are under way",
         FaultKind::Busy => "the provider is full at the moment; the key may be good",
         FaultKind::ModelGone => "the provider has no such model (any more), or not for this key",
         FaultKind::Connect => "no connection; is the address right, is a proxy in the way?",

@@ -50,6 +50,8 @@ enum Why {
     Ready,
     /// Spent quota: waiting helps.
     Quota,
+    /// Too much to do, and it has said until when: waiting helps, though it is no quota.
+    Overload,
     /// A fault that may pass.
     Fault,
     /// A key or a model that somebody has to repair.
@@ -68,6 +70,11 @@ struct Outlook {
 impl Outlook {
     fn waits_for_quota(self) -> bool {
         self.why == Why::Quota && self.when != When::Never
+    }
+
+    /// Does it end at a time that is known?
+    fn is_a_wait(self) -> bool {
+        self.waits_for_quota() || self.why == Why::Overload
     }
 }
 
@@ -95,7 +102,7 @@ pub(super) fn is_ready(travel: &Travel) -> bool {
 }
 
 fn wait(outlooks: &[Outlook], now: Now) -> Wait {
-    let soonest = outlooks.iter().filter(|it| it.waits_for_quota()).map(|it| it.when).min();
+    let soonest = outlooks.iter().filter(|it| it.is_a_wait()).map(|it| it.when).min();
     match soonest {
         Some(When::At(time)) => Wait::For(time.saturating_sub(now.monotonic)),
         Some(_) => Wait::ForACall,
@@ -140,7 +147,7 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     // quota is all there is, keys and models that need a repair aside.
     let line = travel.place.as_ref().map(Place::line_length);
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
-        && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Fault))
+        && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
         || line.is_some() && faults.is_empty();
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
@@ -217,6 +224,7 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
             when: When::At(it.until),
             why: match it.reason {
                 Reason::Throttled => Why::Quota,
+                Reason::Overloaded => Why::Overload,
                 Reason::KeyRejected | Reason::ModelGone => Why::Repair,
                 Reason::Faults | Reason::Unreachable | Reason::Slow => Why::Fault,
             },
@@ -252,7 +260,7 @@ fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
         .filter_map(|(p, m)| {
             let provider = catalog.providers().get(p)?;
             let model = provider.models.get(m)?;
-            let hopeful = |it: &Outlook| matches!(it.why, Why::Ready | Why::Quota | Why::Repair);
+            let hopeful = |it: &Outlook| !matches!(it.why, Why::Fault | Why::Refused);
             let soonest = provider
                 .targets(model)
                 .map(|it| outlook(travel, &it, &gates))

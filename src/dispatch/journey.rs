@@ -324,7 +324,9 @@ impl Travel {
             }
             next => next,
         };
-        let repeats = verdict::may_pass(&fault) || matches!(fault.kind, FaultKind::RateLimited(_));
+        let for_later =
+            matches!(fault.kind, FaultKind::RateLimited(_) | FaultKind::TooManyInFlight);
+        let repeats = verdict::may_pass(&fault) || for_later;
         if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);

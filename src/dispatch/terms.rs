@@ -64,7 +64,7 @@ impl Travel {
     pub(super) fn given_back(&self) -> ApiError {
         let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
         let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
-        error.code.clone_from(&fault.code);
+        error.code = fault.code.as_deref().map(str::to_owned);
         error
     }
 

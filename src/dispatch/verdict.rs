@@ -7,6 +7,7 @@ use crate::catalog::Period;
 use crate::clock::Now;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::fault::Scope;
 use crate::provider::fault::Waited;
 
 /// What to do after a failed attempt.
@@ -53,30 +54,37 @@ pub(super) fn next(fault: &Fault) -> Next {
         FaultKind::FieldUnknown(field) if !ESSENTIAL.contains(&field.as_str()) => {
             Next::RepeatWithout(field.clone())
         }
-        FaultKind::RateLimited(_) | FaultKind::KeyRejected | FaultKind::NoCredit => {
+        // Not for this key's account; another may have it.
+        FaultKind::ModelGone if fault.scope == Scope::Target => {
             Next::Candidate { model_to_blame: false }
         }
+        FaultKind::RateLimited(_)
+        | FaultKind::TooManyInFlight
+        | FaultKind::KeyRejected
+        | FaultKind::Barred
+        | FaultKind::NoCredit => Next::Candidate { model_to_blame: false },
         _ => Next::Candidate { model_to_blame: true },
     }
 }
 
 /// What the breakers are told.
 pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
-    let rest = |otherwise: Duration| {
-        let until = now.monotonic + fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
-        if fault.account_wide {
-            Outcome::AccountThrottled { until }
-        } else {
-            Outcome::Throttled { until }
-        }
-    };
+    let until =
+        |otherwise: Duration| now.monotonic + fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
     match &fault.kind {
-        FaultKind::RateLimited(Some(Period::Day)) => rest(SPENT_FOR_THE_DAY),
-        FaultKind::RateLimited(Some(Period::Month)) => rest(SPENT_FOR_THE_MONTH),
-        FaultKind::RateLimited(_) => rest(THROTTLED),
-        FaultKind::Busy => rest(BUSY),
-        FaultKind::Server if fault.retry_after.is_some() => rest(BUSY),
-        FaultKind::KeyRejected | FaultKind::NoCredit => Outcome::KeyRejected,
+        FaultKind::RateLimited(period) => throttled(fault.scope, until(rest(*period))),
+        FaultKind::TooManyInFlight => throttled(fault.scope, until(BUSY)),
+        // A 429 is about quota even when the words speak of the whole pool: it is to be waited for.
+        FaultKind::Busy if fault.status == Some(429) => throttled(fault.scope, until(BUSY)),
+        FaultKind::Busy => Outcome::Overloaded { until: until(BUSY) },
+        FaultKind::Server if fault.retry_after.is_some() => {
+            Outcome::Overloaded { until: until(BUSY) }
+        }
+        // Too dear a request says nothing of the next.
+        FaultKind::NoCredit if fault.scope == Scope::Request => Outcome::Neutral,
+        // A barred key opens like a refused one: when somebody has repaired something.
+        FaultKind::KeyRejected | FaultKind::Barred | FaultKind::NoCredit => Outcome::KeyRejected,
+        FaultKind::ModelGone if fault.scope == Scope::Target => Outcome::ModelWithheld,
         FaultKind::ModelGone => Outcome::ModelGone,
         FaultKind::ContextTooLong
         | FaultKind::FieldUnknown(_)
@@ -91,6 +99,22 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         | FaultKind::Empty
         | FaultKind::Cut
         | FaultKind::Timeout(_) => Outcome::Fault,
+    }
+}
+
+/// The rest after a limit of that period that doesn't say for how long.
+fn rest(period: Option<Period>) -> Duration {
+    match period {
+        Some(Period::Day) => SPENT_FOR_THE_DAY,
+        Some(Period::Month) => SPENT_FOR_THE_MONTH,
+        Some(Period::Second | Period::Minute | Period::Hour) | None => THROTTLED,
+    }
+}
+
+fn throttled(scope: Scope, until: Duration) -> Outcome {
+    match scope {
+        Scope::Key | Scope::Account | Scope::Provider => Outcome::AccountThrottled { until },
+        Scope::Request | Scope::Target | Scope::Model => Outcome::Throttled { until },
     }
 }
 
@@ -163,14 +187,48 @@ mod tests {
         check(FaultKind::RateLimited(None), None, 10_000);
         check(FaultKind::RateLimited(None), Some(0), 250);
         check(FaultKind::RateLimited(Some(Period::Day)), None, 3_600_000);
-        check(FaultKind::Busy, None, 5_000);
-        check(FaultKind::Server, Some(2_000), 2_000);
+        check(FaultKind::TooManyInFlight, None, 5_000);
+    }
+
+    #[test]
+    fn an_overload_is_no_quota_unless_it_is_a_429() {
+        let check = |kind, status, hint: Option<u64>, expected: fn(Duration) -> Outcome, rest| {
+            let mut fault = fault(kind);
+            (fault.status, fault.retry_after) = (Some(status), hint.map(Duration::from_millis));
+            let until = Duration::from_millis(rest);
+            assert_eq!(outcome(&fault, Now::default()), expected(until));
+        };
+        let overloaded = |until| Outcome::Overloaded { until };
+        let throttled = |until| Outcome::Throttled { until };
+        check(FaultKind::Server, 503, Some(2_000), overloaded, 2_000);
+        check(FaultKind::Busy, 503, None, overloaded, 5_000);
+        check(FaultKind::Busy, 429, None, throttled, 5_000);
+        assert_eq!(outcome(&fault(FaultKind::Server), Now::default()), Outcome::Fault);
+    }
+
+    #[test]
+    fn what_is_withheld_from_one_key_is_asked_of_the_next() {
+        let mut gone = fault(FaultKind::ModelGone);
+        assert_eq!(next(&gone), Next::Candidate { model_to_blame: true });
+        assert_eq!(outcome(&gone, Now::default()), Outcome::ModelGone);
+        gone.scope = Scope::Target;
+        assert_eq!(next(&gone), Next::Candidate { model_to_blame: false });
+        assert_eq!(outcome(&gone, Now::default()), Outcome::ModelWithheld);
+    }
+
+    #[test]
+    fn a_request_that_is_too_dear_does_not_cost_the_key() {
+        let mut dear = fault(FaultKind::NoCredit);
+        assert_eq!(outcome(&dear, Now::default()), Outcome::KeyRejected);
+        dear.scope = Scope::Request;
+        assert_eq!(outcome(&dear, Now::default()), Outcome::Neutral);
+        assert_eq!(next(&dear), Next::Candidate { model_to_blame: false });
     }
 
     #[test]
     fn an_accounts_quota_rests_the_whole_key() {
         let mut fault = fault(FaultKind::RateLimited(Some(Period::Day)));
-        (fault.account_wide, fault.retry_after) = (true, Some(Duration::from_secs(60)));
+        (fault.scope, fault.retry_after) = (Scope::Account, Some(Duration::from_secs(60)));
         let until = Duration::from_secs(60);
         assert_eq!(outcome(&fault, Now::default()), Outcome::AccountThrottled { until });
     }

@@ -1,59 +1,64 @@
 //! From a provider's error answer to a [`Fault`]: by status and typed body first, by the words of
 //! its message only where these say no more.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::catalog::Period;
+use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::provider::error_body;
+use crate::provider::error_body::Said;
 use crate::provider::error_rules;
 use crate::provider::error_rules::Rule;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::provider::retry_hint;
+use crate::provider::fault::QuotaSaid;
+use crate::provider::fault::Scope;
+use crate::provider::gemini::errors as google;
+use crate::provider::quota_said;
+use crate::provider::retry_hint::Hints;
+use crate::provider::retry_hint::Spent;
 use crate::window::Shape;
 use crate::window::Window;
 
-/// What an error body says, whichever of the known shapes it has.
-#[derive(Debug, Default, PartialEq)]
-struct Said {
-    message: String,
-    code: Option<String>,
-    kind: Option<String>,
-    param: Option<String>,
-    /// When the limit is whole again, as the body writes it.
-    reset: Option<String>,
-}
-
 /// Reads an error answer of the provider of that name (any case; one that isn't known is read by
-/// the rules that hold for all).
+/// the rules that hold for all). An error of Google's form is read as Google's, whoever sends it.
 pub fn classify(provider: &str, status: u16, headers: &HeaderMap, body: &[u8], now: Now) -> Fault {
-    let said = read(body);
-    let message = said.message.to_ascii_lowercase();
-    let rule = rule_for(provider, status, &said, &message);
-    let mut kind = rule.map_or_else(|| kind_of(status, &said, &message), |it| it.kind.clone());
-    if let FaultKind::RateLimited(period @ None) = &mut kind {
-        let spent = || retry_hint::spent(headers, now).and_then(|it| it.period);
-        *period = period_of(&message).or_else(spent);
+    if let Some(said) = google::read(body, provider) {
+        return google::fault(status, &said);
     }
-    let retry_after = retry_hint::retry_after(headers, said.reset.as_deref(), &said.message, now);
-    let boundary = || {
+    let provider = error_rules::plain(provider);
+    let said = error_body::read(body);
+    let message = said.message.to_ascii_lowercase();
+    let rule = rule_for(&provider, status, &said, &message);
+    let kind = rule.map_or_else(|| kind_of(status, &said, &message), |it| it.kind.clone());
+    let reset = said.reset.as_deref();
+    let hints = Hints { provider: &provider, status, headers, reset, message: &message };
+
+    let words = said.message.trim();
+    let mut fault = if words.is_empty() {
+        Fault::new(kind, format!("HTTP {status}"))
+    } else {
+        Fault::new(kind, words)
+    };
+    fault.status = Some(status);
+    fault.scope = rule.and_then(|it| it.scope).unwrap_or(fault.scope);
+    let told = hints.retry_after(now);
+    tell_quota(&mut fault, &said, rule, (told, hints.spent(now)));
+    fault.retry_after = told.or_else(|| {
         let calendar = rule?.until?;
         Some(Window::new(Shape::Calendar(calendar)).resets_in(now))
-    };
-    let message = if said.message.is_empty() { format!("HTTP {status}") } else { said.message };
-    let mut fault = Fault::new(kind, message);
-    fault.status = Some(status);
-    fault.code = said.code;
-    fault.param = said.param;
-    fault.retry_after = retry_after.or_else(boundary);
-    fault.account_wide = rule.is_some_and(|it| it.account_wide);
+    });
+    fault.code = said.code.map(String::into_boxed_str);
+    fault.param = said.param.map(String::into_boxed_str);
     fault
 }
 
 fn rule_for(provider: &str, status: u16, said: &Said, message: &str) -> Option<&'static Rule> {
     let codes = [said.code.as_deref(), said.kind.as_deref()].map(Option::unwrap_or_default);
-    error_rules::of(provider).iter().find(|it| it.fits(status, codes, message))
+    error_rules::of(provider).find(|it| it.fits(status, codes, message))
 }
 
 /// Reads an error that stands where an answer should: inside a 200, or as an event of a stream.
@@ -82,94 +87,94 @@ pub fn classify_inside_answer(provider: &str, error: &str, now: Now) -> Fault {
     fault
 }
 
-/// The shapes seen: `{error:{…}}`, `[{error:{…}}]`, `{error:"text"}`, `{errors:[{…}]}`, the members
-/// at top level, `{detail:"text"}` or `{title:"text"}`, and `{detail:[{type,loc,msg}]}`.
-fn read(body: &[u8]) -> Said {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return Said { message: first_words(body), ..Said::default() };
+/// Completes the period of a spent quota, and lists what the refusal says of it. `told` is how long
+/// the provider asks to be left alone, `spent` what its headers show.
+fn tell_quota(
+    fault: &mut Fault,
+    said: &Said,
+    rule: Option<&Rule>,
+    (told, spent): (Option<Duration>, Option<Spent>),
+) {
+    let words = quota_said::words(&said.message.to_ascii_lowercase());
+    let limited = match &mut fault.kind {
+        FaultKind::RateLimited(period) => {
+            *period = period.or(words.period).or_else(|| spent?.period);
+            true
+        }
+        // Larger than a whole window: no wait helps, but the window's size is told.
+        FaultKind::ContextTooLong if words.limit.is_some() => false,
+        _ => return,
     };
-    let top = value.get(0).unwrap_or(&value);
-    let inner = match top.get("error") {
-        Some(Value::String(text)) => return Said { message: text.clone(), ..Said::default() },
-        Some(inner @ Value::Object(_)) => inner,
-        _ => top.pointer("/errors/0").filter(|it| it.is_object()).unwrap_or(top),
+    let period = match fault.kind {
+        FaultKind::RateLimited(period) => period,
+        _ => words.period,
     };
-    let text = |key: &str| inner.get(key).and_then(word);
-    let detail = [top.get("detail"), top.pointer("/message/detail"), top.get("message")]
-        .into_iter()
-        .flatten()
-        .find_map(|it| it.get(0));
-    let words = ["message", "detail", "title"].into_iter().find_map(text);
-    let at = |path: &str| inner.pointer(path).and_then(word);
-    let mut said = Said {
-        message: words.unwrap_or_default(),
-        code: text("code"),
-        // OpenRouter's errors have no type; which of its limits was met stands with the details.
-        kind: text("type").or_else(|| at("/metadata/limit_source")),
-        param: text("param"),
-        reset: at("/metadata/headers/X-RateLimit-Reset").or_else(|| at("/retry_after")),
-    };
-    if let Some(detail) = detail {
-        // pydantic's list: the member's path ends with its name, the words are in `msg`.
-        let word = |key| detail.get(key).and_then(Value::as_str).map(str::to_owned);
-        let loc = detail.get("loc").and_then(Value::as_array);
-        said.kind = word("type");
-        said.param = loc.and_then(|it| it.last()).and_then(Value::as_str).map(str::to_owned);
-        said.message = word("msg").unwrap_or(said.message);
-    }
-    said
-}
-
-/// A string, or a number as it is written.
-fn word(value: &Value) -> Option<String> {
-    match value {
-        Value::String(it) => Some(it.clone()),
-        Value::Number(it) => Some(it.to_string()),
-        _ => None,
-    }
-}
-
-/// The start of a body that is not JSON, on one line.
-fn first_words(body: &[u8]) -> String {
-    let start = body.get(..200).unwrap_or(body);
-    String::from_utf8_lossy(start).split_whitespace().collect::<Vec<_>>().join(" ")
+    let account_wide = fault.scope == Scope::Account;
+    // What an account has in some other currency is told as requests.
+    let currency = rule.filter(|it| it.scope == Some(Scope::Account)).map(|_| Unit::Requests);
+    let unit = words.unit.or_else(|| Some(spent?.unit)).or(currency);
+    let Some((unit, period)) = unit.zip(period) else { return };
+    let remaining = words.remaining.or(said.remaining);
+    fault.quota = Box::new([QuotaSaid {
+        unit,
+        period,
+        limit: words.limit.or(said.limit),
+        remaining,
+        exhausted: limited && remaining.is_none_or(|it| it == 0),
+        until: told.filter(|_| limited),
+        account_wide,
+    }]);
 }
 
 fn kind_of(status: u16, said: &Said, message: &str) -> FaultKind {
     let code = said.code.as_deref().unwrap_or_default();
+    if (400..500).contains(&status) && is_gone(code) {
+        return FaultKind::ModelGone;
+    }
     match status {
+        402 | 403 | 429 if speaks_of_money(message) => FaultKind::NoCredit,
+        403 if said.is_page || speaks_of_place(message) => FaultKind::Barred,
         401 | 403 => FaultKind::KeyRejected,
         402 => FaultKind::NoCredit,
         404 | 410 => FaultKind::ModelGone,
-        408 | 504 | 524 => FaultKind::Server,
+        408 | 424 | 499 => FaultKind::Server,
         413 => FaultKind::ContextTooLong,
         429 if is_shared_capacity(code, message) => FaultKind::Busy,
-        429 => FaultKind::RateLimited(period_of(message)),
+        429 => FaultKind::RateLimited(None),
         400 | 422 => kind_of_refusal(said, message),
         400..500 => FaultKind::NotHere,
+        529 => FaultKind::Busy,
         _ => FaultKind::Server,
     }
 }
 
-/// 429 that says the model's pool is full, not that this key has had its share.
-fn is_shared_capacity(code: &str, message: &str) -> bool {
-    matches!(code, "3505" | "queue_exceeded" | "queue_full")
-        || message.contains("high traffic")
-        || message.contains("capacity exceeded")
+fn has(message: &str, words: &[&str]) -> bool {
+    words.iter().any(|it| message.contains(it))
 }
 
-/// Which window a 429 speaks of: Groq writes `(RPD)`, Cerebras "per day", Gemini `PerDay`.
-fn period_of(message: &str) -> Option<Period> {
-    let has = |words: &[&str]| words.iter().any(|it| message.contains(it));
-    if has(&["(rpd)", "(tpd)", "per day", "per-day", "perday", "daily"]) {
-        Some(Period::Day)
-    } else if has(&["per month", "/ month", "monthly"]) {
-        Some(Period::Month)
-    } else if has(&["(rpm)", "(tpm)", "per minute", "per min", "per-min", "perminute"]) {
-        Some(Period::Minute)
-    } else {
-        None
-    }
+fn is_gone(code: &str) -> bool {
+    const CODES: &[&str] = &[
+        "model_decommissioned",
+        "model_deprecated",
+        "model_not_found",
+        "model_not_supported",
+        "invalid_model",
+    ];
+    CODES.contains(&code)
+}
+
+fn speaks_of_money(message: &str) -> bool {
+    has(message, &["insufficient balance", "balance is insufficient", "insufficient credit"])
+}
+
+/// It is not the key that is refused, but where the call comes from.
+fn speaks_of_place(message: &str) -> bool {
+    has(message, &["country", "region", "territory", "location is not supported", "code: 1010"])
+}
+
+/// 429 that says the model's pool is full, not that this key has had its share.
+fn is_shared_capacity(code: &str, message: &str) -> bool {
+    matches!(code, "queue_exceeded") || has(message, &["high traffic", "capacity exceeded"])
 }
 
 fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
@@ -178,58 +183,68 @@ fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
     if code == "context_length_exceeded" || speaks_of_context(message) {
         return FaultKind::ContextTooLong;
     }
-    if matches!(code, "model_decommissioned" | "model_not_found" | "invalid_model" | "1500") {
-        return FaultKind::ModelGone;
+    if code == "tool_use_failed" {
+        // The model wrote a tool call that the provider could not read. It may do better next time.
+        return FaultKind::Unreadable;
     }
     if message.contains("does not support thinking") {
         return FaultKind::FieldUnknown("reasoning_effort".to_owned());
     }
-    if let Some(field) = unknown_field(said, kind, message) {
-        return FaultKind::FieldUnknown(field);
+    if is_unknown(kind, message) {
+        return unknown_field(said).map_or(FaultKind::NotHere, FaultKind::FieldUnknown);
     }
-    let of_this_model =
-        ["tool_use_failed", "3230", "3280"].contains(&code) || message.contains("not support");
-    if of_this_model { FaultKind::NotHere } else { FaultKind::BadRequest }
+    if message.contains("not support") || is_above_its_own_bound(message) {
+        FaultKind::NotHere
+    } else {
+        FaultKind::BadRequest
+    }
+}
+
+/// A longer answer is asked for than this model gives; another's may be as long.
+fn is_above_its_own_bound(message: &str) -> bool {
+    has(message, &["max_tokens", "max_completion_tokens"])
+        && has(message, &["less than or equal", "at most", "maximum", "too large", "exceed"])
 }
 
 fn speaks_of_context(message: &str) -> bool {
-    [
+    const WORDS: &[&str] = &[
         "maximum context length",
         "context length",
+        "context window",
         "reduce the length of the messages",
         "too many tokens",
-    ]
-    .iter()
-    .any(|it| message.contains(it))
+        "prompt is too long",
+    ];
+    has(message, WORDS)
 }
 
-/// The member a provider says it doesn't know. Only words that mean unknown, unsupported or extra
-/// count: a member whose value is wrong is the caller's to mend and is never dropped.
-fn unknown_field(said: &Said, kind: &str, message: &str) -> Option<String> {
-    let unknown = kind == "extra_forbidden"
-        || [
-            "is unsupported",
-            "unsupported parameter",
-            "unrecognized",
-            "unknown field",
-            "unknown name",
-            "extra inputs are not permitted",
-            "unknown parameter",
-        ]
-        .iter()
-        .any(|it| message.contains(it));
-    if !unknown {
+/// Only words that mean unknown, unsupported or extra count: a member whose value is wrong is the
+/// caller's to mend and is never dropped.
+fn is_unknown(kind: &str, message: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "is unsupported",
+        "unsupported parameter",
+        "unrecognized",
+        "unknown field",
+        "unknown name",
+        "extra inputs are not permitted",
+        "unknown parameter",
+    ];
+    kind == "extra_forbidden" || has(message, WORDS)
+}
+
+/// The member a provider says it doesn't know, unless it stands within a message or a tool: that
+/// can't be left out of the request.
+fn unknown_field(said: &Said) -> Option<String> {
+    if said.nested {
         return None;
     }
     // The words name the member more reliably than `param`, which may hold the error's own name.
     let quoted = said.message.split(['\'', '"', '`']).nth(1);
     let last = said.message.rsplit(": ").next().filter(|it| it.len() < said.message.len());
-    [quoted, said.param.as_deref(), last]
-        .into_iter()
-        .flatten()
-        .map(|it| it.trim_start_matches("body.").trim_end_matches('.'))
-        .find(|it| is_plain(it))
-        .map(str::to_owned)
+    let all = [quoted, said.param.as_deref(), last].into_iter().flatten();
+    let mut named = all.map(|it| it.trim_start_matches("body.").trim_end_matches('.'));
+    named.find(|it| is_plain(it)).map(str::to_owned)
 }
 
 fn is_plain(field: &str) -> bool {
@@ -239,9 +254,14 @@ fn is_plain(field: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use crate::catalog::Period;
+    use crate::provider::retry_hint::LONGEST;
+
     use super::*;
 
-    const NOW: Now = Now { monotonic: std::time::Duration::ZERO, unix_ms: 0 };
+    const NOW: Now = Now { monotonic: Duration::ZERO, unix_ms: 0 };
 
     fn check(status: u16, body: &str, expected: &FaultKind) -> Fault {
         let fault = classify("any", status, &HeaderMap::new(), body.as_bytes(), NOW);
@@ -323,6 +343,16 @@ mod tests {
         );
         assert_eq!(bad.param.as_deref(), Some("temperature"));
         check(
+            400,
+            r#"{"error":{"message":"max_tokens must be at least 1","param":"max_tokens"}}"#,
+            &FaultKind::BadRequest,
+        );
+        check(
+            400,
+            r#"{"error":{"message":"max_tokens is too large: 9. This model supports at most 8","param":"max_tokens"}}"#,
+            &FaultKind::NotHere,
+        );
+        check(
             422,
             r#"{"detail":[{"type":"less_than_equal","loc":["body","top_p"],"msg":"Input should be less than or equal to 1"}]}"#,
             &FaultKind::BadRequest,
@@ -336,10 +366,121 @@ mod tests {
             r#"{"message":"Failed to call a function.","code":"tool_use_failed","status_code":400}"#,
             NOW,
         );
+        assert_eq!(fault.kind, FaultKind::Unreadable);
+        let fault = classify_inside_answer("any", r#"{"code":400,"message":"no"}"#, NOW);
         assert_eq!(fault.kind, FaultKind::NotHere);
         let fault = classify_inside_answer("any", r#"{"code":429,"message":"slow down"}"#, NOW);
         assert_eq!(fault.kind, FaultKind::RateLimited(None));
         let fault = classify_inside_answer("any", "\"overloaded\"", NOW);
         assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Server, "overloaded"));
+    }
+
+    const PROVIDERS: &[&str] = &[
+        "anthropic",
+        "cerebras",
+        "cloudflare",
+        "cohere",
+        "deepseek",
+        "elsewhere",
+        "gemini",
+        "groq",
+        "huggingface",
+        "mistral",
+        "modelscope",
+        "nvidia",
+        "ollama",
+        "openai",
+        "opencodezen",
+        "openrouter",
+        "sambanova",
+        "together",
+        "zai",
+        "",
+    ];
+
+    /// Bodies that come close to what is read, and others.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let text = prop_oneof![
+            ".{0,80}",
+            "(limit |used |limited to |retry in |reset at |please wait |try again in )[0-9:. -]{0,20}[a-z]{0,2}",
+            "[0-9,]{0,30} (requests|tokens) per (minute|day|86400s) \\((TPM|RPD)\\)",
+        ];
+        let value = prop_oneof![
+            text.prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            Just(Value::Null),
+            Just(serde_json::json!([{"loc": ["body", 1], "msg": "x", "quotaId": "PerDay"}])),
+        ];
+        let shaped =
+            (value.clone(), value.clone(), value, 0..5_usize).prop_map(|(a, b, c, form)| {
+                let inner = serde_json::json!({
+                    "message": a, "code": b, "type": c, "status": c, "details": b, "retry_after": a,
+                    "metadata": {"headers": {"X-RateLimit-Reset": b, "X-RateLimit-Limit": a}},
+                });
+                let shaped = match form {
+                    0 => serde_json::json!({"error": inner}),
+                    1 => serde_json::json!([{"error": inner}]),
+                    2 => serde_json::json!({"errors": [inner]}),
+                    3 => serde_json::json!({"error": a, "detail": b}),
+                    _ => inner,
+                };
+                shaped.to_string().into_bytes()
+            });
+        prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), shaped]
+    }
+
+    fn headers() -> impl Strategy<Value = HeaderMap> {
+        let name = prop_oneof![
+            Just("retry-after"),
+            Just("retry-after-ms"),
+            Just("x-ratelimit-remaining-requests"),
+            Just("x-ratelimit-reset-requests"),
+            Just("anthropic-ratelimit-tokens-reset"),
+        ];
+        let value = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20),
+            any::<f64>().prop_map(|it| it.to_string().into_bytes()),
+            any::<i64>().prop_map(|it| it.to_string().into_bytes()),
+        ];
+        let pair = (name, value).prop_filter_map("a value no header can hold", |(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            Some((name, http::HeaderValue::from_bytes(&value).ok()?))
+        });
+        proptest::collection::vec(pair, 0..4).prop_map(HeaderMap::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_classified_within_bounds(
+            provider in proptest::sample::select(PROVIDERS),
+            status in 100..1_000_u16,
+            headers in headers(),
+            body in body(),
+            unix_ms in any::<u64>(),
+        ) {
+            let now = Now { monotonic: Duration::ZERO, unix_ms };
+            let fault = classify(provider, status, &headers, &body, now);
+            prop_assert_eq!(fault.status, Some(status));
+            prop_assert!(!fault.message.is_empty() && fault.message.len() <= 510);
+            prop_assert!(fault.retry_after.is_none_or(|it| it <= LONGEST));
+            prop_assert!(fault.quota.iter().all(|it| it.until.is_none_or(|it| it <= LONGEST)));
+            let text = String::from_utf8_lossy(&body);
+            let inside = classify_inside_answer(provider, &text, now);
+            prop_assert!(inside.kind != FaultKind::BadRequest);
+        }
+
+        #[test]
+        fn no_key_stays_in_a_fault(before in ".{0,600}", after in ".{0,40}") {
+            const KEY: &str = "sk-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+            let text = format!("{before}{KEY}{after}");
+            let error = serde_json::json!({"error": {"message": text, "code": text, "param": text}});
+            let bodies = [error.to_string(), text];
+            for body in bodies {
+                let fault = classify("any", 400, &HeaderMap::new(), body.as_bytes(), NOW);
+                let fault = fault.without(Some(&KEY.into()));
+                prop_assert!(!format!("{fault:?}").contains("sk-AB"), "{fault:?}");
+            }
+        }
     }
 }

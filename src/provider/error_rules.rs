@@ -5,26 +5,27 @@
 
 use crate::catalog::Period;
 use crate::provider::fault::FaultKind;
+use crate::provider::fault::Scope;
 use crate::window::Calendar;
 
 /// One thing a provider is known to say.
 #[derive(Debug)]
 pub(super) struct Rule {
     /// The status it comes with; 0 = any, also inside an answer that began well.
-    pub(super) status: u16,
+    status: u16,
     /// How it is known.
-    pub(super) sign: Sign,
+    sign: Sign,
     /// What it means.
     pub(super) kind: FaultKind,
-    /// Does it hold for every model of the key's account?
-    pub(super) account_wide: bool,
+    /// What it holds for, where that is not what faults of the kind usually do.
+    pub(super) scope: Option<Scope>,
     /// The boundary at which it ends, where that is known though the provider doesn't say.
     pub(super) until: Option<Calendar>,
 }
 
 /// How an error is known.
 #[derive(Debug)]
-pub(super) enum Sign {
+enum Sign {
     /// By one of these codes, or types.
     Code(&'static [&'static str]),
     /// By words of its message, in lower case.
@@ -34,18 +35,29 @@ pub(super) enum Sign {
 }
 
 const fn rule(status: u16, sign: Sign, kind: FaultKind) -> Rule {
-    Rule { status, sign, kind, account_wide: false, until: None }
+    Rule { status, sign, kind, scope: None, until: None }
 }
 
-const fn of_account(status: u16, sign: Sign, kind: FaultKind, until: Option<Calendar>) -> Rule {
-    Rule { status, sign, kind, account_wide: true, until }
+impl Rule {
+    const fn of(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    const fn of_account(mut self, until: Option<Calendar>) -> Self {
+        self.scope = Some(Scope::Account);
+        self.until = until;
+        self
+    }
 }
 
 use FaultKind::{
-    Busy, ContextTooLong, KeyRejected, ModelGone, NoCredit, NotHere, RateLimited, Server,
+    Barred, Busy, ContextTooLong, KeyRejected, ModelGone, NoCredit, NotHere, RateLimited, Server,
+    TooManyInFlight,
 };
 use Sign::{Code, Status, Words};
 
+const HOUR: FaultKind = RateLimited(Some(Period::Hour));
 const DAY: FaultKind = RateLimited(Some(Period::Day));
 const MIDNIGHT: Option<Calendar> = Some(Calendar::UtcDay);
 const NEXT_MONTH: Option<Calendar> = Some(Calendar::UtcMonth);
@@ -66,9 +78,11 @@ const ANTHROPIC: &[Rule] = &[
 
 const CLOUDFLARE: &[Rule] = &[
     // "Used up your daily free allocation": 3036 in its documents, 4006 on the wire.
-    of_account(0, Code(&["4006", "3036"]), DAY, MIDNIGHT),
+    rule(0, Code(&["4006", "3036"]), DAY).of_account(MIDNIGHT),
     rule(0, Code(&["3040"]), Busy),
-    rule(0, Code(&["5007", "3042", "5016", "5018", "3041"]), ModelGone),
+    rule(0, Code(&["5007", "3042"]), ModelGone),
+    // There, but not for this account.
+    rule(0, Code(&["5016", "5018", "3041"]), ModelGone).of(Scope::Target),
     rule(0, Words("context window limit"), ContextTooLong),
     // What one of its models can't take, another provider's may.
     rule(0, Code(&["5004", "5006", "3003", "3039", "5005", "5019"]), NotHere),
@@ -79,85 +93,141 @@ const CLOUDFLARE: &[Rule] = &[
 ];
 
 const COHERE: &[Rule] = &[
-    of_account(429, Words("calls / month"), MONTH, NEXT_MONTH),
+    rule(429, Words("calls / month"), MONTH).of_account(NEXT_MONTH),
     rule(429, Words("calls / minute"), RateLimited(Some(Period::Minute))),
+    // The request was blocked.
+    rule(498, Status, NotHere),
 ];
 
-const GROQ: &[Rule] = &[rule(498, Status, Busy)];
+const DEEPSEEK: &[Rule] = &[
+    // A turn that another provider thought up lacks the thoughts that this one wants back.
+    rule(400, Words("must be passed back"), NotHere),
+];
 
-const HUGGING_FACE: &[Rule] = &[
-    of_account(402, Words("monthly included credits"), MONTH, NEXT_MONTH),
-    rule(400, Code(&["model_not_supported"]), ModelGone),
+const GROQ: &[Rule] = &[
+    // Flex capacity.
+    rule(498, Status, Busy),
+];
+
+const HUGGING_FACE: &[Rule] =
+    &[rule(402, Words("monthly included credits"), MONTH).of_account(NEXT_MONTH)];
+
+const MISTRAL: &[Rule] = &[
+    rule(0, Code(&["3505"]), Busy),
+    rule(0, Code(&["1500"]), ModelGone),
+    // Its rules for the order of messages and the ids of calls; others take them.
+    rule(400, Code(&["3230", "3280"]), NotHere),
+];
+
+const MODEL_SCOPE: &[Rule] = &[
+    // It says so of models that are retired.
+    rule(429, Words("insufficient balance (1008)"), ModelGone),
+    rule(401, Words("bind your alibaba"), Barred).of(Scope::Account),
 ];
 
 const NVIDIA: &[Rule] = &[
     rule(400, Words("degraded"), Server),
     rule(400, Words("single tool-calls"), NotHere),
+    rule(404, Words("not found for account"), ModelGone).of(Scope::Target),
+    // "Worker local total request limit reached (33/32)": that model's worker is full.
+    rule(0, Words("worker local total request limit"), TooManyInFlight).of(Scope::Model),
     rule(0, Words("resourceexhausted"), Busy),
 ];
 
 const OLLAMA: &[Rule] = &[
     // The key is good; the model is not in its plan.
-    rule(403, Words("requires a subscription"), ModelGone),
-    of_account(429, Words("weekly usage limit"), DAY, None),
-    of_account(429, Words("hourly usage limit"), RateLimited(Some(Period::Hour)), None),
-    of_account(429, Words("session usage limit"), RateLimited(Some(Period::Hour)), None),
-    rule(429, Words("concurrent"), Busy),
+    rule(403, Words("requires a subscription"), ModelGone).of(Scope::Target),
+    // No week is counted here: the day that is part of it is spent.
+    rule(429, Words("weekly usage limit"), DAY).of_account(None),
+    rule(429, Words("hourly usage limit"), HOUR).of_account(None),
+    rule(429, Words("session usage limit"), HOUR).of_account(None),
+    rule(429, Words("concurrent"), TooManyInFlight).of(Scope::Account),
 ];
 
 const OPEN_AI: &[Rule] =
     &[rule(429, Code(&["insufficient_quota", "credit_balance_exhausted"]), NoCredit)];
 
+const OPEN_CODE_ZEN: &[Rule] = &[
+    // Not the key: the model is no longer given away.
+    rule(401, Words("promotion has ended"), ModelGone),
+    // What one address may ask, whatever the key.
+    rule(429, Code(&["FreeUsageLimitError"]), RateLimited(None)).of(Scope::Provider),
+];
+
 const OPEN_ROUTER: &[Rule] = &[
-    of_account(429, Words("free-models-per-day"), DAY, MIDNIGHT),
-    of_account(429, Words("free-models-per-min"), RateLimited(Some(Period::Minute)), None),
-    rule(429, Code(&["openrouter_in_flight_budget"]), Busy),
+    rule(429, Words("free-models-per-day"), DAY).of_account(MIDNIGHT),
+    rule(429, Words("free-models-per-min"), RateLimited(Some(Period::Minute))).of_account(None),
+    rule(429, Code(&["openrouter_in_flight_budget"]), TooManyInFlight).of(Scope::Account),
     // The host behind it is full, or has failed; this key has not had its share.
     rule(429, Words("provider returned error"), Busy),
     // This request asks for a longer answer than there is money for; another may not.
-    rule(402, Words("fewer max_tokens"), NotHere),
+    rule(402, Words("fewer max_tokens"), NoCredit).of(Scope::Request),
     rule(403, Words("flagged"), NotHere),
     rule(403, Words("moderation"), NotHere),
     rule(404, Words("no endpoints found that support"), NotHere),
+    // A setting of the account hides the model.
+    rule(404, Words("data policy"), ModelGone).of(Scope::Target),
+];
+
+const SAMBA_NOVA: &[Rule] = &[
+    rule(0, Code(&["queue_full"]), TooManyInFlight).of(Scope::Model),
+    // Elsewhere this means money.
+    rule(429, Code(&["insufficient_quota"]), RateLimited(None)),
 ];
 
 const TOGETHER: &[Rule] = &[
     rule(0, Words("`max_new_tokens` must be"), ContextTooLong),
-    // Its documents give this status to requests that are too long; bad keys get 401.
-    rule(403, Status, ContextTooLong),
+    // Its documents give this status to requests that are too long.
+    rule(403, Words("token"), ContextTooLong),
+    rule(403, Words("too long"), ContextTooLong),
 ];
 
 const ZAI: &[Rule] = &[
     rule(0, Code(&["1000", "1001", "1002", "1003", "1004"]), KeyRejected),
     rule(0, Code(&["1110", "1111", "1112", "1121"]), KeyRejected),
     rule(0, Code(&["1113"]), NoCredit),
-    rule(0, Code(&["1211", "1220", "1221"]), ModelGone),
+    rule(0, Code(&["1211", "1221"]), ModelGone),
+    rule(0, Code(&["1220"]), ModelGone).of(Scope::Target),
     rule(0, Code(&["1234"]), Server),
     rule(0, Code(&["1261"]), ContextTooLong),
     rule(0, Code(&["1301"]), NotHere),
-    rule(0, Code(&["1302"]), RateLimited(None)),
+    rule(0, Code(&["1302"]), TooManyInFlight),
     rule(0, Code(&["1303"]), RateLimited(Some(Period::Minute))),
-    rule(0, Code(&["1304", "1308", "1313"]), DAY),
-    rule(0, Code(&["1310"]), MONTH),
+    rule(0, Code(&["1304"]), DAY),
+    // The caps of a plan, and its rules of fair use.
+    rule(0, Code(&["1308", "1313"]), DAY).of_account(None),
+    rule(0, Code(&["1310"]), MONTH).of_account(None),
     rule(0, Code(&["1305", "1312"]), Busy),
 ];
 
-/// What is known of a provider by its name, in any case.
-pub(super) fn of(provider: &str) -> &'static [Rule] {
-    match provider.to_ascii_lowercase().as_str() {
-        "anthropic" => ANTHROPIC,
-        "cloudflare" => CLOUDFLARE,
-        "cohere" => COHERE,
-        "groq" => GROQ,
-        "huggingface" => HUGGING_FACE,
-        "nvidia" => NVIDIA,
-        "ollama" => OLLAMA,
-        "openai" => OPEN_AI,
-        "openrouter" => OPEN_ROUTER,
-        "together" => TOGETHER,
-        "zai" => ZAI,
-        _ => &[],
-    }
+const BY_PROVIDER: &[(&str, &[Rule])] = &[
+    ("anthropic", ANTHROPIC),
+    ("cloudflare", CLOUDFLARE),
+    ("cohere", COHERE),
+    ("deepseek", DEEPSEEK),
+    ("groq", GROQ),
+    ("huggingface", HUGGING_FACE),
+    ("mistral", MISTRAL),
+    ("modelscope", MODEL_SCOPE),
+    ("nvidia", NVIDIA),
+    ("ollama", OLLAMA),
+    ("openai", OPEN_AI),
+    ("opencodezen", OPEN_CODE_ZEN),
+    ("openrouter", OPEN_ROUTER),
+    ("sambanova", SAMBA_NOVA),
+    ("together", TOGETHER),
+    ("zai", ZAI),
+];
+
+/// What is known of a provider by its [`plain`] name.
+pub(super) fn of(provider: &str) -> impl Iterator<Item = &'static Rule> {
+    BY_PROVIDER.iter().filter(move |(name, _)| *name == provider).flat_map(|(_, rules)| *rules)
+}
+
+/// A provider's name as it stands here: `OpenCode Zen` is `opencodezen`.
+pub(super) fn plain(provider: &str) -> String {
+    let letters = provider.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|it| it.to_ascii_lowercase()).collect()
 }
 
 impl Rule {
@@ -183,6 +253,7 @@ mod tests {
     use crate::clock::Now;
     use crate::provider::classify::classify;
     use crate::provider::classify::classify_inside_answer;
+    use crate::provider::fault::Fault;
 
     use super::*;
 
@@ -190,23 +261,25 @@ mod tests {
     const NOW: Now = Now { monotonic: Duration::ZERO, unix_ms: 1_785_600_000_000 };
     /// From then to 00:00 UTC.
     const TO_MIDNIGHT: u64 = 8 * 3_600;
-    /// From then to the first of September.
-    const TO_SEPTEMBER: u64 = 30 * 86_400 + TO_MIDNIGHT;
 
     const MINUTE: FaultKind = RateLimited(Some(Period::Minute));
 
     struct Expected {
         kind: FaultKind,
-        account_wide: bool,
+        scope: Scope,
         seconds: Option<u64>,
     }
 
     fn says(kind: FaultKind) -> Expected {
-        Expected { kind, account_wide: false, seconds: None }
+        Expected { scope: Fault::new(kind.clone(), "").scope, kind, seconds: None }
+    }
+
+    fn at(kind: FaultKind, scope: Scope) -> Expected {
+        Expected { scope, ..says(kind) }
     }
 
     fn of_account(kind: FaultKind, seconds: Option<u64>) -> Expected {
-        Expected { kind, account_wide: true, seconds }
+        Expected { scope: Scope::Account, kind, seconds }
     }
 
     fn check(provider: &str, status: u16, headers: &[(&str, &str)], body: &str, wanted: &Expected) {
@@ -216,82 +289,10 @@ mod tests {
         let headers: HeaderMap = headers.iter().map(header).collect();
         let fault = classify(provider, status, &headers, body.as_bytes(), NOW);
         assert_eq!(fault.kind, wanted.kind, "{provider} {status} {body}");
-        assert_eq!(fault.account_wide, wanted.account_wide, "{provider} {status} {body}");
+        assert_eq!(fault.scope, wanted.scope, "{provider} {status} {body}");
         let seconds = fault.retry_after.map(|it| it.as_secs());
         assert_eq!(seconds, wanted.seconds, "{provider} {status} {body}");
         assert!(!fault.message.is_empty());
-    }
-
-    #[test]
-    fn samples_of_every_provider() {
-        macro_rules! samples {
-            ($($name:literal $file:literal $status:literal => $wanted:expr),* $(,)?) => {
-                [$((
-                    $name,
-                    include_str!(concat!("../../tests/wire/", $name, "/", $file, ".json")),
-                    $status,
-                    $wanted,
-                )),*]
-            };
-        }
-        for (provider, body, status, wanted) in samples! {
-            "anthropic" "error_400_context_length" 400 => says(ContextTooLong),
-            "anthropic" "error_400_credit" 400 => says(NoCredit),
-            "anthropic" "error_401" 401 => says(KeyRejected),
-            "anthropic" "error_529" 529 => says(Busy),
-            "cloudflare" "error_400_bad_input" 400 => says(NotHere),
-            "cloudflare" "error_400_no_such_model" 400 => says(ModelGone),
-            "cloudflare" "error_401" 401 => says(KeyRejected),
-            "cloudflare" "error_404_account" 404 => says(KeyRejected),
-            "cloudflare" "error_405_models" 405 => says(NotHere),
-            "cloudflare" "error_429_day" 429 => of_account(DAY, Some(TO_MIDNIGHT)),
-            "cohere" "error_401" 401 => says(KeyRejected),
-            "cohere" "error_429_minute" 429 => says(MINUTE),
-            "cohere" "error_429_month" 429 => of_account(MONTH, Some(TO_SEPTEMBER)),
-            "deepseek" "error_400_context_length" 400 => says(ContextTooLong),
-            "deepseek" "error_401" 401 => says(KeyRejected),
-            "deepseek" "error_402" 402 => says(NoCredit),
-            "huggingface" "error_401" 401 => says(KeyRejected),
-            "huggingface" "error_402" 402 => of_account(MONTH, Some(TO_SEPTEMBER)),
-            "nvidia" "error_400_degraded" 400 => says(Server),
-            "nvidia" "error_400_single_tool" 400 => says(NotHere),
-            "nvidia" "error_404_function" 404 => says(ModelGone),
-            "nvidia" "error_410_eol" 410 => says(ModelGone),
-            "nvidia" "error_429" 429 => says(RateLimited(None)),
-            "ollama" "error_403_subscription_cloud" 403 => says(ModelGone),
-            "ollama" "error_404_model" 404 => says(ModelGone),
-            "ollama" "error_429_weekly_cloud" 429 => of_account(DAY, None),
-            "openai" "error_400_context_length" 400 => says(ContextTooLong),
-            "openai" "error_400_max_tokens" 400 =>
-                says(FaultKind::FieldUnknown("max_tokens".to_owned())),
-            "openai" "error_401" 401 => says(KeyRejected),
-            "openai" "error_429_quota" 429 => says(NoCredit),
-            "openrouter" "error_400_context_length" 400 => says(ContextTooLong),
-            "openrouter" "error_401" 401 => says(KeyRejected),
-            "openrouter" "error_402" 402 => says(NotHere),
-            "openrouter" "error_404_data_policy" 404 => says(ModelGone),
-            "openrouter" "error_404_no_endpoints" 404 => says(NotHere),
-            "openrouter" "error_429_day" 429 => of_account(DAY, Some(TO_MIDNIGHT)),
-            "openrouter" "error_429_minute" 429 => of_account(MINUTE, Some(60)),
-            "openrouter" "error_429_upstream" 429 => says(Busy),
-            "sambanova" "error_400_context_length" 400 => says(ContextTooLong),
-            "sambanova" "error_400_invalid_param" 400 => says(FaultKind::BadRequest),
-            "sambanova" "error_401" 401 => says(KeyRejected),
-            "sambanova" "error_402" 402 => says(NoCredit),
-            "sambanova" "error_410_deprecated" 410 => says(ModelGone),
-            "sambanova" "error_429_queue_full" 429 => says(Busy),
-            "together" "error_401" 401 => says(KeyRejected),
-            "together" "error_422_context_length" 422 => says(ContextTooLong),
-            "zai" "error_400_context_length" 400 => says(ContextTooLong),
-            "zai" "error_401" 401 => says(KeyRejected),
-            "zai" "error_429_balance" 429 => says(NoCredit),
-            "zai" "error_429_concurrency" 429 => says(RateLimited(None)),
-            "zai" "error_429_day" 429 => says(DAY),
-            "zai" "error_429_overloaded" 429 => says(Busy),
-            "zai" "error_429_rate_cn" 429 => says(RateLimited(None)),
-        } {
-            check(provider, status, &[], body, &wanted);
-        }
     }
 
     #[test]
@@ -325,7 +326,7 @@ mod tests {
                 ("x-ratelimit-reset-requests-day", "1785628800"),
             ]
         };
-        check("sambanova", 429, &windows("0", "19"), samba, &after(RateLimited(None), 60));
+        check("sambanova", 429, &windows("0", "19"), samba, &after(MINUTE, 60));
         check("sambanova", 429, &windows("19", "0"), samba, &after(DAY, TO_MIDNIGHT));
         check(
             "openai",
@@ -344,7 +345,7 @@ mod tests {
             (3040, 429, says(Busy)),
             (5004, 400, says(NotHere)),
             (3042, 404, says(ModelGone)),
-            (5018, 403, says(ModelGone)),
+            (5018, 403, at(ModelGone, Scope::Target)),
             (3023, 403, says(KeyRejected)),
             (10000, 403, says(KeyRejected)),
             (3006, 413, says(ContextTooLong)),
@@ -357,7 +358,7 @@ mod tests {
             ("1113", 434, NoCredit),
             ("1121", 435, KeyRejected),
             ("1301", 400, NotHere),
-            ("1310", 429, MONTH),
+            ("1302", 429, TooManyInFlight),
             ("1312", 429, Busy),
             ("1214", 400, FaultKind::BadRequest),
         ] {
@@ -370,14 +371,26 @@ mod tests {
             ("openrouter", 402, "Insufficient credits", NoCredit),
             ("together", 403, "too long", ContextTooLong),
             ("groq", 498, "flex capacity", Busy),
-            ("nvidia", 429, "ResourceExhausted: Worker local total request limit", Busy),
+            ("nvidia", 503, "ResourceExhausted: no more", Busy),
+            ("together", 403, "Forbidden", KeyRejected),
+            ("opencode-zen", 401, "Free promotion has ended for it", ModelGone),
+            ("OpenCode Zen", 401, "Invalid API key.", KeyRejected),
+            ("openai", 403, "Country, region, or territory not supported", Barred),
+            ("elsewhere", 429, "Insufficient balance", NoCredit),
+            ("elsewhere", 499, "cancelled", Server),
+            ("cohere", 498, "blocked", NotHere),
             ("anthropic", 400, "seed: Extra inputs are not permitted", NotHere),
         ] {
             check(provider, status, &[], &error(text), &says(wanted));
         }
+        let worker = error("ResourceExhausted: Worker local total request limit reached (33/32)");
+        check("nvidia", 429, &[], &worker, &at(TooManyInFlight, Scope::Model));
         let hourly = r#"{"error":"you have reached your hourly usage limit"}"#;
-        let hour = RateLimited(Some(Period::Hour));
-        check("ollama", 429, &[], hourly, &of_account(hour, None));
+        check("ollama", 429, &[], hourly, &of_account(HOUR, None));
+        let zai = r#"{"error":{"code":"1310","message":"Weekly/Monthly Limit Exhausted. Your limit will reset at 2026-08-03 00:00:00"}}"#;
+        check("Z.ai", 429, &[], zai, &of_account(MONTH, Some(86_400)));
+        let page = "<html><title>Access denied</title>error code: 1010</html>";
+        check("routeway", 403, &[], page, &says(Barred));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What went wrong with a call, as data: what happened, and when the same may be asked again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::catalog::Period;
+use crate::catalog::Unit;
 
 /// A failed call.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +19,54 @@ pub struct Fault {
     /// The provider's own words, shortened, or ours where it had none. Never holds a key.
     pub message: String,
     /// The provider's error code, where it gave one.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// The member of the request it blames, where it names one.
-    pub param: Option<String>,
-    /// How long it asks to be left alone.
+    pub param: Option<Box<str>>,
+    /// How long it asks to be left alone; at most [`retry_hint::LONGEST`].
+    ///
+    /// [`retry_hint::LONGEST`]: crate::provider::retry_hint::LONGEST
     pub retry_after: Option<Duration>,
-    /// Does it hold for every model of the key's account?
+    /// What it holds for.
+    pub scope: Scope,
+    /// The quotas it speaks of, as far as unit and period are told.
+    pub quota: Box<[QuotaSaid]>,
+}
+
+/// What a fault holds for, and so who else need not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// This request; the next may fare better.
+    Request,
+    /// This key with this model.
+    Target,
+    /// This key, whatever the model.
+    Key,
+    /// Every key and model of the key's account.
+    Account,
+    /// This model, whatever the key.
+    Model,
+    /// The whole provider.
+    Provider,
+}
+
+/// What a refusal says of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaSaid {
+    /// What it counts. A budget in some other currency (Cloudflare's neurons, money a month) is
+    /// told as requests: none is left.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// Its size, where it is told.
+    pub limit: Option<u64>,
+    /// What is left of it, where that can be told.
+    pub remaining: Option<u64>,
+    /// Is nothing left? Not so where only this request was larger than what is.
+    pub exhausted: bool,
+    /// From now until it is whole again (or this request fits), where the provider tells it and
+    /// can be believed; otherwise the window's own period and calendar hold.
+    pub until: Option<Duration>,
+    /// Do all models of the key's account share it?
     pub account_wide: bool,
 }
 
@@ -33,8 +77,13 @@ pub enum FaultKind {
     RateLimited(Option<Period>),
     /// The provider's capacity is short, whoever asks.
     Busy,
+    /// As many calls are under way as may be; one fewer, and it would have been taken.
+    TooManyInFlight,
     /// The key is not accepted.
     KeyRejected,
+    /// The key may be good, but it can't be used: from this country, by this program, or before
+    /// somebody has changed a setting of the account.
+    Barred,
     /// The key is good but there is no money behind it.
     NoCredit,
     /// The provider has no such model, or not for this account.
@@ -80,12 +129,34 @@ pub enum Waited {
 const MESSAGE_BYTES: usize = 500;
 
 impl FaultKind {
+    /// What a fault of this kind holds for, unless its provider is known to mean otherwise.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::RateLimited(_) | Self::TooManyInFlight => Scope::Target,
+            Self::KeyRejected => Scope::Key,
+            Self::NoCredit => Scope::Account,
+            Self::Busy | Self::ModelGone | Self::Server | Self::Timeout(_) => Scope::Model,
+            Self::Connect | Self::Barred => Scope::Provider,
+            Self::ContextTooLong
+            | Self::FieldUnknown(_)
+            | Self::BadRequest
+            | Self::NotHere
+            | Self::Unreadable
+            | Self::Empty
+            | Self::OffSchema
+            | Self::NoJson
+            | Self::Cut => Scope::Request,
+        }
+    }
+
     /// One word for counters.
     pub fn label(&self) -> &'static str {
         match self {
             Self::RateLimited(_) => "rate_limited",
             Self::Busy => "busy",
+            Self::TooManyInFlight => "too_many_in_flight",
             Self::KeyRejected => "key_rejected",
+            Self::Barred => "barred",
             Self::NoCredit => "no_credit",
             Self::ModelGone => "model_gone",
             Self::ContextTooLong => "context_too_long",
@@ -114,32 +185,36 @@ impl Fault {
             message.push('…');
         }
         Self {
+            scope: kind.scope(),
             kind,
             status: None,
             message,
             code: None,
             param: None,
             retry_after: None,
-            account_wide: false,
+            quota: Box::default(),
         }
     }
 
-    /// The same fault with `secret` struck out of whatever the provider said.
+    /// The same fault with `secret` struck out of whatever the provider said, also where the end
+    /// of a shortened message has cut it in two.
     #[must_use]
     pub fn without(mut self, secret: Option<&SecretString>) -> Self {
         let Some(secret) = secret.map(ExposeSecret::expose_secret).filter(|it| !it.is_empty())
         else {
             return self;
         };
-        let strike = |text: &mut String| {
-            if text.contains(secret) {
-                *text = text.replace(secret, "[key]");
+        let struck = |text: &str| without_secret(text, secret);
+        self.message = struck(&self.message).unwrap_or(self.message);
+        for text in [&mut self.code, &mut self.param].into_iter().flatten() {
+            if let Some(struck) = struck(text) {
+                *text = struck.into_boxed_str();
             }
-        };
-        strike(&mut self.message);
-        [&mut self.code, &mut self.param].into_iter().flatten().for_each(strike);
-        if let FaultKind::FieldUnknown(field) = &mut self.kind {
-            strike(field);
+        }
+        if let FaultKind::FieldUnknown(field) = &mut self.kind
+            && let Some(struck) = struck(field)
+        {
+            *field = struck;
         }
         self
     }
@@ -152,7 +227,9 @@ impl Fault {
             }
             FaultKind::RateLimited(None) => "rate limited".to_owned(),
             FaultKind::Busy => "busy".to_owned(),
+            FaultKind::TooManyInFlight => "too many calls in flight".to_owned(),
             FaultKind::KeyRejected => "key rejected".to_owned(),
+            FaultKind::Barred => "barred".to_owned(),
             FaultKind::NoCredit => "no credit".to_owned(),
             FaultKind::ModelGone => "model gone".to_owned(),
             FaultKind::ContextTooLong => "context too long".to_owned(),
@@ -173,5 +250,55 @@ impl Fault {
             Some(status) => format!("{status} {what}"),
             None => what,
         }
+    }
+}
+
+/// `text` with `secret` struck out, if there is any of it in it.
+fn without_secret(text: &str, secret: &str) -> Option<String> {
+    let mut struck = Cow::Borrowed(text);
+    if text.contains(secret) {
+        struck = Cow::Owned(text.replace(secret, STRUCK));
+    }
+    let whole = struck.trim_end_matches('…');
+    // Fewer characters are no secret: a label shows as many.
+    let cut = (5..secret.len())
+        .rev()
+        .find_map(|it| whole.strip_suffix(secret.get(..it)?))
+        .map(|it| format!("{it}{STRUCK}…"));
+    match (cut, struck) {
+        (Some(cut), _) => Some(cut),
+        (None, Cow::Owned(struck)) => Some(struck),
+        (None, Cow::Borrowed(_)) => None,
+    }
+}
+
+/// Stands where a key stood.
+const STRUCK: &str = "[key]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(message: &str, expected: &str) {
+        let secret = SecretString::from("sk-0123456789");
+        let mut fault = Fault::new(FaultKind::FieldUnknown(message.to_owned()), message);
+        fault.code = Some(message.into());
+        let fault = fault.without(Some(&secret));
+        assert_eq!(fault.message, expected);
+        assert_eq!(fault.code.as_deref(), Some(expected));
+        assert_eq!(fault.kind, FaultKind::FieldUnknown(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_key_is_struck_out_wherever_it_stands() {
+        check("bad key sk-0123456789, or sk-0123456789", "bad key [key], or [key]");
+        check("bad key sk-01234…", "bad key [key]…");
+        check("bad key sk-01234", "bad key [key]…");
+        check("bad key sk-0…", "bad key sk-0…");
+        check("no key", "no key");
+        let long = format!("{}sk-0123456789", "x".repeat(MESSAGE_BYTES - 7));
+        let secret = SecretString::from("sk-0123456789");
+        let fault = Fault::new(FaultKind::Server, long).without(Some(&secret));
+        assert!(fault.message.ends_with("x[key]…"), "{}", fault.message);
     }
 }

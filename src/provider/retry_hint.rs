@@ -6,30 +6,84 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use crate::catalog::Period;
+use crate::catalog::Unit;
 use crate::clock::Now;
 
-/// Hints beyond this are taken as this: a provider that says "in a year" has made a mistake.
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+/// The longest hint that is believed. A provider that says more, a year for instance, has made a
+/// mistake, and what it said is as good as nothing. So is a time in the past, or less than none.
+pub const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 
-/// Rate-limit headers that come in pairs of what remains and when it is whole again, and the
-/// period where the name tells it.
-const WINDOWS: &[(&str, &str, Option<Period>)] = &[
-    ("x-ratelimit-remaining-requests-day", "x-ratelimit-reset-requests-day", Some(Period::Day)),
-    (
-        "x-ratelimit-remaining-tokens-minute",
-        "x-ratelimit-reset-tokens-minute",
-        Some(Period::Minute),
+/// Rate-limit headers that come in pairs of what remains and when it is whole again.
+struct Headers {
+    /// Whose, where others mean another period by the same names; empty = anyone's.
+    provider: &'static str,
+    remaining: &'static str,
+    /// Empty where none is sent.
+    reset: &'static str,
+    unit: Unit,
+    /// The period, where the name or the provider's documents tell it.
+    period: Option<Period>,
+}
+
+const fn headers(
+    provider: &'static str,
+    (remaining, reset): (&'static str, &'static str),
+    unit: Unit,
+    period: Option<Period>,
+) -> Headers {
+    Headers { provider, remaining, reset, unit, period }
+}
+
+const DAY: Option<Period> = Some(Period::Day);
+const MINUTE: Option<Period> = Some(Period::Minute);
+
+const OF_REQUESTS: (&str, &str) = ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests");
+const OF_TOKENS: (&str, &str) = ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens");
+
+/// The first that names a header and fits the provider holds.
+const WINDOWS: &[Headers] = &[
+    headers(
+        "",
+        ("x-ratelimit-remaining-requests-day", "x-ratelimit-reset-requests-day"),
+        Unit::Requests,
+        DAY,
     ),
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", None),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", None),
-    ("x-ratelimit-remaining", "x-ratelimit-reset", None),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", None),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", None),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset", None),
-    (
-        "anthropic-ratelimit-output-tokens-remaining",
-        "anthropic-ratelimit-output-tokens-reset",
-        None,
+    headers(
+        "",
+        ("x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"),
+        Unit::Tokens,
+        MINUTE,
+    ),
+    headers("", ("x-ratelimit-remaining-req-minute", ""), Unit::Requests, MINUTE),
+    headers("groq", OF_REQUESTS, Unit::Requests, DAY),
+    headers("groq", OF_TOKENS, Unit::Tokens, MINUTE),
+    headers("sambanova", OF_REQUESTS, Unit::Requests, MINUTE),
+    headers("", OF_REQUESTS, Unit::Requests, None),
+    headers("", OF_TOKENS, Unit::Tokens, None),
+    headers("", ("x-ratelimit-remaining", "x-ratelimit-reset"), Unit::Requests, None),
+    headers(
+        "",
+        ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+        Unit::Requests,
+        MINUTE,
+    ),
+    headers(
+        "",
+        ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+        Unit::Tokens,
+        MINUTE,
+    ),
+    headers(
+        "",
+        ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+        Unit::Tokens,
+        MINUTE,
+    ),
+    headers(
+        "",
+        ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+        Unit::Tokens,
+        MINUTE,
     ),
 ];
 
@@ -38,85 +92,172 @@ const WINDOWS: &[(&str, &str, Option<Period>)] = &[
 pub struct Spent {
     /// Until it is whole again, where that can be read.
     pub resets_in: Option<Duration>,
-    /// Its length, where the header's name tells it.
+    /// What it counts.
+    pub unit: Unit,
+    /// Its length, where that is known.
     pub period: Option<Period>,
 }
 
-/// Reads `retry-after-ms`, `retry-after` (seconds or an HTTP date), then the `reset` that the body
-/// told, then "try again in 7m12.5s", then the longest reset of a window that is spent.
-pub fn retry_after(
-    headers: &HeaderMap,
-    reset: Option<&str>,
-    message: &str,
-    now: Now,
-) -> Option<Duration> {
-    let ms = text_of(headers, "retry-after-ms").and_then(|it| it.parse::<f64>().ok());
-    ms.and_then(|it| seconds(it / 1000.0))
-        .or_else(|| text_of(headers, "retry-after").and_then(|it| seconds_or_date(it, now)))
-        .or_else(|| reset.and_then(|it| moment_or_span(it, now)))
-        .or_else(|| in_prose(message))
-        .or_else(|| spent(headers, now).and_then(|it| it.resets_in))
-        .map(|it| it.min(LONGEST))
+/// Where a wait stands in the words of an error, as data: provider by provider, since the same
+/// words may be followed by another form elsewhere.
+struct Prose {
+    /// Whose words; empty = anyone's.
+    provider: &'static str,
+    /// What comes before, in lower case.
+    before: &'static str,
+    form: Form,
 }
 
-/// Of the windows that the headers show as spent, the one that is whole again last.
-pub fn spent(headers: &HeaderMap, now: Now) -> Option<Spent> {
-    let spent = WINDOWS.iter().filter_map(|(remaining, reset, period)| {
-        let left: f64 = text_of(headers, remaining)?.parse().ok()?;
-        let resets_in = text_of(headers, reset).and_then(|it| moment_or_span(it, now));
-        (left <= 0.0).then_some(Spent { resets_in, period: *period })
-    });
-    spent.max_by_key(|it| it.resets_in)
+enum Form {
+    /// `7m12.5s`, or `5 minutes`
+    GoDuration,
+    /// `43200`, in seconds
+    Seconds,
+    /// `2026-08-02 10:30:00`, by a clock so many hours ahead of UTC
+    LocalTime(i8),
+}
+
+const fn prose(provider: &'static str, before: &'static str, form: Form) -> Prose {
+    Prose { provider, before, form }
+}
+
+/// Z.ai names no time zone. Beijing's is taken, where its maker is: should that be wrong, the next
+/// call comes too early and is told so, which is better than hours too late.
+const BEIJING: i8 = 8;
+
+const PROSE: &[Prose] = &[
+    prose("", "try again in ", Form::GoDuration),
+    prose("", "retry in ", Form::GoDuration),
+    prose("", "please wait ", Form::Seconds),
+    prose("zai", "reset at ", Form::LocalTime(BEIJING)),
+    prose("zai", "将在", Form::LocalTime(BEIJING)),
+];
+
+/// What one error says of the time, in the order in which it is believed.
+#[derive(Clone, Copy)]
+pub(super) struct Hints<'a> {
+    /// In lower case, without blanks or marks.
+    pub(super) provider: &'a str,
+    pub(super) status: u16,
+    pub(super) headers: &'a HeaderMap,
+    /// When the limit is whole again, as the body writes it.
+    pub(super) reset: Option<&'a str>,
+    /// Its words in lower case.
+    pub(super) message: &'a str,
+}
+
+impl Hints<'_> {
+    /// How long the provider asks to be left alone: `retry-after-ms`, `retry-after` (seconds, a
+    /// date, or seconds since 1970), what the body tells, what its words tell, then the longest
+    /// reset of a window that is spent. A form that makes no sense is passed over.
+    pub(super) fn retry_after(&self, now: Now) -> Option<Duration> {
+        let header = |name| text_of(self.headers, name);
+        let ms = || header("retry-after-ms")?.parse().ok().and_then(|it: f64| seconds(it / 1e3));
+        let known = |it: &Duration| *it <= LONGEST;
+        ms().filter(known)
+            .or_else(|| header("retry-after").and_then(|it| wait(it, now)).filter(known))
+            .or_else(|| self.reset.and_then(|it| wait(it, now)).filter(known))
+            .or_else(|| self.in_prose(now).filter(known))
+            .or_else(|| self.spent(now).and_then(|it| it.resets_in))
+    }
+
+    /// Of the windows that the headers of a 429 show as spent, the one that is whole again last.
+    /// With another refusal they have nothing to do.
+    pub(super) fn spent(&self, now: Now) -> Option<Spent> {
+        if self.status != 429 {
+            return None;
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        let mut last: Option<Spent> = None;
+        for it in WINDOWS {
+            let theirs = it.provider.is_empty() || it.provider == self.provider;
+            let Some(left) = text_of(self.headers, it.remaining).filter(|_| theirs) else {
+                continue;
+            };
+            if seen.contains(&it.remaining) {
+                continue;
+            }
+            seen.push(it.remaining);
+            if left.parse::<f64>().is_ok_and(|it| it <= 0.0) {
+                let reset = text_of(self.headers, it.reset).and_then(|it| wait(it, now));
+                let resets_in = reset.filter(|it| *it <= LONGEST);
+                let found = Spent { resets_in, unit: it.unit, period: it.period };
+                last = last.filter(|it| it.resets_in > found.resets_in).or(Some(found));
+            }
+        }
+        last
+    }
+
+    fn in_prose(&self, now: Now) -> Option<Duration> {
+        PROSE
+            .iter()
+            .filter(|it| it.provider.is_empty() || it.provider == self.provider)
+            .find_map(|it| it.form.read(self.message.split_once(it.before)?.1, now))
+    }
+}
+
+impl Form {
+    fn read(&self, text: &str, now: Now) -> Option<Duration> {
+        let plain = |it: char| it.is_ascii_alphanumeric() || it == '.';
+        let word = text.split(|it| !plain(it)).next().unwrap_or_default().trim_end_matches('.');
+        match self {
+            Self::GoDuration => go_duration(word).or_else(|| in_words(text)),
+            Self::Seconds => word.parse().ok().and_then(seconds),
+            Self::LocalTime(hours) => {
+                let of_time = |it: &char| it.is_ascii_digit() || " -:".contains(*it);
+                let written: String = text.trim_start().chars().take_while(of_time).collect();
+                let local: jiff::civil::DateTime = written.trim().parse().ok()?;
+                let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(*hours));
+                until(local.to_zoned(zone).ok()?.timestamp(), now).filter(|it| !it.is_zero())
+            }
+        }
+    }
+}
+
+/// "5 minutes", "1 hour".
+fn in_words(text: &str) -> Option<Duration> {
+    let mut words = text.split_whitespace();
+    let number: f64 = words.next()?.parse().ok()?;
+    let unit = match words.next()?.trim_end_matches(|it: char| !it.is_ascii_alphabetic()) {
+        "second" | "seconds" => 1.0,
+        "minute" | "minutes" => 60.0,
+        "hour" | "hours" => 3_600.0,
+        "day" | "days" => 86_400.0,
+        _ => return None,
+    };
+    seconds(number * unit)
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|it| it.to_str().ok()).map(str::trim)
 }
 
-/// A reset in any form seen: seconds, a Go duration, RFC 3339, seconds or milliseconds since 1970.
-fn moment_or_span(text: &str, now: Now) -> Option<Duration> {
-    // No reset is a year away, and no clock stands in the seventies.
+/// A wait in any form seen: seconds, a Go duration, RFC 3339, an HTTP date, seconds or milliseconds
+/// since 1970. A moment that has passed means now.
+fn wait(text: &str, now: Now) -> Option<Duration> {
+    // No wait is a year long, and no clock stands in the seventies.
     const YEAR_SECONDS: f64 = 366.0 * 86_400.0;
     const IN_MILLISECONDS: f64 = 1e11;
-    let from_now = |unix_ms: u64| Duration::from_millis(unix_ms.saturating_sub(now.unix_ms));
     if let Ok(number) = text.parse::<f64>() {
-        let unix = if number < IN_MILLISECONDS { seconds(number) } else { seconds(number / 1e3) }?;
+        let told = if number < IN_MILLISECONDS { seconds(number) } else { seconds(number / 1e3) }?;
         if number < YEAR_SECONDS {
-            return Some(unix);
+            return Some(told);
         }
-        return Some(from_now(u64::try_from(unix.as_millis()).ok()?));
+        let unix_ms = u64::try_from(told.as_millis()).ok()?;
+        return Some(Duration::from_millis(unix_ms.saturating_sub(now.unix_ms)));
     }
-    let moment = || {
-        let moment: jiff::Timestamp = text.parse().ok()?;
-        Some(from_now(u64::try_from(moment.as_millisecond()).ok()?))
-    };
-    go_duration(text).or_else(moment)
+    let timestamp = || text.parse().ok().and_then(|it| until(it, now));
+    let date = || until(jiff::fmt::rfc2822::parse(text).ok()?.timestamp(), now);
+    go_duration(text).or_else(timestamp).or_else(date)
+}
+
+fn until(moment: jiff::Timestamp, now: Now) -> Option<Duration> {
+    let unix_ms = u64::try_from(moment.as_millisecond()).ok()?;
+    Some(Duration::from_millis(unix_ms.saturating_sub(now.unix_ms)))
 }
 
 fn seconds(value: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(value).ok()
-}
-
-fn seconds_or_date(text: &str, now: Now) -> Option<Duration> {
-    if let Ok(value) = text.parse::<f64>() {
-        return seconds(value);
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond();
-    // A date that has passed means now.
-    let left = u64::try_from(date).ok()?.saturating_sub(now.unix_ms);
-    Some(Duration::from_millis(left))
-}
-
-/// "Please try again in 4.725s": Groq and OpenAI write the wait into the message.
-fn in_prose(message: &str) -> Option<Duration> {
-    const MARK: &str = "try again in ";
-    let at = message.find(MARK)? + MARK.len();
-    let text: String = message
-        .get(at..)?
-        .chars()
-        .take_while(|it| it.is_ascii_alphanumeric() || *it == '.')
-        .collect();
-    go_duration(text.trim_end_matches('.'))
 }
 
 /// A duration as Go writes it: `1h2m3.4s`, `727.5ms`.
@@ -152,25 +293,53 @@ mod tests {
     /// 2026-11-20 12:00:00 UTC.
     const NOON: Now = Now { monotonic: Duration::ZERO, unix_ms: 1_795_176_000_000 };
 
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        headers.iter().map(pair).collect()
+    }
+
     fn check(headers: &[(&'static str, &str)], message: &str, expected_ms: Option<u128>) {
-        let headers =
-            headers.iter().map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_str(v).unwrap()));
-        let hint = retry_after(&headers.collect(), None, message, NOON);
-        assert_eq!(hint.map(|it| it.as_millis()), expected_ms, "{message}");
+        check_of("any", headers, message, expected_ms);
+    }
+
+    fn check_of(
+        provider: &str,
+        headers: &[(&'static str, &str)],
+        message: &str,
+        expected_ms: Option<u128>,
+    ) {
+        let hints = Hints { provider, status: 429, headers: &map(headers), reset: None, message };
+        let told = hints.retry_after(NOON).map(|it| it.as_millis());
+        assert_eq!(told, expected_ms, "{headers:?} {message}");
     }
 
     #[test]
-    fn every_form_of_hint() {
+    fn every_form_of_header() {
         check(&[("retry-after", "12")], "", Some(12_000));
         check(&[("retry-after", "0.5")], "", Some(500));
         check(&[("retry-after-ms", "250"), ("retry-after", "12")], "", Some(250));
         check(&[("retry-after", "Fri, 20 Nov 2026 12:00:30 GMT")], "", Some(30_000));
         check(&[("retry-after", "Fri, 20 Nov 2026 11:00:00 GMT")], "", Some(0));
-        check(&[], "Please try again in 4.725s. Need more?", Some(4_725));
-        check(&[], "Please try again in 1m26.4s.", Some(86_400));
+        check(&[("retry-after", "1795176060")], "", Some(60_000));
+        check(&[("retry-after", "30s")], "", Some(30_000));
+    }
+
+    #[test]
+    fn every_form_of_prose() {
+        check(&[], "please try again in 4.725s. need more?", Some(4_725));
+        check(&[], "please try again in 1m26.4s.", Some(86_400));
         check(&[], "try again in 200ms", Some(200));
         check(&[], "try again in 1h2m3s", Some(3_723_000));
-        check(&[("retry-after", "99999999999")], "", Some(LONGEST.as_millis()));
+        check(&[], "try again in 5 minutes.", Some(300_000));
+        check(&[], "please retry in 38.912345678s.", Some(38_912));
+        check(&[], "please wait 43200 seconds before retrying.", Some(43_200_000));
+        let zai = "usage limit reached for 5 hour. your limit will reset at 2026-11-20 22:30:00";
+        check_of("zai", &[], zai, Some(9_000_000));
+        check_of("zai", &[], "您的限额将在 2026-11-20 22:30:00 重置", Some(9_000_000));
+        check_of("zai", &[], "your limit will reset at 2026-11-20 12:00:00", None);
+        check_of("elsewhere", &[], zai, None);
     }
 
     #[test]
@@ -186,8 +355,15 @@ mod tests {
             ("inf", None),
             ("tomorrow", None),
         ] {
-            let read = retry_after(&HeaderMap::new(), Some(text), "", NOON);
-            assert_eq!(read.map(|it| it.as_millis()), expected_ms, "{text}");
+            let headers = HeaderMap::new();
+            let hints = Hints {
+                provider: "any",
+                status: 400,
+                headers: &headers,
+                reset: Some(text),
+                message: "",
+            };
+            assert_eq!(hints.retry_after(NOON).map(|it| it.as_millis()), expected_ms, "{text}");
         }
     }
 
@@ -204,10 +380,24 @@ mod tests {
         check(&tokens("0"), "", Some(2_000));
         check(&tokens("7"), "", Some(1_000));
         check(&[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "9")], "", None);
-        let day = [("x-ratelimit-remaining-requests-day", "0")]
-            .map(|(k, v)| (http::HeaderName::from_static(k), HeaderValue::from_static(v)));
-        let found = spent(&day.into_iter().collect(), NOON);
-        assert_eq!(found, Some(Spent { resets_in: None, period: Some(Period::Day) }));
+    }
+
+    #[test]
+    fn the_same_header_means_another_period_elsewhere() {
+        let spent = |provider, name| {
+            let headers = map(&[(name, "0")]);
+            let hints =
+                Hints { provider, status: 429, headers: &headers, reset: None, message: "" };
+            hints.spent(NOON).map(|it| (it.unit, it.period))
+        };
+        let requests = "x-ratelimit-remaining-requests";
+        assert_eq!(spent("groq", requests), Some((Unit::Requests, Some(Period::Day))));
+        assert_eq!(spent("sambanova", requests), Some((Unit::Requests, Some(Period::Minute))));
+        assert_eq!(spent("any", requests), Some((Unit::Requests, None)));
+        let day = "x-ratelimit-remaining-requests-day";
+        assert_eq!(spent("any", day), Some((Unit::Requests, Some(Period::Day))));
+        let minute = "x-ratelimit-remaining-req-minute";
+        assert_eq!(spent("mistral", minute), Some((Unit::Requests, Some(Period::Minute))));
     }
 
     #[test]
@@ -218,5 +408,9 @@ mod tests {
         check(&[("retry-after", "-5")], "", None);
         check(&[("retry-after", "NaN")], "", None);
         check(&[("retry-after", "soon")], "", None);
+        check(&[("retry-after", "99999999999")], "", None);
+        check(&[("retry-after", "31000000")], "", None);
+        // The next best is taken.
+        check(&[("retry-after", "31000000")], "try again in 2s", Some(2_000));
     }
 }

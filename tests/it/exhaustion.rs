@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use relayfreellm::sim::{Fault, Flavour};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -112,6 +113,31 @@ async fn keys_that_are_out_are_not_available() {
     assert_eq!(error["providers"][0]["keys_available"], 0, "{error}");
     assert_eq!(error["providers"][0]["circuit_state"], "open", "{error}");
     assert!(!answer.header("retry-after").is_empty());
+}
+
+/// A provider that is overloaded and says until when has not run out of quota.
+#[tokio::test]
+async fn an_overload_is_told_with_its_time_and_is_no_quota() {
+    let busy = |status| Fault::RawResponse {
+        status,
+        headers: vec![("retry-after".to_owned(), "30".to_owned())],
+        body: Bytes::from_static(b"{\"error\":{\"message\":\"Service Unavailable\"}}"),
+    };
+    for (status, expected, code) in [
+        (503, 503, "all_providers_failed"),
+        (529, 503, "all_providers_failed"),
+        (429, 429, "all_providers_exhausted"),
+    ] {
+        let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(impatient()).start().await;
+        gateway.upstream("alpha").set_fault(Some(busy(status)));
+        for _ in 0..2 {
+            let answer = gateway.chat(&ask("m")).await.expect(expected);
+            let error = answer.error();
+            assert_eq!(error["code"], code, "{status}: {error}");
+            check_rest(error["retry_after_ms"].as_u64().expect("a number"), 30, &error);
+        }
+        assert_eq!(gateway.reached("alpha"), 1, "{status}: it is left alone until then");
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod edges;
 mod exhaustion;
 mod failover;
 mod gemini_wire;
+mod golden;
 mod graceful;
 mod hangup;
 mod http_surface;

@@ -22,6 +22,7 @@ use relayfreellm::provider::SentMark;
 use relayfreellm::provider::anthropic::AnthropicClient;
 use relayfreellm::provider::fault::Fault;
 use relayfreellm::provider::fault::FaultKind;
+use relayfreellm::provider::fault::Scope;
 use relayfreellm::provider::ollama::DiscoveredModel;
 use relayfreellm::provider::ollama::OllamaClient;
 use relayfreellm::provider::ollama::discover;
@@ -374,7 +375,9 @@ async fn a_spent_limit_says_how_long() {
             Flavour::Anthropic => assert!(fault.retry_after > Some(day / 2)),
             // Until midnight, whenever that is.
             Flavour::Cloudflare => {
-                assert!(fault.account_wide && fault.retry_after.is_some_and(|it| it <= day));
+                assert!(
+                    fault.scope == Scope::Account && fault.retry_after.is_some_and(|it| it <= day)
+                );
             }
             _ => assert_eq!(fault.retry_after, None),
         }

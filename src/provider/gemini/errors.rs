@@ -10,10 +10,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::catalog::Period;
+use crate::catalog::Unit;
 use crate::clock::Now;
-use crate::provider::classify;
+use crate::provider::classify::classify;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::fault::QuotaSaid;
+use crate::provider::fault::Scope;
+use crate::provider::retry_hint::LONGEST;
 use crate::provider::retry_hint::go_duration;
 
 /// Names of this API's members that stand for one of OpenAI's: without it an answer is still to be
@@ -36,9 +40,6 @@ const MEMBERS: &[(&str, &str)] = &[
     ("responseschema", "response_format"),
 ];
 
-/// Hints beyond this are taken as this.
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
-
 #[derive(Deserialize)]
 struct Envelope {
     error: Said,
@@ -46,36 +47,80 @@ struct Envelope {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+pub(in crate::provider) struct Said {
     code: Option<u16>,
     message: String,
     status: Option<String>,
     details: Vec<Value>,
 }
 
-/// Reads an error answer.
-pub(super) fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Now) -> Fault {
-    let Some(said) = read(body) else {
-        return classify::classify("gemini", status, headers, body, now);
-    };
-    let (kind, param) = kind_of(status, &said);
+/// Makes the fault of an error answer.
+pub(in crate::provider) fn fault(status: u16, said: &Said) -> Fault {
+    let (kind, param) = kind_of(status, said);
     let words =
         if said.message.is_empty() { format!("HTTP {status}") } else { said.message.clone() };
     let mut fault = Fault::new(kind, words);
     fault.status = Some(status);
-    fault.code.clone_from(&said.status);
-    fault.param = param;
-    // A daily limit's hint speaks of the next minute; it is the day that has to pass.
-    if !matches!(fault.kind, FaultKind::RateLimited(Some(Period::Day))) {
-        fault.retry_after = said.wait();
+    fault.code = said.status.as_deref().map(Box::from);
+    fault.param = param.map(String::into_boxed_str);
+    if fault.kind == FaultKind::ModelGone && status == 429 {
+        // Another account may be one that has it.
+        fault.scope = Scope::Target;
+    }
+    // A daily limit's hint speaks of the next minute; it is the day that has to pass. And no wait
+    // gives a model that is not for this account.
+    let hint = match fault.kind {
+        FaultKind::RateLimited(Some(Period::Day)) | FaultKind::ModelGone => None,
+        _ => said.wait(),
+    };
+    fault.retry_after = hint;
+    if matches!(fault.kind, FaultKind::RateLimited(_)) {
+        fault.quota = said.violations().filter_map(|it| quota(it, hint)).collect();
+        let shared = fault.quota.iter().any(|it| it.account_wide);
+        if shared {
+            fault.scope = Scope::Account;
+        }
     }
     fault
 }
 
+/// One limit that was exceeded. Its `quotaId` says all: `GenerateRequestsPerDayPerProjectPerModel`,
+/// `GenerateContentInputTokensPerModelPerMinute`.
+fn quota(violation: &Value, hint: Option<Duration>) -> Option<QuotaSaid> {
+    let id = violation.get("quotaId")?.as_str()?;
+    let period = period_of(id)?;
+    let unit = if id.contains("Token") {
+        Unit::Tokens
+    } else if id.contains("Request") {
+        Unit::Requests
+    } else {
+        return None;
+    };
+    let value = violation.get("quotaValue");
+    let limit = value.and_then(|it| it.as_u64().or_else(|| it.as_str()?.parse().ok()));
+    let account_wide = !id.contains("PerModel");
+    Some(QuotaSaid {
+        unit,
+        period,
+        limit,
+        remaining: None,
+        exhausted: true,
+        until: hint,
+        account_wide,
+    })
+}
+
+fn period_of(quota_id: &str) -> Option<Period> {
+    [("PerDay", Period::Day), ("PerMinute", Period::Minute)]
+        .into_iter()
+        .find_map(|(name, period)| quota_id.contains(name).then_some(period))
+}
+
 /// Reads an error that stands where an answer should: inside a 200, or as an event of a stream.
 pub(super) fn classify_inside_answer(body: &[u8], now: Now) -> Fault {
-    let code = read(body).and_then(|it| it.code).filter(|it| (400..600).contains(it));
-    let mut fault = classify(code.unwrap_or(500), &HeaderMap::new(), body, now);
+    let said = read(body, "gemini");
+    let code = said.and_then(|it| it.code).filter(|it| (400..600).contains(it));
+    let mut fault = classify("gemini", code.unwrap_or(500), &HeaderMap::new(), body, now);
     if matches!(fault.kind, FaultKind::BadRequest) {
         // The same request was accepted before, so it is this answer that failed, not the request.
         fault.kind = FaultKind::NotHere;
@@ -84,15 +129,20 @@ pub(super) fn classify_inside_answer(body: &[u8], now: Now) -> Fault {
     fault
 }
 
-/// The error a body tells; `None` for a body of another form.
-fn read(body: &[u8]) -> Option<Said> {
+/// The error a body tells; `None` for a body of another form. Those of a provider that is not
+/// called Gemini are known by the status in words, which no one else sends.
+pub(in crate::provider) fn read(body: &[u8], provider: &str) -> Option<Said> {
     // serde would take a list for a struct as well, so the form is looked at first.
     let envelope = if body.trim_ascii_start().starts_with(b"[") {
         serde_json::from_slice::<Vec<Envelope>>(body).ok()?.into_iter().next()?
     } else {
         serde_json::from_slice(body).ok()?
     };
-    Some(envelope.error)
+    let in_words = |it: &str| it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_');
+    let said: Said = envelope.error;
+    let own =
+        provider.eq_ignore_ascii_case("gemini") || said.status.as_deref().is_some_and(in_words);
+    own.then_some(said)
 }
 
 /// What happened, and the member of OpenAI's request it concerns.
@@ -100,6 +150,7 @@ fn kind_of(status: u16, said: &Said) -> (FaultKind, Option<String>) {
     let message = said.message.to_ascii_lowercase();
     let kind = match status {
         400 => return kind_of_refusal(said, &message),
+        403 if said.reasons().any(|it| it == "SERVICE_DISABLED") => FaultKind::Barred,
         401 | 403 => FaultKind::KeyRejected,
         402 => FaultKind::NoCredit,
         404 | 410 => FaultKind::ModelGone,
@@ -122,7 +173,8 @@ fn kind_of_refusal(said: &Said, message: &str) -> (FaultKind, Option<String>) {
     }
     if said.status.as_deref() == Some("FAILED_PRECONDITION") {
         // The country this gateway stands in, or billing: nothing that a caller could mend.
-        return (FaultKind::NotHere, None);
+        let barred = has(&["location"]) || has(&["billing"]);
+        return (if barred { FaultKind::Barred } else { FaultKind::NotHere }, None);
     }
     if has(&["token count", "exceeds the maximum"]) {
         return (FaultKind::ContextTooLong, Some("messages".to_owned()));
@@ -157,6 +209,8 @@ fn unknown_name(message: &str) -> (FaultKind, Option<String>) {
         place.is_empty() || place.starts_with("generation_config") && !place.contains("schema");
     match openai_member(name).filter(|_| outer) {
         Some(member) => spared(member),
+        // The compatible endpoint is sent OpenAI's members by their own names.
+        None if place.is_empty() && !name.is_empty() && word(name) == name => spared(name),
         None => (FaultKind::NotHere, Some(format!("{place}.{name}")).filter(|it| it.len() <= 200)),
     }
 }
@@ -191,16 +245,7 @@ impl Said {
 
     /// The longest of the periods whose limits were exceeded.
     fn period(&self) -> Option<Period> {
-        let ids: Vec<&str> =
-            self.violations().filter_map(|it| it.get("quotaId")?.as_str()).collect();
-        let any = |word: &str| ids.iter().any(|it| it.contains(word));
-        if any("PerDay") {
-            Some(Period::Day)
-        } else if any("PerMinute") {
-            Some(Period::Minute)
-        } else {
-            None
-        }
+        self.violations().filter_map(|it| period_of(it.get("quotaId")?.as_str()?)).max()
     }
 
     /// A limit of nothing: the model is not for accounts like this one, and no wait will help.
@@ -225,8 +270,8 @@ impl Said {
             .into_iter()
             .flatten()
             .filter_map(go_duration)
+            .filter(|it| *it <= LONGEST)
             .max()
-            .map(|it| it.min(LONGEST))
     }
 }
 
@@ -241,13 +286,13 @@ mod tests {
     }
 
     fn check(status: u16, body: &[u8], expected: &FaultKind, wait_ms: Option<u128>) -> Fault {
-        let fault = classify(status, &HeaderMap::new(), body, Now::default());
+        let fault = classify("gemini", status, &HeaderMap::new(), body, Now::default());
         let wait = fault.retry_after.map(|it| it.as_millis());
         let text = String::from_utf8_lossy(body);
         assert_eq!((&fault.kind, wait, fault.status), (expected, wait_ms, Some(status)), "{text}");
         // The compatible endpoint wraps the same in a list of one.
         let listed = [b"[", body, b"]"].concat();
-        assert_eq!(classify(status, &HeaderMap::new(), &listed, Now::default()), fault);
+        assert_eq!(classify("gemini", status, &HeaderMap::new(), &listed, Now::default()), fault);
         fault
     }
 
@@ -259,14 +304,14 @@ mod tests {
         let key = sample!("error_400_invalid_key.json");
         let fault = check(400, key, &FaultKind::KeyRejected, None);
         assert_eq!(fault.code.as_deref(), Some("INVALID_ARGUMENT"));
-        check(400, sample!("error_400_location.json"), &FaultKind::NotHere, None);
+        check(400, sample!("error_400_location.json"), &FaultKind::Barred, None);
         let schema = check(400, sample!("error_400_unknown_name.json"), &FaultKind::NotHere, None);
         assert!(schema.param.unwrap().ends_with("properties[0].value.const"));
-        check(403, sample!("error_403_service_disabled.json"), &FaultKind::KeyRejected, None);
+        check(403, sample!("error_403_service_disabled.json"), &FaultKind::Barred, None);
         check(404, sample!("error_404_model.json"), &FaultKind::ModelGone, None);
         check(429, sample!("error_429_day.json"), &limited(Period::Day), None);
         let zero = sample!("error_429_limit_zero.json");
-        check(429, zero, &FaultKind::ModelGone, Some(25_465));
+        check(429, zero, &FaultKind::ModelGone, None);
         check(429, sample!("error_429_minute.json"), &limited(Period::Minute), Some(38_912));
         check(429, sample!("error_429_plain.json"), &FaultKind::RateLimited(None), None);
         let tokens = sample!("error_429_tokens_minute.json");
@@ -341,7 +386,8 @@ mod tests {
             (400, "", FaultKind::BadRequest),
             (404, r#"{"detail":"no"}"#, FaultKind::ModelGone),
         ] {
-            let fault = classify(status, &HeaderMap::new(), body.as_bytes(), Now::default());
+            let fault =
+                classify("gemini", status, &HeaderMap::new(), body.as_bytes(), Now::default());
             assert_eq!(fault.kind, expected, "{body}");
         }
     }

@@ -6,7 +6,7 @@
 
 mod answer;
 mod contents;
-mod errors;
+pub(super) mod errors;
 mod members;
 mod model;
 mod page;
@@ -35,6 +35,7 @@ use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Whole;
+use crate::provider::classify::classify;
 use crate::provider::event_stream::EventStream;
 use crate::provider::exchange::EVENTS;
 use crate::provider::exchange::JSON;
@@ -125,7 +126,7 @@ impl ChatProvider for GeminiClient {
                     fault.status = Some(status);
                     return Err(fault);
                 }
-                return Err(errors::classify(status, &head.headers, &body, clock.now()));
+                return Err(classify("gemini", status, &head.headers, &body, clock.now()));
             }
             let answer = Response::from_parts(head, body);
             if call.request.stream {

@@ -258,6 +258,6 @@ fn tool_config(asked: &Asked<'_>) -> Result<Option<Value>, Fault> {
 
 fn unreadable(member: &str, fault: &serde_json::Error) -> Fault {
     let mut fault = Fault::new(FaultKind::BadRequest, format!("{member} can't be read: {fault}"));
-    fault.param = Some(member.to_owned());
+    fault.param = Some(member.into());
     fault
 }

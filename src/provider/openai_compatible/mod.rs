@@ -1,5 +1,6 @@
 //! The client for every provider that speaks OpenAI's chat completions.
 
+mod bare_verdict;
 mod incoming;
 mod outgoing;
 #[cfg(test)]
@@ -54,10 +55,12 @@ impl ChatProvider for OpenAiCompatible {
         Box::pin(async move {
             let (request, dropped) = outgoing?;
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
-            if call.request.stream {
-                return stream(name, answer, dropped, clock);
-            }
-            whole(name, answer, dropped, clock.now()).await
+            let reply = if call.request.stream {
+                stream(name, answer, dropped, clock)?
+            } else {
+                whole(name, answer, dropped, clock.now()).await?
+            };
+            bare_verdict::refuse(name, reply)
         })
     }
 }

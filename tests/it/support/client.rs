@@ -70,7 +70,8 @@ pub(crate) struct StreamAnswer {
 }
 
 impl StreamAnswer {
-    fn read(headers: HeaderMap, body: &str) -> Self {
+    /// Reads the whole body of a stream.
+    pub(crate) fn read(headers: HeaderMap, body: &str) -> Self {
         let mut read =
             Self { headers, data: Vec::new(), events: Vec::new(), done: false, comments: 0 };
         for event in body.split("\n\n").filter(|it| !it.is_empty()) {
