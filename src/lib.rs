@@ -14,6 +14,7 @@
 // session    where a conversation lives
 // provider   the providers' wires
 // normalize  cleans answers, whole and streamed
+// structured JSON that was asked for: how it is asked for, and whether it came
 // usage      what was spent
 pub mod breaker;
 pub mod context;
@@ -24,6 +25,7 @@ pub mod quota;
 pub mod select;
 pub mod server;
 pub mod session;
+pub mod structured;
 pub mod usage;
 pub mod window;
 

@@ -207,6 +207,7 @@ fn in_plain_words(fault: &Fault) -> String {
         FaultKind::Cut => "the connection broke before the answer was there",
         FaultKind::Unreadable => "what answered does not speak this API; is the URL right?",
         FaultKind::Empty => "an answer with nothing in it",
+        FaultKind::OffSchema | FaultKind::NoJson => "an answer without the JSON asked for",
         FaultKind::Server => "the provider failed",
         FaultKind::ContextTooLong
         | FaultKind::FieldUnknown(_)

@@ -143,11 +143,11 @@ impl Attempt {
     /// The call failed before anything of it was delivered.
     pub(super) fn fail(mut self, fault: &Fault) {
         let Some(reservation) = self.close_on(fault) else { return };
-        if verdict::quota(fault) == verdict::Quota::Spent {
+        match (verdict::quota(fault), self.usage) {
+            (verdict::Quota::Spent, Some(usage)) => reservation.settle(Some(usage.total())),
             // Ends as its own drop says: spent when it was sent, given back when it was not.
-            drop(reservation);
-        } else {
-            reservation.failed(self.failed_requests_count);
+            (verdict::Quota::Spent, None) => drop(reservation),
+            (verdict::Quota::Refused, _) => reservation.failed(self.failed_requests_count),
         }
     }
 

@@ -210,6 +210,10 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
     if travel.would_refuse(target.id) {
         return Outlook { when: When::Never, why: Why::Refused };
     }
+    if travel.gave_something_else(target.id) {
+        // It is not asked again, so there is no point in waiting for its quota.
+        return Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault };
+    }
     match gates.check(target) {
         // It has just failed, and nothing says when it will do better.
         Ok(()) if travel.faults.iter().any(|(it, _)| *it == target.id) => {

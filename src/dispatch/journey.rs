@@ -7,12 +7,15 @@ use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
+use crate::dispatch::destination::destination;
+use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
 use crate::dispatch::legs::Leg;
 use crate::dispatch::outcome::Answer;
@@ -23,9 +26,14 @@ use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::RESPONSE_FORMAT;
+use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
 use crate::dispatch::whole;
+use crate::dispatch::whole::Left;
+use crate::dispatch::whole::Spare;
+use crate::dispatch::whole::Unanswered;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
@@ -33,11 +41,9 @@ use crate::provider::Call;
 use crate::provider::Reply;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::select;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
-use crate::select::Needs;
 use crate::select::Walk;
 
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
@@ -55,7 +61,7 @@ pub(super) async fn travel(
     let names = Arc::clone(&requested);
     let mut story =
         Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
-    let (asked, eligible) = match whereto(&pool, &call.request) {
+    let (asked, eligible, wanted) = match destination(&pool, &call.request).await {
         Ok(found) => found,
         Err(error) => {
             story.refused(error.status, &error.message);
@@ -68,6 +74,8 @@ pub(super) async fn travel(
         session: call.session.filter(|_| !matches!(asked, Asked::Direct { .. })),
         asked,
         eligible,
+        wanted,
+        spare: None,
         requested,
         progress,
         story: Some(story),
@@ -85,31 +93,11 @@ pub(super) async fn travel(
         pool,
     };
     let ending = travel.run().await;
+    let ending = travel.with_spare(ending).await;
     if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
         story.refused(failure.error.status, &failure.error.message);
     }
     ending
-}
-
-/// A model's name as logs and headers show it: a caller may write anything there.
-fn shown(name: &str) -> Arc<str> {
-    name.chars().filter(|it| !it.is_control()).take(200).collect::<String>().into()
-}
-
-fn whereto(pool: &Pool, request: &ChatRequest) -> Result<(Asked, Eligible), ApiError> {
-    let catalog = &pool.selector.catalog;
-    let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
-        let name = shown(request.model.as_deref().unwrap_or_default());
-        let message = format!(
-            "There is no model \"{name}\". Closest names: {}. GET /v1/models lists all.",
-            it.closest.join(", ")
-        );
-        ApiError::new(404, "invalid_request_error", message)
-            .with_code("model_not_found")
-            .with_param("model")
-    })?;
-    let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
-    Ok((asked, eligible))
 }
 
 /// A journey under way.
@@ -118,6 +106,10 @@ pub(super) struct Travel {
     pub(super) pool: Arc<Pool>,
     pub(super) request: Arc<ChatRequest>,
     pub(super) eligible: Eligible,
+    /// What the answer has to be; `None` when nothing has to be checked.
+    pub(super) wanted: Option<Arc<Wanted>>,
+    /// An answer without the JSON that was asked for, with its fault.
+    pub(super) spare: Option<(Spare, Fault)>,
     pub(super) faults: Vec<(TargetId, Fault)>,
     pub(super) asked: Asked,
     pub(super) requested: Arc<str>,
@@ -267,11 +259,12 @@ impl Travel {
             story.asks(&target.provider.name, &target.model.name);
         }
         self.last_route = Some(route.clone());
+        let way = self.json_way(target.model, edits);
         let call = Call {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: edits.clone(),
+            edits: self.edits_for(way, edits),
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -283,34 +276,40 @@ impl Travel {
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(dropped(&reply.dropped, left_out));
-                whole::answer(attempt, *reply, route, self.whole_terms(&target)).await
+                whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
                 route.warnings.extend(dropped(&pieces.dropped, left_out));
-                let terms = self.stream_terms(&target, deadline, late());
+                let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
-            Err(fault) => Err((Some(attempt), fault)),
+            Err(fault) => Err(Unanswered::call(Some(attempt), fault)),
         };
         match answer {
             Ok(begun) => {
                 self.settle_down(target.id);
                 Ok(begun.into_answer(self.story.take()))
             }
-            Err((attempt, fault)) => {
-                if let Some(story) = &mut self.story {
-                    let age = attempt.as_ref().map(Attempt::age).unwrap_or_default();
-                    story.failed(&target.model.routable, &fault, age);
-                }
-                if let Some(attempt) = attempt {
-                    attempt.fail(&fault);
-                }
-                Err(Some(fault))
-            }
+            Err(unanswered) => Err(Some(self.close(&target, unanswered))),
         }
+    }
+
+    /// Ends a call that gave no answer, in the log and in the books.
+    fn close(&mut self, target: &TargetView<'_>, unanswered: Unanswered) -> Fault {
+        if let Some(story) = &mut self.story {
+            let age = unanswered.attempt().map(Attempt::age).unwrap_or_default();
+            story.failed(&target.model.routable, &unanswered.fault, age);
+        }
+        let Unanswered { fault, left } = unanswered;
+        match left {
+            Left::Call(None) => {}
+            Left::Call(Some(attempt)) => attempt.fail(&fault),
+            Left::Spare(spare) => self.keep_spare(spare, fault.clone()),
+        }
+        fault
     }
 
     /// Remembers a fault and says where it leads.
@@ -318,7 +317,8 @@ impl Travel {
         let next = match verdict::next(&fault) {
             // What the request does not have can't be left out of it. (`stream_options` may be ours.)
             Next::RepeatWithout(field)
-                if field != "stream_options" && self.request.member(&field).is_none() =>
+                if (field != "stream_options" && self.request.member(&field).is_none())
+                    || !self.can_spare(&field, target) =>
             {
                 Next::Candidate { model_to_blame: true }
             }
@@ -327,11 +327,13 @@ impl Travel {
         let for_later =
             matches!(fault.kind, FaultKind::RateLimited(_) | FaultKind::TooManyInFlight);
         let repeats = verdict::may_pass(&fault) || for_later;
-        if verdict::speaks_of_request(&fault) {
+        if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);
             self.out.extend_from_slice(&same);
-            self.refused.extend(same);
+            if verdict::speaks_of_request(&fault) {
+                self.refused.extend(same);
+            }
         } else if !repeats {
             self.out.push(target);
         }
@@ -360,7 +362,8 @@ impl Travel {
 }
 
 fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
-    let all: Vec<&str> =
-        members.iter().copied().chain(left_out.iter().map(String::as_str)).collect();
+    // What is asked for by instruction is not dropped.
+    let left_out = left_out.iter().map(String::as_str).filter(|it| *it != RESPONSE_FORMAT);
+    let all: Vec<&str> = members.iter().copied().chain(left_out).collect();
     (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
 }

@@ -10,9 +10,11 @@ use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Failure;
 use crate::openai::ApiError;
+use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
 use crate::select;
 use crate::select::Eligible;
+use crate::structured::INSTRUCTION_BYTES;
 
 /// Candidates to be tried in the same way.
 pub(super) struct Leg {
@@ -31,7 +33,7 @@ impl Travel {
     /// Every candidate once: those that take the conversation whole first, then the largest with
     /// the history cut to fit.
     pub(super) async fn round(&mut self) -> Result<Option<Answer>, Failure> {
-        let bytes = self.request.prompt_bytes();
+        let bytes = self.request.prompt_bytes() + self.instruction_bytes();
         let sure = self.fitting(tokens::most(bytes));
         if !sure.is_empty()
             && let Some(answer) = self.leg(&Leg::whole(sure.clone())).await?
@@ -41,8 +43,8 @@ impl Travel {
         if sure.len() == self.eligible.len() {
             return Ok(None);
         }
-        let counts = self.count().await;
-        let total = counts.iter().sum();
+        let counts = count(Arc::clone(&self.request)).await;
+        let total = counts.iter().sum::<u64>() + self.beside();
         let mut whole = self.fitting(total);
         whole.retain(|it| !sure.contains(it));
         if !whole.is_empty()
@@ -94,13 +96,15 @@ impl Travel {
         groups.into_iter().rev().collect()
     }
 
-    /// Exact tokens of every message.
-    async fn count(&self) -> Vec<u64> {
-        let request = Arc::clone(&self.request);
-        let counting = tokio::task::spawn_blocking(move || {
-            request.messages().iter().map(|it| tokens::count(it.json)).collect()
-        });
-        counting.await.unwrap_or_default()
+    /// Tokens of what goes with the messages and can't be cut: tools and the answer's schema.
+    fn beside(&self) -> u64 {
+        let bytes = |it: &str| self.request.member(it).map_or(0, str::len);
+        let format = if self.wants_json() { bytes("response_format") } else { 0 };
+        tokens::estimate(bytes("tools") + format + self.instruction_bytes())
+    }
+
+    fn instruction_bytes(&self) -> usize {
+        if self.wants_json() { INSTRUCTION_BYTES } else { 0 }
     }
 
     fn trimmed(&self, counts: &[u64], budget: u64, eligible: Eligible) -> Result<Leg, ApiError> {
@@ -108,18 +112,26 @@ impl Travel {
         let messages = self.request.messages();
         let keep = if params.enabled { params.recent_keep } else { usize::MAX };
         let room = if params.enabled { budget } else { u64::MAX };
-        let tools = self.request.member("tools").map_or(0, |it| tokens::estimate(it.len()));
-        let trimmed = context::trim(&messages, counts, room.saturating_sub(tools), keep);
+        let beside = self.beside();
+        let trimmed = context::trim(&messages, counts, room.saturating_sub(beside), keep);
         match trimmed {
             Ok(it) if params.enabled => Ok(Leg {
                 eligible,
                 context: Some(format!("mode=static; kept={}; dropped={}", it.kept, it.dropped)),
                 edits: RequestEdits { set: vec![("messages", it.json)], leave_out: Vec::new() },
             }),
-            Ok(it) => Err(too_long(it.tokens + tools, budget)),
-            Err(it) => Err(too_long(it.needed + tools, budget)),
+            Ok(it) => Err(too_long(it.tokens + beside, budget)),
+            Err(it) => Err(too_long(it.needed + beside, budget)),
         }
     }
+}
+
+/// Exact tokens of every message.
+async fn count(request: Arc<ChatRequest>) -> Vec<u64> {
+    let counting = tokio::task::spawn_blocking(move || {
+        request.messages().iter().map(|it| tokens::count(it.json)).collect()
+    });
+    counting.await.unwrap_or_default()
 }
 
 fn too_long(needed: u64, budget: u64) -> ApiError {

@@ -1,12 +1,15 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
-//! [`journey`] walks, [`legs`] sorts the candidates by how much of the conversation they take,
-//! [`home`] keeps a session where it lives, [`waiting`] rests and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
-//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on,
+//! [`destination`] says where it may go, [`journey`] walks, [`legs`] sorts the candidates by how
+//! much of the conversation they take, [`home`] keeps a session where it lives, [`waiting`] rests
+//! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
+//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
+//! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
 //! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
 mod demand;
+mod destination;
 mod exhausted;
 mod home;
 mod journey;
@@ -16,6 +19,8 @@ mod queue;
 mod relay;
 mod settlement;
 mod story;
+mod structured;
+mod telling;
 mod terms;
 mod verdict;
 mod waiting;

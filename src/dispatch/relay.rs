@@ -1,7 +1,5 @@
 //! Passing a stream on: chunk by chunk, under one id, through the normaliser.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +13,16 @@ use crate::dispatch::attempt::Attempt;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::Came;
+use crate::dispatch::structured::TRUNCATED;
+use crate::dispatch::structured::Wanted;
+use crate::dispatch::telling::Telling;
 use crate::dispatch::whole::Begun;
+use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
 use crate::normalize::Mode;
-use crate::normalize::Normalizer;
 use crate::openai::ApiError;
 use crate::openai::Chunk;
-use crate::openai::ChunkChoice;
-use crate::openai::Heads;
-use crate::openai::TokenUsage;
-use crate::openai::json_string;
 use crate::provider::Pieces;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -34,14 +32,16 @@ use crate::telemetry::OpenStream;
 /// Chunks that may come before the first content. Most providers send one or two; some send empty
 /// ones for as long as they think.
 const PREAMBLE: usize = 4096;
-/// Choices followed in one stream; `n` beyond it is passed on as it comes.
-const CHOICES: usize = 128;
+/// Text and events held back of one answer, in bytes.
+const MOST_HELD: usize = 4 * 1024 * 1024;
 
 /// How the answer is to be given.
 pub(super) struct Terms {
     /// `<provider>/<model>`.
     pub(super) model: Arc<str>,
     pub(super) mode: Mode,
+    /// The answer is held until it has been checked.
+    pub(super) hold: Option<Hold>,
     /// Did the caller ask for a usage chunk?
     pub(super) include_usage: bool,
     pub(super) first_content_by: Instant,
@@ -53,88 +53,49 @@ pub(super) struct Terms {
     pub(super) created: u64,
 }
 
+/// What a held answer is held for.
+pub(super) struct Hold {
+    pub(super) wanted: Arc<Wanted>,
+    /// When it has to be complete.
+    pub(super) until: Instant,
+}
+
 /// A stream under way.
 pub(super) struct Relay {
     /// `None` once the call is in the books.
     attempt: Option<Attempt>,
     /// Fused: it is asked again after its end when all the text was held back.
     chunks: Fuse<BoxStream<'static, Result<Chunk, Fault>>>,
-    id: String,
-    model: String,
-    created: String,
+    telling: Telling,
     terms: Terms,
-    choices: Vec<ChoiceState>,
-    ready: VecDeque<Bytes>,
-    /// Is there anything in what is ready, or has gone out, that a caller could use?
-    said: bool,
-    /// Has a choice ended for a reason that asking elsewhere would not change?
-    ended_on_purpose: bool,
-    /// The provider's own figures, where they came with a choice.
-    usage_json: Option<String>,
-    /// The provider's usage chunk, kept back until the end.
-    usage_chunk: Option<Chunk>,
     target: String,
     reason: &'static str,
     story: Option<Story>,
     _open: OpenStream,
 }
 
-/// What has gone out of one choice.
-struct ChoiceState {
-    index: u64,
-    normalizer: Normalizer,
-    role_sent: bool,
-    finished: bool,
-    text_came: bool,
-}
-
-/// An id in OpenAI's form.
-pub(super) fn answer_id() -> String {
-    format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
-}
-
-/// Reads until there is something to say to the caller. Until then a fault is one of this attempt
-/// alone, and text that is held back because it may be an opener has not been said.
+/// Reads until there is something to say to the caller, or, where the answer is held, to its end.
+/// Until then a fault is one of this attempt alone, and text that is held back because it may be an
+/// opener has not been said.
 pub(super) async fn begin(
     attempt: Attempt,
     pieces: Pieces,
     mut route: Route,
     terms: Terms,
 ) -> Result<Begun, Unanswered> {
-    let deadline = terms.first_content_by;
     let mut relay = Box::new(Relay::new(attempt, pieces, &route, terms));
-    let mut chunks = 0;
-    let fault = loop {
-        let next = match tokio::time::timeout_at(deadline, relay.chunks.next()).await {
-            Err(_) => break relay.terms.late.clone(),
-            Ok(Some(Err(fault))) => break fault,
-            Ok(Some(Ok(chunk))) => Some(chunk),
-            Ok(None) => None,
-        };
-        chunks += 1;
-        match next {
-            Some(chunk) => {
-                if route.upstream_id.is_none() {
-                    route.upstream_id.clone_from(&chunk.id);
-                }
-                relay.take(chunk);
-            }
-            // A stream may be over without content: cut by its token limit, or by a filter. One
-            // whose whole text was held back has it to say now.
-            None if relay.ended_on_purpose || relay.holds_text() => relay.said = true,
-            None => break Fault::new(FaultKind::Empty, "a stream with nothing in it"),
+    if let Err(fault) = relay.read_beginning(&mut route).await {
+        return Err(Unanswered::call(relay.into_attempt(), fault));
+    }
+    if let Some(Hold { wanted, .. }) = &relay.terms.hold {
+        let wanted = Arc::clone(wanted);
+        match wanted.check(relay.telling.drafts()).await {
+            Came::Wanted => {}
+            Came::Cut => route.warnings.push(TRUNCATED.to_owned()),
+            Came::Other => return Err(wanted.unanswered(Spare::Stream { route, relay })),
         }
-        if relay.said {
-            if let Some(attempt) = &mut relay.attempt {
-                attempt.begin();
-            }
-            return Ok(Begun::Stream { route, relay });
-        }
-        if chunks > PREAMBLE {
-            break Fault::new(FaultKind::Unreadable, "4096 chunks and nothing said");
-        }
-    };
-    Err((relay.attempt.take(), fault))
+    }
+    Ok(relay.give(route))
 }
 
 impl Relay {
@@ -143,26 +104,84 @@ impl Relay {
         Self {
             attempt: Some(attempt),
             chunks: pieces.chunks.fuse(),
-            id: json_string(&answer_id()),
-            model: json_string(&terms.model),
-            created: terms.created.to_string(),
+            telling: Telling::new(&terms),
             target: format!("{}/{}", route.provider, route.model),
             reason: route.reason.as_str(),
             terms,
-            choices: Vec::new(),
-            ready: VecDeque::new(),
-            said: false,
-            ended_on_purpose: false,
-            usage_json: None,
-            usage_chunk: None,
             story: None,
             _open: open,
         }
     }
 
-    /// Has some text come of which nothing has gone out?
-    fn holds_text(&self) -> bool {
-        self.choices.iter().any(|it| it.text_came)
+    async fn read_beginning(&mut self, route: &mut Route) -> Result<(), Fault> {
+        let mut by = self.terms.first_content_by;
+        let mut chunks = 0;
+        loop {
+            let Ok(next) = tokio::time::timeout_at(by, self.chunks.next()).await else {
+                return Err(self.late());
+            };
+            let Some(chunk) = next.transpose()? else { return self.over() };
+            if route.upstream_id.is_none() {
+                route.upstream_id.clone_from(&chunk.id);
+            }
+            self.take(chunk);
+            chunks += 1;
+            match &self.terms.hold {
+                None if self.telling.said => return Ok(()),
+                Some(hold) if self.telling.has_begun() => {
+                    by = hold.until.min(Instant::now() + self.terms.silence);
+                }
+                _ if chunks > PREAMBLE => {
+                    let message = "4096 chunks and nothing said";
+                    return Err(Fault::new(FaultKind::Unreadable, message));
+                }
+                _ => {}
+            }
+            if self.telling.held > MOST_HELD {
+                let message = format!("more than {MOST_HELD} bytes to be checked");
+                return Err(Fault::new(FaultKind::Unreadable, message));
+            }
+        }
+    }
+
+    /// The stream has ended and nothing has gone out. It may be over without content: cut by its
+    /// token limit, or by a filter. One whose whole text was held back has it to say now.
+    fn over(&mut self) -> Result<(), Fault> {
+        if !self.telling.has_begun() && !self.telling.ended_on_purpose {
+            return Err(Fault::new(FaultKind::Empty, "a stream with nothing in it"));
+        }
+        self.telling.said = true;
+        if self.terms.hold.is_some() {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn late(&self) -> Fault {
+        if self.telling.has_begun() && self.terms.hold.is_some() {
+            let waited = FaultKind::Timeout(Waited::NextEvent);
+            return Fault::new(waited, "it was not complete in time");
+        }
+        self.terms.late.clone()
+    }
+
+    /// The answer goes to the caller.
+    pub(super) fn give(mut self: Box<Self>, route: Route) -> Begun {
+        self.reason = route.reason.as_str();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.begin();
+        }
+        Begun::Stream { route, relay: self }
+    }
+
+    /// The call, when it is still open.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    /// The call alone, for when nothing of it goes out.
+    pub(super) fn into_attempt(mut self: Box<Self>) -> Option<Attempt> {
+        self.attempt.take()
     }
 
     /// The caller's events.
@@ -177,7 +196,7 @@ impl Relay {
 
     async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.telling.next_event() {
                 return Some(Ok(event));
             }
             self.attempt.as_ref()?;
@@ -194,122 +213,28 @@ impl Relay {
         }
     }
 
-    /// Takes in one chunk and makes ready what may go out.
-    fn take(&mut self, mut chunk: Chunk) {
-        if let (Some(attempt), Some(usage)) = (&mut self.attempt, chunk.usage) {
-            attempt.usage = Some(usage);
-        }
-        if chunk.is_usage_only() {
-            self.usage_chunk = Some(chunk);
-            return;
-        }
-        let mut texts = Vec::with_capacity(1);
-        let mut role_due = Vec::with_capacity(1);
-        let mut goes_out = chunk.choices.is_empty();
-        for choice in &mut chunk.choices {
-            let had_text = !choice.text.is_empty();
-            let (text, due) = self.pass(choice);
-            let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
-            goes_out |= says_text || due || !had_text || choice.adds_else;
-            self.said |= says_text || choice.adds_else;
-            self.ended_on_purpose |=
-                matches!(choice.finish.as_deref(), Some("length" | "content_filter"));
-            texts.push(text);
-            role_due.push(due);
-        }
-        if goes_out {
-            let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
-            // The figures are told once, at the end: a client that adds up what it sees must not
-            // count them twice.
-            let told_later = self.terms.include_usage && chunk.usage_json().is_some();
-            let usage = told_later.then_some("null");
-            if told_later {
-                self.usage_json = chunk.usage_json().map(str::to_owned);
-            }
-            self.ready.push_back(chunk.render(&heads, &texts, &role_due, usage));
-        }
+    fn take(&mut self, chunk: Chunk) {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.usage = chunk.usage.or(attempt.usage);
+        self.telling.take(chunk, &mut attempt.delivered);
     }
 
-    /// The text to send in place of a choice's own (`None` = its own), and whether its role is due.
-    fn pass(&mut self, choice: &ChunkChoice) -> (Option<String>, bool) {
-        let mode = self.terms.mode;
-        let known = self.choices.iter().position(|it| it.index == choice.index);
-        if known.is_none() && self.choices.len() < CHOICES {
-            self.choices.push(ChoiceState {
-                index: choice.index,
-                normalizer: Normalizer::new(mode),
-                role_sent: false,
-                finished: false,
-                text_came: false,
-            });
-        }
-        let at = known.unwrap_or(self.choices.len().saturating_sub(1));
-        let Some(state) = self.choices.get_mut(at).filter(|it| it.index == choice.index) else {
-            return (None, false);
-        };
-        let due = !std::mem::replace(&mut state.role_sent, true);
-        state.text_came |= !choice.text.is_empty();
-        let out = state.normalizer.push(&choice.text);
-        let text = match (&choice.finish, out) {
-            (Some(finish), out) if !state.finished => {
-                state.finished = true;
-                let rest = state.normalizer.finish(finish == "stop");
-                if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
-            }
-            (_, out) => out,
-        };
+    fn flush(&mut self) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.delivered.push(&text);
-            attempt.delivered.push(&choice.uncounted);
+            self.telling.flush(&mut attempt.delivered);
         }
-        let changed = *text != *choice.text;
-        (changed.then(|| text.into_owned()), due)
     }
 
     /// The provider is done: what is held goes out, the call goes into the books, and the usage
     /// chunk is the last.
     async fn end(&mut self) {
-        for state in &mut self.choices {
-            if !std::mem::replace(&mut state.finished, true) {
-                // A provider that marks the end but not the reason has simply stopped.
-                let rest = state.normalizer.finish(true);
-                if let Some(attempt) = &mut self.attempt {
-                    attempt.delivered.push(&rest);
-                }
-                let delta = if rest.is_empty() {
-                    "{}".to_owned()
-                } else {
-                    format!(r#"{{"content":{}}}"#, json_string(&rest))
-                };
-                let choices = format!(
-                    r#"[{{"index":{},"delta":{delta},"finish_reason":"stop"}}]"#,
-                    state.index
-                );
-                let (id, model, created) = (&self.id, &self.model, &self.created);
-                self.ready.push_back(made(id, model, created, &choices, ""));
-            }
-        }
+        self.flush();
         let Some(attempt) = self.attempt.take() else { return };
         let usage = attempt.succeed().await;
-        if self.terms.include_usage {
-            self.ready.push_back(self.usage_event(usage));
-        }
+        self.telling.tell_usage(usage);
         if let Some(mut story) = self.story.take() {
             let tokens = (usage.prompt, usage.completion);
             story.answered(std::mem::take(&mut self.target), self.reason, tokens);
-        }
-    }
-
-    fn usage_event(&self, usage: TokenUsage) -> Bytes {
-        let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
-        match &self.usage_chunk {
-            // The provider's own, with every detail it has.
-            Some(chunk) if chunk.usage.is_some() => chunk.render(&heads, &[], &[], None),
-            _ => {
-                let own = self.usage_json.clone().unwrap_or_else(|| usage.to_json());
-                let usage = format!(r#","usage":{own}"#);
-                made(&self.id, &self.model, &self.created, "[]", &usage)
-            }
         }
     }
 
@@ -321,16 +246,8 @@ impl Relay {
         if let Some(attempt) = self.attempt.take() {
             attempt.break_off(fault).await;
         }
-        self.ready.clear();
+        self.telling.take_back();
         let message = format!("The answer broke off: {} ({summary}).", self.target);
         ApiError::new(502, "server_error", message).with_code("stream_interrupted")
     }
-}
-
-/// A chunk of our own making.
-fn made(id: &str, model: &str, created: &str, choices: &str, rest: &str) -> Bytes {
-    format!(
-        r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices}{rest}}}"#
-    )
-    .into()
 }

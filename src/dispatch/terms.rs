@@ -9,31 +9,45 @@ use crate::dispatch::legs::Leg;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
 use crate::dispatch::relay;
+use crate::dispatch::relay::Hold;
 use crate::dispatch::whole;
+use crate::normalize::Mode;
 use crate::openai::ApiError;
 use crate::openai::JsonMode;
 use crate::provider::fault::Fault;
 use crate::provider::fault::Waited;
 use crate::select::Asked;
+use crate::select::JsonWay;
 
 impl Travel {
-    pub(super) fn whole_terms(&self, target: &TargetView<'_>) -> whole::Terms {
+    pub(super) fn whole_terms(&self, target: &TargetView<'_>, way: JsonWay) -> whole::Terms {
         whole::Terms {
             model: Arc::clone(&target.model.routable),
-            mode: self.core.params.normalizer.mode(self.wants_json()),
+            mode: match way {
+                JsonWay::Native => self.core.params.normalizer.mode(self.wants_json()),
+                JsonWay::AnyObject | JsonWay::Instructed => Mode::Json,
+            },
+            wanted: self.wanted.clone(),
             created: self.core.clock.now().unix_ms / 1000,
         }
     }
 
     pub(super) fn stream_terms(
         &self,
-        target: &TargetView<'_>,
+        (target, way): (&TargetView<'_>, JsonWay),
         deadline: tokio::time::Instant,
         late: Fault,
     ) -> relay::Terms {
+        let until = tokio::time::Instant::now() + self.time_left();
+        let wanted = self.wanted.clone().filter(|_| way != JsonWay::Native);
+        let hold = wanted.map(|wanted| Hold { wanted, until });
         relay::Terms {
             model: Arc::clone(&target.model.routable),
-            mode: self.core.params.normalizer.mode(self.wants_json()),
+            mode: match hold {
+                Some(_) => Mode::JsonAtOnce,
+                None => self.core.params.normalizer.mode(self.wants_json()),
+            },
+            hold,
             include_usage: self.request.include_usage,
             first_content_by: deadline,
             late,

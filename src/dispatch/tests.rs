@@ -285,6 +285,8 @@ async fn a_fault_moves_to_the_next_and_is_told_in_the_route() {
         FaultKind::Server,
         FaultKind::Unreadable,
         FaultKind::Empty,
+        FaultKind::OffSchema,
+        FaultKind::NoJson,
         FaultKind::Cut,
         FaultKind::Connect,
         FaultKind::KeyRejected,
@@ -331,6 +333,19 @@ async fn quota_is_waited_for_as_long_as_the_settings_say() {
         assert_eq!(stage.ask("").await.unwrap().attempts, 1);
     }
     assert!((4..6).contains(&stage.seconds()), "{}", stage.seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_gave_no_json_is_not_waited_for() {
+    let second = Limit { unit: Unit::Requests, period: Period::Second, max: 1 };
+    let any = r#""response_format":{"type":"json_object"},"#;
+    let by_schema = r#""response_format":{"type":"json_schema","json_schema":{}},"#;
+    let lone = stage(vec![vec![]], &[second], params());
+    assert_eq!(lone.ask(any).await.unwrap().warnings, ["json-missing"]);
+    let lone = stage(vec![vec![]], &[second], params());
+    let error = lone.ask(by_schema).await.unwrap_err().error;
+    assert_eq!((error.status, error.code.as_deref()), (503, Some("all_providers_failed")));
+    assert_eq!((lone.seconds(), lone.calls(0), lone.used(0)), (0, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,17 +43,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(250);
 
 /// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
-const ESSENTIAL: &[&str] = &[
-    "model",
-    "messages",
-    "stream",
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "response_format",
-    "n",
-];
+/// (`response_format` an instruction can stand in for.)
+const ESSENTIAL: &[&str] =
+    &["model", "messages", "stream", "tools", "tool_choice", "functions", "function_call", "n"];
 
 /// Where the journey goes.
 pub(super) fn next(fault: &Fault) -> Next {
@@ -97,7 +89,9 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         FaultKind::ContextTooLong
         | FaultKind::FieldUnknown(_)
         | FaultKind::BadRequest
-        | FaultKind::NotHere => Outcome::Neutral,
+        | FaultKind::NotHere
+        | FaultKind::OffSchema
+        | FaultKind::NoJson => Outcome::Neutral,
         FaultKind::Connect => Outcome::ConnectFault,
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
         FaultKind::Server
@@ -127,9 +121,12 @@ fn throttled(scope: Scope, until: Duration) -> Outcome {
 /// What becomes of the reserved quota.
 pub(super) fn quota(fault: &Fault) -> Quota {
     match fault.kind {
-        FaultKind::Unreadable | FaultKind::Empty | FaultKind::Cut | FaultKind::Timeout(_) => {
-            Quota::Spent
-        }
+        FaultKind::Unreadable
+        | FaultKind::Empty
+        | FaultKind::OffSchema
+        | FaultKind::NoJson
+        | FaultKind::Cut
+        | FaultKind::Timeout(_) => Quota::Spent,
         _ => Quota::Refused,
     }
 }
@@ -144,6 +141,11 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
             | FaultKind::Cut
             | FaultKind::Connect
     )
+}
+
+/// Would the model's other keys give the same answer?
+pub(super) fn speaks_of_model(fault: &Fault) -> bool {
+    speaks_of_request(fault) || matches!(fault.kind, FaultKind::OffSchema | FaultKind::NoJson)
 }
 
 /// Does this fault speak of the request rather than of the provider?

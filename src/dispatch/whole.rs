@@ -9,10 +9,17 @@ use crate::dispatch::attempt::Attempt;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::RouteReason;
 use crate::dispatch::relay::Relay;
-use crate::dispatch::relay::answer_id;
 use crate::dispatch::story::Story;
+use crate::dispatch::structured::Came;
+use crate::dispatch::structured::Draft;
+use crate::dispatch::structured::MISSING;
+use crate::dispatch::structured::TRUNCATED;
+use crate::dispatch::structured::Wanted;
+use crate::dispatch::telling::answer_id;
 use crate::normalize::Mode;
+use crate::openai::Completion;
 use crate::openai::TokenUsage;
 use crate::provider::Whole;
 use crate::provider::fault::Fault;
@@ -23,12 +30,38 @@ pub(super) struct Terms {
     /// `<provider>/<model>`.
     pub(super) model: Arc<str>,
     pub(super) mode: Mode,
+    /// What its text has to be.
+    pub(super) wanted: Option<Arc<Wanted>>,
     /// Unix seconds.
     pub(super) created: u64,
 }
 
 /// A call that gave no answer, still to be told so, and why it didn't.
-pub(super) type Unanswered = (Option<Attempt>, Fault);
+pub(super) struct Unanswered {
+    pub(super) fault: Fault,
+    pub(super) left: Left,
+}
+
+/// What is left of such a call.
+pub(super) enum Left {
+    /// The call, where it is still open. Boxed to keep the good path's results small.
+    Call(Option<Box<Attempt>>),
+    /// An answer that is not what was asked for, but better than none.
+    Spare(Spare),
+}
+
+impl Unanswered {
+    pub(super) fn call(attempt: Option<Attempt>, fault: Fault) -> Self {
+        Self { fault, left: Left::Call(attempt.map(Box::new)) }
+    }
+
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        match &self.left {
+            Left::Call(attempt) => attempt.as_deref(),
+            Left::Spare(spare) => spare.attempt(),
+        }
+    }
+}
 
 /// An answer that only lacks the story to be told when it ends.
 pub(super) enum Begun {
@@ -56,7 +89,55 @@ impl Begun {
     }
 }
 
-/// Takes a whole answer in, unless there is nothing in it.
+/// An answer without the JSON that was asked for, kept for when nobody has a better one. Its call
+/// is open until it is given or failed.
+pub(super) enum Spare {
+    Whole(Box<Complete>),
+    Stream { route: Route, relay: Box<Relay> },
+}
+
+impl Spare {
+    fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Whole(it) => Some(&it.attempt),
+            Self::Stream { relay, .. } => relay.attempt(),
+        }
+    }
+
+    /// The call alone, for answers of no use.
+    pub(super) fn into_attempt(self) -> Option<Attempt> {
+        match self {
+            Self::Whole(it) => Some(it.attempt),
+            Self::Stream { relay, .. } => relay.into_attempt(),
+        }
+    }
+
+    /// Somebody else had a better one.
+    pub(super) fn fail(self, fault: &Fault) {
+        if let Some(attempt) = self.into_attempt() {
+            attempt.fail(fault);
+        }
+    }
+
+    /// Nobody had a better one: it is the answer, the last of `attempts`.
+    pub(super) async fn give(mut self, attempts: u32) -> Begun {
+        let route = match &mut self {
+            Self::Whole(it) => &mut it.route,
+            Self::Stream { route, .. } => route,
+        };
+        route.warnings.push(MISSING.to_owned());
+        route.attempts = attempts;
+        if attempts > 1 {
+            route.reason = RouteReason::Failover;
+        }
+        match self {
+            Self::Whole(it) => it.give().await,
+            Self::Stream { route, relay } => relay.give(route),
+        }
+    }
+}
+
+/// Takes a whole answer in, unless there is nothing in it or not what was asked for.
 pub(super) async fn answer(
     mut attempt: Attempt,
     reply: Whole,
@@ -65,22 +146,45 @@ pub(super) async fn answer(
 ) -> Result<Begun, Unanswered> {
     let completion = reply.completion;
     if completion.is_empty() {
-        return Err((Some(attempt), Fault::new(FaultKind::Empty, "an answer with nothing in it")));
+        let fault = Fault::new(FaultKind::Empty, "an answer with nothing in it");
+        return Err(Unanswered::call(Some(attempt), fault));
     }
-    attempt.begin();
     attempt.usage = completion.usage;
-    if attempt.usage.is_none() {
-        completion.counted().for_each(|it| attempt.delivered.push(it));
+    route.upstream_id.clone_from(&completion.id);
+    let mut complete = Complete { attempt, completion, route, terms };
+    if let Some(wanted) = complete.terms.wanted.clone() {
+        let drafts = complete.completion.spoken().filter_map(Draft::of).collect();
+        match wanted.check(drafts).await {
+            Came::Wanted => {}
+            Came::Cut => complete.route.warnings.push(TRUNCATED.to_owned()),
+            Came::Other => return Err(wanted.unanswered(Spare::Whole(Box::new(complete)))),
+        }
     }
-    let usage = attempt.succeed().await;
-    let body =
-        completion.render(&answer_id(), &terms.model, terms.created, |text, complete| match terms
-            .mode
-            .apply(text, complete)
-        {
+    Ok(complete.give().await)
+}
+
+/// A whole answer that has come.
+pub(super) struct Complete {
+    attempt: Attempt,
+    completion: Completion,
+    route: Route,
+    terms: Terms,
+}
+
+impl Complete {
+    /// Puts it into the books and into the caller's form.
+    async fn give(self) -> Begun {
+        let Self { mut attempt, completion, route, terms } = self;
+        attempt.begin();
+        if attempt.usage.is_none() {
+            completion.counted().for_each(|it| attempt.delivered.push(it));
+        }
+        let usage = attempt.succeed().await;
+        let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
             Cow::Borrowed(same) if same.len() == text.len() => None,
             changed => Some(changed.into_owned()),
-        });
-    route.upstream_id = completion.id;
-    Ok(Begun::Whole { route, body, usage })
+        };
+        let body = completion.render(&answer_id(), &terms.model, terms.created, rewrite);
+        Begun::Whole { route, body, usage }
+    }
 }

@@ -26,6 +26,21 @@ pub fn json_only(text: &str) -> Option<&str> {
     fenced_value(text).or_else(|| value_in_prose(text))
 }
 
+/// A whole answer's value; all of its text where there is none. One that is not `complete` may have
+/// been cut within the value: then what there is of it.
+pub(super) fn whole(text: &str, complete: bool) -> Cow<'_, str> {
+    match json_only(text) {
+        Some(value) => Cow::Borrowed(value),
+        None if complete => Cow::Borrowed(text),
+        None => {
+            let mut trimmer = JsonTrimmer::new();
+            let out = trimmer.push(text);
+            let rest = trimmer.finish();
+            if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
+        }
+    }
+}
+
 /// The value that `text` begins with, if it is whole.
 fn value_at_start(text: &str) -> Option<&str> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();

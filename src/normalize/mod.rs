@@ -52,8 +52,11 @@ pub enum Mode {
     /// A code fence that is open at the end is closed on a line of its own, inside its list item if it
     /// is in one. Where it is debatable whether a fence is open, nothing is added.
     Text,
-    /// The JSON value alone, as [`json_only`] does.
+    /// The JSON value alone, as [`json_only`] does. Of an answer that was cut off what there is of
+    /// the value.
     Json,
+    /// The same, and a stream gives all of it at its end, as a whole answer would.
+    JsonAtOnce,
     /// Every byte stays.
     Off,
 }
@@ -62,8 +65,8 @@ impl Mode {
     /// Treats a whole answer. An answer is `complete` unless it was cut off (by a token limit,
     /// say): a fence that is open there stays open.
     pub fn apply(self, text: &str, complete: bool) -> Cow<'_, str> {
-        if self == Self::Json {
-            return Cow::Borrowed(json_only(text).unwrap_or(text));
+        if matches!(self, Self::Json | Self::JsonAtOnce) {
+            return json::whole(text, complete);
         }
         let mut normalizer = Normalizer::new(self);
         let out = normalizer.push(text);
@@ -85,6 +88,7 @@ pub struct Normalizer(Inner);
 enum Inner {
     Text(TextNormalizer),
     Json(JsonTrimmer),
+    JsonAtOnce(String),
     Off,
 }
 
@@ -94,6 +98,7 @@ impl Normalizer {
         Self(match mode {
             Mode::Text => Inner::Text(TextNormalizer::new()),
             Mode::Json => Inner::Json(JsonTrimmer::new()),
+            Mode::JsonAtOnce => Inner::JsonAtOnce(String::new()),
             Mode::Off => Inner::Off,
         })
     }
@@ -102,11 +107,15 @@ impl Normalizer {
     ///
     /// In text mode up to 63 bytes are held back, and only while they could still be an opener;
     /// after that the delta itself comes back uncopied. In JSON mode text before the value is held
-    /// back, up to 64 KiB.
+    /// back, up to 64 KiB; at-once mode holds everything back, and bounding it is the caller's.
     pub fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
         match &mut self.0 {
             Inner::Text(text) => text.push(delta),
             Inner::Json(json) => json.push(delta),
+            Inner::JsonAtOnce(held) => {
+                held.push_str(delta);
+                Cow::Borrowed("")
+            }
             Inner::Off => Cow::Borrowed(delta),
         }
     }
@@ -117,6 +126,7 @@ impl Normalizer {
         match &mut self.0 {
             Inner::Text(text) => text.finish(complete),
             Inner::Json(json) => json.finish(),
+            Inner::JsonAtOnce(held) => json::whole(&std::mem::take(held), complete).into_owned(),
             Inner::Off => String::new(),
         }
     }

@@ -83,6 +83,23 @@ fn json_mode_gives_the_value_alone() {
 }
 
 #[test]
+fn json_at_once_is_as_a_whole_answer() {
+    for (text, complete, expected) in [
+        ("As [1] says:\n```json\n{\"a\": 1}\n```\n", true, "{\"a\": 1}"),
+        ("No value.", true, "No value."),
+        ("Here:\n```json\n{\"a\": [1, ", false, "{\"a\": [1, "),
+        ("No val", false, "No val"),
+    ] {
+        assert_eq!(Mode::Json.apply(text, complete), expected, "{text:?}");
+        let mut normalizer = Normalizer::new(Mode::JsonAtOnce);
+        for piece in pieces(text, &[3, 11]) {
+            assert_eq!(normalizer.push(piece), "");
+        }
+        assert_eq!(normalizer.finish(complete), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn settings_choose_the_mode() {
     assert_eq!(Params { enabled: true }.mode(false), Mode::Text);
     assert_eq!(Params { enabled: true }.mode(true), Mode::Json);

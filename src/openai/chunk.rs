@@ -37,6 +37,8 @@ pub struct ChunkChoice {
     pub text: String,
     /// Does it add something that is not text: a tool call, reasoning, a refusal, audio?
     pub adds_else: bool,
+    /// Does it call tools or refuse, so that its text is not the answer?
+    pub calls_or_refuses: bool,
     /// What it adds beside text that costs tokens, for counting.
     pub uncounted: String,
     /// Why the answer ends here.
@@ -46,8 +48,15 @@ pub struct ChunkChoice {
     index_due: Option<usize>,
     text_span: Option<Range<usize>>,
     has_role: bool,
-    delta_start: Option<usize>,
-    delta_is_empty: bool,
+    delta: Option<Inside>,
+}
+
+/// The inside of a delta, where members can be put in.
+#[derive(Clone, Copy, Debug)]
+struct Inside {
+    /// Where it begins.
+    start: usize,
+    is_empty: bool,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +102,7 @@ pub(super) struct Said<'a> {
     pub(super) role: Option<&'a RawValue>,
     pub(super) content: Option<&'a RawValue>,
     pub(super) calls_tools: bool,
+    pub(super) refuses: bool,
     /// Does any other member say something: reasoning, a refusal, audio, whatever comes next?
     pub(super) says_else: bool,
     /// What of it costs tokens beside the text: reasoning, refusals, calls.
@@ -117,6 +127,7 @@ impl<'a> Said<'a> {
                 }
                 _ if says_something(Some(value)) => {
                     said.says_else = true;
+                    said.refuses |= key == "refusal";
                     said.uncounted.push_str(&string_of(value).unwrap_or_default());
                 }
                 _ => {}
@@ -250,13 +261,15 @@ impl ChunkChoice {
             index_due: None,
             text: said.content.and_then(string_of).unwrap_or_default().into_owned(),
             adds_else: said.calls_tools || said.says_else,
+            calls_or_refuses: said.calls_tools || said.refuses,
             uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
             text_span: said.content.filter(|it| it.get().starts_with('"')).map(span),
             has_role: said.role.is_some(),
-            delta_start: raw.map(|it| span(it).start + 1),
-            delta_is_empty: raw
-                .is_some_and(|it| it.get().trim_start_matches('{').trim_start().starts_with('}')),
+            delta: raw.map(|it| Inside {
+                start: span(it).start + 1,
+                is_empty: it.get().trim_start_matches('{').trim_start().starts_with('}'),
+            }),
         })
     }
 
@@ -275,9 +288,9 @@ impl ChunkChoice {
             }
             _ => {}
         }
-        let (Some(at), false) = (self.delta_start, added.is_empty()) else { return };
-        let comma = if self.delta_is_empty { "" } else { "," };
-        patch.insert(at, added.join(",") + comma);
+        let (Some(delta), false) = (self.delta, added.is_empty()) else { return };
+        let comma = if delta.is_empty { "" } else { "," };
+        patch.insert(delta.start, added.join(",") + comma);
     }
 }
 

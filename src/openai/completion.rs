@@ -32,8 +32,20 @@ struct Choice {
     content: Option<(Range<usize>, String)>,
     calls_tools: bool,
     says_else: bool,
+    refuses: bool,
     uncounted: String,
     finish: Option<String>,
+}
+
+/// What one choice of a whole answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken<'a> {
+    /// Its text; empty when it has none.
+    pub text: &'a str,
+    /// Does it call tools or refuse, so that its text is not the answer?
+    pub calls_or_refuses: bool,
+    /// Why it ends here.
+    pub finish: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +103,15 @@ impl Completion {
             let says = it.content.as_ref().is_some_and(|(_, text)| !text.is_empty());
             let cut = matches!(it.finish.as_deref(), Some("length" | "content_filter"));
             !says && !it.calls_tools && !it.says_else && !cut
+        })
+    }
+
+    /// What each choice says.
+    pub fn spoken(&self) -> impl Iterator<Item = Spoken<'_>> {
+        self.choices.iter().map(|it| Spoken {
+            text: it.content.as_ref().map_or("", |(_, text)| text.as_str()),
+            calls_or_refuses: it.calls_tools || it.refuses,
+            finish: it.finish.as_deref(),
         })
     }
 
@@ -153,6 +174,7 @@ impl Choice {
             content: text,
             calls_tools: said.calls_tools,
             says_else: said.says_else,
+            refuses: said.refuses,
             uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
         })

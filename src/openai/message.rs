@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::raw::{says_something, string_of};
+use super::raw::{json_string, says_something, span_of, string_of};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,31 @@ impl<'a> Message<'a> {
         }
         let tool_calls = calls.or(members.function_call);
         Ok(Self { role, json: json.get(), content, tool_calls })
+    }
+
+    /// The messages of a list as JSON text; none where it can't be read.
+    pub fn list(json: &'a str) -> Vec<Self> {
+        let raw: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+        raw.into_iter().filter_map(|it| Self::read(it).ok()).collect()
+    }
+
+    /// The message as JSON text with `more` at the end of what it says, on lines of its own; `None`
+    /// when it has no content that could be added to.
+    pub fn with_more_text(&self, more: &str) -> Option<String> {
+        let content = self.content?;
+        let longer = match string_of(content) {
+            Some(text) if text.is_empty() => json_string(more),
+            Some(text) => json_string(&format!("{text}\n\n{more}")),
+            None => {
+                let parts = content.get().strip_suffix(']')?.trim_ascii_end();
+                let comma = if parts == "[" { "" } else { "," };
+                let more = json_string(more);
+                format!(r#"{parts}{comma}{{"type":"text","text":{more}}}]"#)
+            }
+        };
+        let span = span_of(self.json.as_bytes(), content.get());
+        let (before, after) = (self.json.get(..span.start)?, self.json.get(span.end..)?);
+        Some([before, &longer, after].concat())
     }
 
     /// Does the assistant call tools in this message?

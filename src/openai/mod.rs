@@ -12,7 +12,7 @@ mod request;
 mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
-pub use completion::Completion;
+pub use completion::{Completion, Spoken};
 pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
 pub use message::{Message, Role};
 pub use raw::{Patch, Unreadable, json_string};

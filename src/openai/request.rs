@@ -164,6 +164,13 @@ impl ChatRequest {
         (text != "null").then_some(text)
     }
 
+    /// The schema in its `response_format`, as JSON text; `None` when there is none.
+    pub fn schema_json(&self) -> Option<&str> {
+        let format: SchemaFormat<'_> =
+            serde_json::from_str(self.member("response_format")?).ok()?;
+        format.json_schema?.schema.map(RawValue::get)
+    }
+
     /// The names of the members the body has, in its order; those that are `null` too.
     pub fn member_names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|it| &*it.key)
@@ -175,9 +182,15 @@ impl ChatRequest {
         self.read_messages().unwrap_or_default()
     }
 
-    /// How many bytes the messages and tools take: an upper bound for their tokens.
+    /// How many bytes the messages, the tools and the answer's schema take: an upper bound for
+    /// their tokens.
     pub fn prompt_bytes(&self) -> usize {
-        ["messages", "tools"].iter().filter_map(|it| self.member(it)).map(str::len).sum()
+        let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
+        let said: usize = sum(&["messages", "tools"]);
+        match self.json_mode {
+            JsonMode::Off => said,
+            JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
+        }
     }
 
     /// The caller's `stream_options` with usage asked for.
@@ -296,7 +309,13 @@ impl ChatRequest {
         let kind = members.iter().find(|(key, _)| key == "type").and_then(|(_, it)| string_of(it));
         match kind.as_deref() {
             Some("json_object") => Ok(JsonMode::Object),
-            Some("json_schema") => Ok(JsonMode::Schema),
+            Some("json_schema") => match serde_json::from_str::<SchemaFormat<'_>>(text) {
+                Ok(SchemaFormat { json_schema: Some(_) }) => Ok(JsonMode::Schema),
+                _ => Err(ApiError::invalid(
+                    "response_format.json_schema must be an object with a name and a schema.",
+                    Some("response_format.json_schema"),
+                )),
+            },
             Some("text") => Ok(JsonMode::Off),
             _ => Err(ApiError::invalid(
                 "response_format.type must be text, json_object or json_schema.",
@@ -315,6 +334,19 @@ impl ChatRequest {
             }
         }
     }
+}
+
+/// A `response_format` as far as its schema goes.
+#[derive(serde::Deserialize)]
+struct SchemaFormat<'a> {
+    #[serde(borrow, default)]
+    json_schema: Option<NamedSchema<'a>>,
+}
+
+#[derive(serde::Deserialize)]
+struct NamedSchema<'a> {
+    #[serde(borrow, default)]
+    schema: Option<&'a RawValue>,
 }
 
 #[derive(serde::Deserialize)]
@@ -437,6 +469,11 @@ mod tests {
             (r#""model_scale":3"#, "model_scale"),
             (r#""response_format":{"type":"yaml"}"#, "response_format.type"),
             (r#""response_format":"json""#, "response_format"),
+            (r#""response_format":{"type":"json_schema"}"#, "response_format.json_schema"),
+            (
+                r#""response_format":{"type":"json_schema","json_schema":3}"#,
+                "response_format.json_schema",
+            ),
             (r#""model":"\ud800""#, "model"),
             (r#""stream_options":{"include_usage":"yes"}"#, "stream_options.include_usage"),
         ] {

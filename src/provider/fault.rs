@@ -102,6 +102,10 @@ pub enum FaultKind {
     Unreadable,
     /// The answer had nothing in it.
     Empty,
+    /// The answer is not what its JSON schema says.
+    OffSchema,
+    /// JSON was asked for and there is none in the answer.
+    NoJson,
     /// The answer broke off.
     Cut,
     /// No connection could be made.
@@ -139,6 +143,8 @@ impl FaultKind {
             | Self::NotHere
             | Self::Unreadable
             | Self::Empty
+            | Self::OffSchema
+            | Self::NoJson
             | Self::Cut => Scope::Request,
         }
     }
@@ -160,6 +166,8 @@ impl FaultKind {
             Self::Server => "server_error",
             Self::Unreadable => "unreadable",
             Self::Empty => "empty",
+            Self::OffSchema => "off_schema",
+            Self::NoJson => "no_json",
             Self::Cut => "cut",
             Self::Connect => "connect",
             Self::Timeout(_) => "timeout",
@@ -230,6 +238,8 @@ impl Fault {
             FaultKind::Server => "server error".to_owned(),
             FaultKind::Unreadable => "unreadable answer".to_owned(),
             FaultKind::Empty => "empty answer".to_owned(),
+            FaultKind::OffSchema => "answer did not fit the schema".to_owned(),
+            FaultKind::NoJson => "no JSON in the answer".to_owned(),
             FaultKind::Cut => "connection broke off".to_owned(),
             FaultKind::Connect => "no connection".to_owned(),
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),

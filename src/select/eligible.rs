@@ -14,6 +14,7 @@ use crate::select::names::Asked;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
     images: bool,
+    json: JsonMode,
     /// Capabilities a model must not lack, with how an error names them.
     capabilities: Vec<(&'static str, &'static str)>,
     filters: Filters,
@@ -29,15 +30,44 @@ impl Needs {
         if request.has_tools {
             capabilities.push(("tools", "tools"));
         }
-        match request.json_mode {
-            JsonMode::Schema => capabilities.push(("json_schema", "response_format json_schema")),
-            JsonMode::Object => capabilities.push(("json_object", "response_format json_object")),
-            JsonMode::Off => {}
-        }
         if request.n > 1 {
             capabilities.push(("n", "n above 1"));
         }
-        Self { images: request.has_images, capabilities, filters: request.filters.clone() }
+        Self {
+            images: request.has_images,
+            json: request.json_mode,
+            capabilities,
+            filters: request.filters.clone(),
+        }
+    }
+
+    fn tools(&self) -> bool {
+        self.capabilities.iter().any(|(it, _)| *it == "tools")
+    }
+}
+
+/// How a model is brought to answer in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonWay {
+    /// As it is asked: it has that mode.
+    Native,
+    /// Its mode for any JSON object, and an instruction that holds the schema.
+    AnyObject,
+    /// An instruction alone.
+    Instructed,
+}
+
+impl JsonWay {
+    /// The way for an answer of the kind `mode`, of a request with `tools` or without.
+    pub fn of(model: &Model, mode: JsonMode, tools: bool) -> Self {
+        let native = !tools || model.allows("json_with_tools");
+        match mode {
+            JsonMode::Off => Self::Native,
+            JsonMode::Schema if native && model.allows("json_schema") => Self::Native,
+            JsonMode::Schema if native && model.allows("json_object") => Self::AnyObject,
+            JsonMode::Object if native && model.allows("json_object") => Self::Native,
+            JsonMode::Schema | JsonMode::Object => Self::Instructed,
+        }
     }
 }
 
@@ -90,6 +120,14 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
     }
     if needs.images && keep(&|it| it.vision) {
         return Err(cannot("messages", "images"));
+    }
+    let json = |it: &Model| {
+        it.allows("instructed_json")
+            || JsonWay::of(it, needs.json, needs.tools()) == JsonWay::Native
+    };
+    if needs.json != JsonMode::Off && keep(&json) {
+        let mode = if needs.json == JsonMode::Schema { "json_schema" } else { "json_object" };
+        return Err(cannot("response_format", &format!("response_format {mode}")));
     }
     for (capability, said) in &needs.capabilities {
         if keep(&|it| it.allows(capability)) {

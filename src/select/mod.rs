@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use weights::Weights;
 
-pub use eligible::{Eligible, Needs, eligible, prompt_budget};
+pub use eligible::{Eligible, JsonWay, Needs, eligible, prompt_budget};
 pub use latency::Latencies;
 pub use names::{Asked, META_MODELS, NoSuchModel, is_meta, resolve};
 pub use order::Strategy;

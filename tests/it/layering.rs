@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("usage", &["catalog"]),
     ("context", &["openai"]),
     ("normalize", &[]),
+    ("structured", &["openai"]),
     ("select", &["clock", "openai", "catalog", "quota", "breaker"]),
     ("provider", &["clock", "openai", "catalog", "window"]),
     ("store", &["clock", "catalog", "quota", "breaker", "session", "usage"]),
@@ -32,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "usage",
             "context",
             "normalize",
+            "structured",
             "select",
             "provider",
             "telemetry",
@@ -76,6 +78,7 @@ const PURE: &[&str] = &[
     "usage",
     "context",
     "normalize",
+    "structured",
     "select",
 ];
 

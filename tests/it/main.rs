@@ -32,6 +32,7 @@ mod registry;
 mod restart;
 mod routing;
 mod secrets;
+mod structured;
 mod support;
 mod usage;
 mod waiting;

@@ -89,7 +89,12 @@ impl OpenAiCompatible {
             // What is left is `text`, the default, which not everyone knows by this name.
             edits.leave_out.push("response_format".to_owned());
         }
-        let format = asked.member("response_format");
+        let edited = edits.set.iter().find(|(key, _)| *key == "response_format");
+        let format = match edited {
+            Some((_, format)) => Some(format.as_str()),
+            None if edits.leave_out.iter().any(|it| it == "response_format") => None,
+            None => asked.member("response_format"),
+        };
         let schema = format.filter(|_| self.quirks.schema == Schema::GuidedJson);
         if let Some(schema) = schema.and_then(schema_of) {
             edits.leave_out.push("response_format".to_owned());

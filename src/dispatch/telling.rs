@@ -1,0 +1,236 @@
+//! What a stream's caller is told: one id, one role, one end and one count of tokens, whatever the
+//! provider sends.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::dispatch::relay::Terms;
+use crate::dispatch::settlement::Delivered;
+use crate::dispatch::structured::Draft;
+use crate::normalize::Mode;
+use crate::normalize::Normalizer;
+use crate::openai::Chunk;
+use crate::openai::ChunkChoice;
+use crate::openai::Heads;
+use crate::openai::TokenUsage;
+use crate::openai::json_string;
+
+/// Choices followed in one stream; `n` beyond it is passed on as it comes.
+const CHOICES: usize = 128;
+
+/// The caller's side of a stream.
+pub(super) struct Telling {
+    id: String,
+    model: String,
+    created: String,
+    mode: Mode,
+    include_usage: bool,
+    choices: Vec<ChoiceState>,
+    ready: VecDeque<Bytes>,
+    /// Bytes taken in so far: what is held back, where the answer is.
+    pub(super) held: usize,
+    /// Is there anything in what is ready, or has gone out, that a caller could use?
+    pub(super) said: bool,
+    /// Has a choice ended for a reason that asking elsewhere would not change?
+    pub(super) ended_on_purpose: bool,
+    /// The provider's own figures, where they came with a choice.
+    usage_json: Option<String>,
+    /// The provider's usage chunk, kept back until the end.
+    usage_chunk: Option<Chunk>,
+}
+
+/// What has gone out of one choice.
+struct ChoiceState {
+    index: u64,
+    normalizer: Normalizer,
+    role_sent: bool,
+    finished: bool,
+    text_came: bool,
+    /// Its whole text, where it is held.
+    draft: Option<Draft>,
+    /// It refuses or calls tools: its text is not the answer.
+    excused: bool,
+}
+
+/// An id in OpenAI's form.
+pub(super) fn answer_id() -> String {
+    format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
+}
+
+impl Telling {
+    pub(super) fn new(terms: &Terms) -> Self {
+        Self {
+            id: json_string(&answer_id()),
+            model: json_string(&terms.model),
+            created: terms.created.to_string(),
+            mode: terms.mode,
+            include_usage: terms.include_usage,
+            choices: Vec::new(),
+            ready: VecDeque::new(),
+            held: 0,
+            said: false,
+            ended_on_purpose: false,
+            usage_json: None,
+            usage_chunk: None,
+        }
+    }
+
+    /// The next event that may go out.
+    pub(super) fn next_event(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
+    /// What has not gone out yet never will.
+    pub(super) fn take_back(&mut self) {
+        self.ready.clear();
+    }
+
+    /// Has anything come that a caller could use, whether it has gone out or not?
+    pub(super) fn has_begun(&self) -> bool {
+        self.said || self.choices.iter().any(|it| it.text_came)
+    }
+
+    /// What has to be checked of an answer that was held.
+    pub(super) fn drafts(&self) -> Vec<Draft> {
+        let mine = self.choices.iter().filter(|it| !it.excused);
+        mine.filter_map(|it| it.draft.clone()).collect()
+    }
+
+    /// Takes in one chunk and makes ready what may go out. What costs tokens is added to
+    /// `delivered`.
+    pub(super) fn take(&mut self, chunk: Chunk, delivered: &mut Delivered) {
+        if chunk.is_usage_only() {
+            self.usage_chunk = Some(chunk);
+            return;
+        }
+        let mut texts = Vec::with_capacity(1);
+        let mut role_due = Vec::with_capacity(1);
+        let mut goes_out = chunk.choices.is_empty();
+        for choice in &chunk.choices {
+            let had_text = !choice.text.is_empty();
+            let (text, due) = self.pass(choice, delivered);
+            let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
+            goes_out |= says_text || due || !had_text || choice.adds_else;
+            self.said |= says_text || choice.adds_else;
+            self.ended_on_purpose |=
+                matches!(choice.finish.as_deref(), Some("length" | "content_filter"));
+            texts.push(text);
+            role_due.push(due);
+        }
+        if goes_out {
+            let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
+            // The figures are told once, at the end: a client that adds up what it sees must not
+            // count them twice.
+            let told_later = self.include_usage && chunk.usage_json().is_some();
+            let usage = told_later.then_some("null");
+            if told_later {
+                self.usage_json = chunk.usage_json().map(str::to_owned);
+            }
+            let event = chunk.render(&heads, &texts, &role_due, usage);
+            self.held += event.len();
+            self.ready.push_back(event);
+        }
+    }
+
+    /// The text to send in place of a choice's own (`None` = its own), and whether its role is due.
+    fn pass(&mut self, choice: &ChunkChoice, delivered: &mut Delivered) -> (Option<String>, bool) {
+        let mode = self.mode;
+        let known = self.choices.iter().position(|it| it.index == choice.index);
+        if known.is_none() && self.choices.len() < CHOICES {
+            self.choices.push(ChoiceState {
+                index: choice.index,
+                normalizer: Normalizer::new(mode),
+                role_sent: false,
+                finished: false,
+                text_came: false,
+                draft: None,
+                excused: false,
+            });
+        }
+        let at = known.unwrap_or(self.choices.len().saturating_sub(1));
+        let Some(state) = self.choices.get_mut(at).filter(|it| it.index == choice.index) else {
+            return (None, false);
+        };
+        let due = !std::mem::replace(&mut state.role_sent, true);
+        let holds = self.mode == Mode::JsonAtOnce;
+        state.text_came |= !choice.text.is_empty();
+        state.excused |= choice.calls_or_refuses;
+        let out = state.normalizer.push(&choice.text);
+        let text = match (&choice.finish, out) {
+            (Some(finish), out) if !state.finished => {
+                state.finished = true;
+                let rest = state.normalizer.finish(finish == "stop");
+                state.excused |= finish == "content_filter";
+                if holds {
+                    state.draft = Some(Draft { text: rest.clone(), cut: finish == "length" });
+                }
+                if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
+            }
+            (_, out) => out,
+        };
+        self.held += choice.text.len();
+        // What is cut off around the JSON has cost tokens too.
+        delivered.push(if holds { &choice.text } else { &text });
+        delivered.push(&choice.uncounted);
+        let changed = *text != *choice.text;
+        (changed.then(|| text.into_owned()), due)
+    }
+
+    /// What is held back of choices that did not say why they ended goes out.
+    pub(super) fn flush(&mut self, delivered: &mut Delivered) {
+        let holds = self.mode == Mode::JsonAtOnce;
+        for state in &mut self.choices {
+            if std::mem::replace(&mut state.finished, true) {
+                continue;
+            }
+            // A provider that marks the end but not the reason has simply stopped.
+            let rest = state.normalizer.finish(true);
+            if holds {
+                state.draft = Some(Draft { text: rest.clone(), cut: false });
+            } else {
+                delivered.push(&rest);
+            }
+            let delta = if rest.is_empty() {
+                "{}".to_owned()
+            } else {
+                format!(r#"{{"content":{}}}"#, json_string(&rest))
+            };
+            let index = state.index;
+            let choices =
+                format!(r#"[{{"index":{index},"delta":{delta},"finish_reason":"stop"}}]"#);
+            let (id, model, created) = (&self.id, &self.model, &self.created);
+            self.ready.push_back(made(id, model, created, &choices, ""));
+        }
+    }
+
+    /// The usage chunk goes out, if the caller asked for one.
+    pub(super) fn tell_usage(&mut self, usage: TokenUsage) {
+        if self.include_usage {
+            let event = self.usage_event(usage);
+            self.ready.push_back(event);
+        }
+    }
+
+    fn usage_event(&self, usage: TokenUsage) -> Bytes {
+        let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
+        match &self.usage_chunk {
+            // The provider's own, with every detail it has.
+            Some(chunk) if chunk.usage.is_some() => chunk.render(&heads, &[], &[], None),
+            _ => {
+                let own = self.usage_json.clone().unwrap_or_else(|| usage.to_json());
+                let usage = format!(r#","usage":{own}"#);
+                made(&self.id, &self.model, &self.created, "[]", &usage)
+            }
+        }
+    }
+}
+
+/// A chunk of our own making.
+fn made(id: &str, model: &str, created: &str, choices: &str, rest: &str) -> Bytes {
+    format!(
+        r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices}{rest}}}"#
+    )
+    .into()
+}
