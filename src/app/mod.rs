@@ -318,6 +318,7 @@ fn dispatch_params(settings: &Settings) -> dispatch::Params {
     dispatch::Params {
         max_retries: settings.routing.max_retries,
         max_quota_wait: settings.routing.max_quota_wait,
+        stream_continuation: settings.routing.stream_continuation,
         deadline: settings.routing.deadline,
         timeout: settings.http.timeout,
         first_token_timeout: settings.http.first_token_timeout,

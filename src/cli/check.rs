@@ -204,7 +204,7 @@ fn in_plain_words(fault: &Fault) -> String {
         FaultKind::ModelGone => "the provider has no such model (any more), or not for this key",
         FaultKind::Connect => "no connection; is the address right, is a proxy in the way?",
         FaultKind::Timeout(_) => "no answer in time",
-        FaultKind::Cut => "the connection broke before the answer was there",
+        FaultKind::Cut | FaultKind::Astray => "the connection broke before the answer was there",
         FaultKind::Unreadable => "what answered does not speak this API; is the URL right?",
         FaultKind::Empty => "an answer with nothing in it",
         FaultKind::OffSchema | FaultKind::NoJson => "an answer without the JSON asked for",

@@ -128,6 +128,8 @@ pub struct Routing {
     pub model_strategy: Strategy,
     /// Further attempts after the first, 0 to 100. Default 8.
     pub max_retries: u32,
+    /// Is a stream that is cut continued on another provider? Default true.
+    pub stream_continuation: bool,
     /// How long a request may wait for quota: 0 to 3600 seconds. Default 10.
     pub max_quota_wait: Duration,
     /// The whole request until its first byte: 0.01 to 86400 seconds. Default 120.
@@ -248,6 +250,7 @@ fn routing(mut it: Object<'_>, notes: &mut Vec<String>) -> Routing {
         provider_strategy: it.or("provider_strategy", &STRATEGIES, Strategy::RoundRobin),
         model_strategy: it.or("model_strategy", &STRATEGIES, Strategy::RoundRobin),
         max_retries: count(&mut it, "max_retries", 0..=100, 8),
+        stream_continuation: it.or("stream_continuation", &Flag, true),
         max_quota_wait: it.or("max_quota_wait_seconds", &wait, Duration::from_secs(10)),
         deadline: it.or("deadline_seconds", &Span::seconds(TIMEOUT), Duration::from_secs(120)),
     };

@@ -169,9 +169,10 @@ impl Attempt {
 
     /// The answer broke off after it had begun: what was delivered counts, and is in the books
     /// when this returns.
-    pub(super) async fn break_off(mut self, fault: &Fault) {
-        if let Some(reservation) = self.close_on(fault) {
-            self.settlement(reservation).settle().await;
+    pub(super) async fn break_off(mut self, fault: &Fault) -> TokenUsage {
+        match self.close_on(fault) {
+            Some(reservation) => self.settlement(reservation).settle().await,
+            None => TokenUsage::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
+use crate::dispatch::continuation::Goal;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::destination::destination;
@@ -31,6 +32,7 @@ use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
 use crate::dispatch::whole;
+use crate::dispatch::whole::Begun;
 use crate::dispatch::whole::Left;
 use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
@@ -68,36 +70,22 @@ pub(super) async fn travel(
             return Err(Failure { error: Box::new(error), route: None });
         }
     };
-    let mut travel = Travel {
-        started: core.clock.now(),
-        request: Arc::new(call.request),
-        session: call.session.filter(|_| !matches!(asked, Asked::Direct { .. })),
-        asked,
-        eligible,
-        wanted,
-        spare: None,
-        requested,
-        progress,
-        story: Some(story),
-        attempts: 0,
-        rounds: 0,
-        waited: Duration::ZERO,
-        caller: call.caller,
-        place: None,
-        faults: Vec::new(),
-        out: Vec::new(),
-        refused: Vec::new(),
-        last_route: None,
-        rng: fastrand::Rng::new(),
-        core,
-        pool,
-    };
+    let request = Arc::new(call.request);
+    let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
+    if !matches!(travel.asked, Asked::Direct { .. }) {
+        travel.session = call.session;
+    }
+    travel.wanted = wanted;
+    travel.story = Some(story);
+    travel.caller = call.caller;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
     if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
         story.refused(failure.error.status, &failure.error.message);
     }
-    ending
+    let begun = ending?;
+    let story = travel.story.take();
+    Ok(begun.into_answer(story, travel.thread()))
 }
 
 /// A journey under way.
@@ -130,11 +118,49 @@ pub(super) struct Travel {
     /// Those of them whose fault is of the request: no time will change it.
     pub(super) refused: Vec<TargetId>,
     pub(super) last_route: Option<Route>,
+    pub(super) answered_by: Option<TargetId>,
+    /// Where the answer has to set in, when this journey goes on with one that broke off.
+    pub(super) goal: Option<Goal>,
     pub(super) rng: fastrand::Rng,
 }
 
 impl Travel {
-    async fn run(&mut self) -> Result<Answer, Failure> {
+    /// A journey that has not begun, without a session.
+    pub(super) fn new(
+        (core, pool): (Arc<Core>, Arc<Pool>),
+        request: Arc<ChatRequest>,
+        (asked, eligible): (Asked, Eligible),
+        (requested, progress): (Arc<str>, Arc<Progress>),
+    ) -> Self {
+        Self {
+            started: core.clock.now(),
+            request,
+            session: None,
+            asked,
+            eligible,
+            wanted: None,
+            spare: None,
+            requested,
+            progress,
+            story: None,
+            attempts: 0,
+            rounds: 0,
+            waited: Duration::ZERO,
+            caller: 0,
+            place: None,
+            faults: Vec::new(),
+            out: Vec::new(),
+            refused: Vec::new(),
+            last_route: None,
+            answered_by: None,
+            goal: None,
+            rng: fastrand::Rng::new(),
+            core,
+            pool,
+        }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<Begun, Failure> {
         self.line_up();
         loop {
             if !self.turn().await {
@@ -152,7 +178,7 @@ impl Travel {
     }
 
     /// Walks the candidates of one leg.
-    pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Answer>, Failure> {
+    pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Begun>, Failure> {
         self.wait_for_home(leg).await;
         let mut walk = self.walk(leg);
         while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
@@ -242,7 +268,7 @@ impl Travel {
         edits: &RequestEdits,
         leg: &Leg,
         left_out: &[String],
-    ) -> Result<Answer, Option<Fault>> {
+    ) -> Result<Begun, Option<Fault>> {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
@@ -291,7 +317,8 @@ impl Travel {
         match answer {
             Ok(begun) => {
                 self.settle_down(target.id);
-                Ok(begun.into_answer(self.story.take()))
+                self.answered_by = Some(target.id);
+                Ok(begun)
             }
             Err(unanswered) => Err(Some(self.close(&target, unanswered))),
         }

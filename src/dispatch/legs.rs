@@ -7,8 +7,8 @@ use crate::catalog::Model;
 use crate::context;
 use crate::context::tokens;
 use crate::dispatch::journey::Travel;
-use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::whole::Begun;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
@@ -32,7 +32,7 @@ impl Leg {
 impl Travel {
     /// Every candidate once: those that take the conversation whole first, then the largest with
     /// the history cut to fit.
-    pub(super) async fn round(&mut self) -> Result<Option<Answer>, Failure> {
+    pub(super) async fn round(&mut self) -> Result<Option<Begun>, Failure> {
         let bytes = self.request.prompt_bytes() + self.instruction_bytes();
         let sure = self.fitting(tokens::most(bytes));
         if !sure.is_empty()

@@ -5,13 +5,16 @@
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
+//! [`continuation`] and [`joining`] go on with a stream that was cut,
 //! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
+mod continuation;
 mod demand;
 mod destination;
 mod exhausted;
 mod home;
+mod joining;
 mod journey;
 mod legs;
 pub mod outcome;
@@ -72,6 +75,8 @@ pub struct Params {
     pub deadline: Duration,
     /// One attempt's whole answer, or the silence between two events of a stream.
     pub timeout: Duration,
+    /// Are streams that are cut after their first content continued elsewhere?
+    pub stream_continuation: bool,
     /// A stream's first content.
     pub first_token_timeout: Duration,
     /// How conversations are made to fit.

@@ -56,9 +56,18 @@ pub enum Answer {
     },
 }
 
-/// The data of each event of a stream: one `chat.completion.chunk` each. After the last one the
-/// stream is complete and `[DONE]` is due; an error ends it and is sent as its last event.
-pub type Events = BoxStream<'static, Result<Bytes, ApiError>>;
+/// The events of a stream. After the last one the stream is complete and `[DONE]` is due; an error
+/// ends it and is sent as its last event.
+pub type Events = BoxStream<'static, Result<Event, ApiError>>;
+
+/// One event of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Data: one `chat.completion.chunk`.
+    Chunk(Bytes),
+    /// A comment for people who read the stream; clients skip it.
+    Comment(String),
+}
 
 /// A journey that ended without an answer.
 #[derive(Clone, Debug)]

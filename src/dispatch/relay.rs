@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use futures::stream::Fuse;
 use tokio::time::Instant;
 
 use crate::dispatch::attempt::Attempt;
+use crate::dispatch::continuation::Goal;
+use crate::dispatch::continuation::Thread;
+use crate::dispatch::joining::Joining;
+use crate::dispatch::joining::astray;
+use crate::dispatch::outcome::Event;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::story::Story;
@@ -42,6 +46,10 @@ pub(super) struct Terms {
     pub(super) mode: Mode,
     /// The answer is held until it has been checked.
     pub(super) hold: Option<Hold>,
+    /// May it be gone on with when it is cut?
+    pub(super) goes_on: bool,
+    /// Where it has to set in, and by when, if it goes on with one that broke off.
+    pub(super) goal: Option<(Goal, Instant)>,
     /// Did the caller ask for a usage chunk?
     pub(super) include_usage: bool,
     pub(super) first_content_by: Instant,
@@ -63,14 +71,17 @@ pub(super) struct Hold {
 /// A stream under way.
 pub(super) struct Relay {
     /// `None` once the call is in the books.
-    attempt: Option<Attempt>,
+    pub(super) attempt: Option<Attempt>,
     /// Fused: it is asked again after its end when all the text was held back.
-    chunks: Fuse<BoxStream<'static, Result<Chunk, Fault>>>,
-    telling: Telling,
-    terms: Terms,
-    target: String,
+    pub(super) chunks: Fuse<BoxStream<'static, Result<Chunk, Fault>>>,
+    pub(super) telling: Telling,
+    pub(super) terms: Terms,
+    pub(super) target: String,
     reason: &'static str,
-    story: Option<Story>,
+    pub(super) story: Option<Story>,
+    /// What it takes to go on elsewhere.
+    pub(super) thread: Option<Box<Thread>>,
+    pub(super) joining: Joining,
     _open: OpenStream,
 }
 
@@ -109,6 +120,8 @@ impl Relay {
             reason: route.reason.as_str(),
             terms,
             story: None,
+            thread: None,
+            joining: Joining::default(),
             _open: open,
         }
     }
@@ -126,8 +139,16 @@ impl Relay {
             }
             self.take(chunk);
             chunks += 1;
+            if self.joining.astray {
+                return Err(astray());
+            }
             match &self.terms.hold {
-                None if self.telling.said => return Ok(()),
+                None if self.telling.said || self.joining.has_found() => return Ok(()),
+                // It may have to pass over much of what was sent before.
+                None if self.joining.heard => {
+                    let until = self.terms.goal.as_ref().map_or(by, |(_, until)| *until);
+                    by = until.min(Instant::now() + self.terms.silence);
+                }
                 Some(hold) if self.telling.has_begun() => {
                     by = hold.until.min(Instant::now() + self.terms.silence);
                 }
@@ -147,6 +168,9 @@ impl Relay {
     /// The stream has ended and nothing has gone out. It may be over without content: cut by its
     /// token limit, or by a filter. One whose whole text was held back has it to say now.
     fn over(&mut self) -> Result<(), Fault> {
+        if self.joining.heard {
+            return Err(astray());
+        }
         if !self.telling.has_begun() && !self.telling.ended_on_purpose {
             return Err(Fault::new(FaultKind::Empty, "a stream with nothing in it"));
         }
@@ -185,8 +209,13 @@ impl Relay {
     }
 
     /// The caller's events.
-    pub(super) fn into_events(mut self: Box<Self>, story: Option<Story>) -> Events {
+    pub(super) fn into_events(
+        mut self: Box<Self>,
+        story: Option<Story>,
+        thread: Option<Box<Thread>>,
+    ) -> Events {
         self.story = story;
+        self.thread = thread;
         futures::stream::unfold(self, |mut relay| async move {
             let next = relay.next().await?;
             Some((next, relay))
@@ -194,28 +223,41 @@ impl Relay {
         .boxed()
     }
 
-    async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
+    async fn next(&mut self) -> Option<Result<Event, ApiError>> {
         loop {
             if let Some(event) = self.telling.next_event() {
                 return Some(Ok(event));
             }
             self.attempt.as_ref()?;
-            match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
-                Ok(Some(Ok(chunk))) => self.take(chunk),
-                Ok(Some(Err(fault))) => return Some(Err(self.break_off(&fault).await)),
-                Ok(None) => self.end().await,
+            let fault = match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
+                Ok(Some(Ok(chunk))) => {
+                    self.take(chunk);
+                    continue;
+                }
+                Ok(None) => {
+                    self.end().await;
+                    continue;
+                }
+                Ok(Some(Err(fault))) => fault,
                 Err(_) => {
                     let message = format!("nothing for {:?}", self.terms.silence);
-                    let fault = Fault::new(FaultKind::Timeout(Waited::NextEvent), message);
-                    return Some(Err(self.break_off(&fault).await));
+                    Fault::new(FaultKind::Timeout(Waited::NextEvent), message)
                 }
+            };
+            if let Err(error) = self.mend(fault).await {
+                return Some(Err(error));
             }
         }
     }
 
-    fn take(&mut self, chunk: Chunk) {
+    pub(super) fn take(&mut self, chunk: Chunk) {
         let Some(attempt) = &mut self.attempt else { return };
         attempt.usage = chunk.usage.or(attempt.usage);
+        if let Some((goal, until)) = self.terms.goal.take() {
+            self.terms.goal =
+                self.joining.seek(goal, chunk, &mut attempt.delivered).map(|it| (it, until));
+            return;
+        }
         self.telling.take(chunk, &mut attempt.delivered);
     }
 
@@ -227,18 +269,22 @@ impl Relay {
 
     /// The provider is done: what is held goes out, the call goes into the books, and the usage
     /// chunk is the last.
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         self.flush();
         let Some(attempt) = self.attempt.take() else { return };
         let usage = attempt.succeed().await;
+        let usage = usage.plus(self.joining.spent);
         self.telling.tell_usage(usage);
+        if self.telling.joined {
+            self.telling.comment(format!("continued by {}", self.target));
+        }
         if let Some(mut story) = self.story.take() {
             let tokens = (usage.prompt, usage.completion);
             story.answered(std::mem::take(&mut self.target), self.reason, tokens);
         }
     }
 
-    async fn break_off(&mut self, fault: &Fault) -> ApiError {
+    pub(super) async fn break_off(&mut self, fault: &Fault) -> ApiError {
         let summary = fault.summary();
         if let Some(mut story) = self.story.take() {
             story.broke(self.target.clone(), summary.clone());

@@ -63,12 +63,13 @@ impl Settlement {
     }
 
     /// Counts what was used, settles the quota and writes it down.
-    pub(super) async fn settle(self) {
+    pub(super) async fn settle(self) -> TokenUsage {
         let used = match self.reported {
             Some(used) => used,
             None => count(Arc::clone(&self.request), self.delivered.clone()).await,
         };
         self.write(used);
+        used
     }
 
     fn write(self, used: TokenUsage) {

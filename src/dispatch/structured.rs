@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::catalog::Model;
 use crate::catalog::TargetId;
 use crate::dispatch::journey::Travel;
-use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::whole::Begun;
 use crate::dispatch::whole::Left;
 use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
@@ -171,12 +171,10 @@ impl Travel {
     /// The ending with the spare answer in place of a failure.
     pub(super) async fn with_spare(
         &mut self,
-        ending: Result<Answer, Failure>,
-    ) -> Result<Answer, Failure> {
+        ending: Result<Begun, Failure>,
+    ) -> Result<Begun, Failure> {
         match (ending, self.spare.take()) {
-            (Err(_), Some((spare, _))) => {
-                Ok(spare.give(self.attempts).await.into_answer(self.story.take()))
-            }
+            (Err(_), Some((spare, _))) => Ok(spare.give(self.attempts).await),
             (ending, Some((spare, fault))) => {
                 spare.fail(&fault);
                 ending

@@ -6,17 +6,22 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::dispatch::outcome::Event;
 use crate::dispatch::relay::Terms;
 use crate::dispatch::settlement::Delivered;
 use crate::dispatch::structured::Draft;
 use crate::normalize::Mode;
 use crate::normalize::Normalizer;
+use crate::normalize::seam::Joint;
+use crate::normalize::seam::Seam;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
 use crate::openai::Heads;
 use crate::openai::TokenUsage;
 use crate::openai::json_string;
 
+/// Longest text that is gone on with when it is cut, in bytes.
+const MOST_SENT: usize = 1024 * 1024;
 /// Choices followed in one stream; `n` beyond it is passed on as it comes.
 const CHOICES: usize = 128;
 
@@ -28,7 +33,7 @@ pub(super) struct Telling {
     mode: Mode,
     include_usage: bool,
     choices: Vec<ChoiceState>,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Event>,
     /// Bytes taken in so far: what is held back, where the answer is.
     pub(super) held: usize,
     /// Is there anything in what is ready, or has gone out, that a caller could use?
@@ -39,6 +44,12 @@ pub(super) struct Telling {
     usage_json: Option<String>,
     /// The provider's usage chunk, kept back until the end.
     usage_chunk: Option<Chunk>,
+    /// The text that has gone out, while another may have to go on with it.
+    sent: Option<String>,
+    /// The seam, while white space at it may come twice.
+    seam: Option<Box<Seam>>,
+    /// Has it gone on with another one's chunks?
+    pub(super) joined: bool,
 }
 
 /// What has gone out of one choice.
@@ -74,11 +85,14 @@ impl Telling {
             ended_on_purpose: false,
             usage_json: None,
             usage_chunk: None,
+            sent: terms.goes_on.then(String::new),
+            seam: None,
+            joined: false,
         }
     }
 
     /// The next event that may go out.
-    pub(super) fn next_event(&mut self) -> Option<Bytes> {
+    pub(super) fn next_event(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }
 
@@ -130,7 +144,7 @@ impl Telling {
             }
             let event = chunk.render(&heads, &texts, &role_due, usage);
             self.held += event.len();
-            self.ready.push_back(event);
+            self.ready.push_back(Event::Chunk(event));
         }
     }
 
@@ -157,7 +171,8 @@ impl Telling {
         let holds = self.mode == Mode::JsonAtOnce;
         state.text_came |= !choice.text.is_empty();
         state.excused |= choice.calls_or_refuses;
-        let out = state.normalizer.push(&choice.text);
+        let came = after_seam(&mut self.seam, &choice.text);
+        let out = state.normalizer.push(&came);
         let text = match (&choice.finish, out) {
             (Some(finish), out) if !state.finished => {
                 state.finished = true;
@@ -174,6 +189,7 @@ impl Telling {
         // What is cut off around the JSON has cost tokens too.
         delivered.push(if holds { &choice.text } else { &text });
         delivered.push(&choice.uncounted);
+        keep(&mut self.sent, &text);
         let changed = *text != *choice.text;
         (changed.then(|| text.into_owned()), due)
     }
@@ -201,15 +217,68 @@ impl Telling {
             let choices =
                 format!(r#"[{{"index":{index},"delta":{delta},"finish_reason":"stop"}}]"#);
             let (id, model, created) = (&self.id, &self.model, &self.created);
-            self.ready.push_back(made(id, model, created, &choices, ""));
+            self.ready.push_back(Event::Chunk(made(id, model, created, &choices, "")));
         }
+    }
+
+    /// Has every choice said why it ends?
+    pub(super) fn is_complete(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|it| it.finished)
+    }
+
+    /// What has gone out, where another may go on with it: it is one text, and neither JSON nor a
+    /// tool call.
+    pub(super) fn sent(&self) -> Option<&str> {
+        match self.choices.as_slice() {
+            [only] if !only.excused => self.sent.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// From here on the chunks are another one's. `seam`: where they set in; `None` when no text has
+    /// gone out.
+    pub(super) fn join(&mut self, seam: Option<Box<Seam>>) {
+        self.joined = true;
+        self.usage_json = None;
+        self.usage_chunk = None;
+        if let (None, Some(choice)) = (&seam, self.choices.first_mut()) {
+            choice.normalizer = Normalizer::new(self.mode);
+        }
+        self.seam = seam.filter(|it| !it.is_passed());
+    }
+
+    /// The first text after the seam, and why the answer ends if it ends with it.
+    pub(super) fn say(&mut self, rest: &str, finish: Option<&str>) {
+        let Some(choice) = self.choices.first_mut() else { return };
+        let mut text = choice.normalizer.push(rest).into_owned();
+        if let Some(finish) = finish {
+            choice.finished = true;
+            text.push_str(&choice.normalizer.finish(finish == "stop"));
+        }
+        keep(&mut self.sent, &text);
+        if text.is_empty() && finish.is_none() {
+            return;
+        }
+        let finish = finish.map_or_else(|| "null".to_owned(), json_string);
+        let choices = format!(
+            r#"[{{"index":{},"delta":{{"content":{}}},"finish_reason":{finish}}}]"#,
+            choice.index,
+            json_string(&text)
+        );
+        let event = made(&self.id, &self.model, &self.created, &choices, "");
+        self.ready.push_back(Event::Chunk(event));
+    }
+
+    /// A word to people who read the stream.
+    pub(super) fn comment(&mut self, text: String) {
+        self.ready.push_back(Event::Comment(text));
     }
 
     /// The usage chunk goes out, if the caller asked for one.
     pub(super) fn tell_usage(&mut self, usage: TokenUsage) {
         if self.include_usage {
             let event = self.usage_event(usage);
-            self.ready.push_back(event);
+            self.ready.push_back(Event::Chunk(event));
         }
     }
 
@@ -217,14 +286,38 @@ impl Telling {
         let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
         match &self.usage_chunk {
             // The provider's own, with every detail it has.
-            Some(chunk) if chunk.usage.is_some() => chunk.render(&heads, &[], &[], None),
+            Some(chunk) if chunk.usage.is_some() && !self.joined => {
+                chunk.render(&heads, &[], &[], None)
+            }
             _ => {
-                let own = self.usage_json.clone().unwrap_or_else(|| usage.to_json());
+                let own = self.usage_json.clone().filter(|_| !self.joined);
+                let own = own.unwrap_or_else(|| usage.to_json());
                 let usage = format!(r#","usage":{own}"#);
                 made(&self.id, &self.model, &self.created, "[]", &usage)
             }
         }
     }
+}
+
+/// Adds to what was sent, unless it grows beyond what is gone on with.
+fn keep(sent: &mut Option<String>, text: &str) {
+    if let Some(kept) = sent {
+        if kept.len() + text.len() > MOST_SENT {
+            *sent = None;
+        } else {
+            kept.push_str(text);
+        }
+    }
+}
+
+/// The text without white space that has gone out before a cut.
+fn after_seam<'a>(seam: &mut Option<Box<Seam>>, text: &'a str) -> Cow<'a, str> {
+    let Some(owed) = seam else { return Cow::Borrowed(text) };
+    let Joint::Joined(rest) = owed.push(text) else { return Cow::Borrowed(text) };
+    if owed.is_passed() {
+        *seam = None;
+    }
+    Cow::Owned(rest)
 }
 
 /// A chunk of our own making.

@@ -48,6 +48,8 @@ impl Travel {
                 None => self.core.params.normalizer.mode(self.wants_json()),
             },
             hold,
+            goes_on: self.goes_on(),
+            goal: self.goal.clone().map(|goal| (goal, until)),
             include_usage: self.request.include_usage,
             first_content_by: deadline,
             late,

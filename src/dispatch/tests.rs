@@ -34,6 +34,7 @@ use crate::dispatch::Settlement;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::ChatService;
+use crate::dispatch::outcome::Event;
 use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
@@ -134,6 +135,7 @@ fn params() -> Params {
     Params {
         max_retries: 8,
         max_quota_wait: Duration::from_secs(10),
+        stream_continuation: true,
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
         first_token_timeout: Duration::from_secs(30),
@@ -249,7 +251,8 @@ impl Stage {
         let mut text = String::new();
         while let Some(event) = events.next().await {
             match event {
-                Ok(data) => {
+                Ok(Event::Comment(_)) => {}
+                Ok(Event::Chunk(data)) => {
                     let chunk = Chunk::parse(&data).unwrap();
                     text.extend(chunk.choices.iter().map(|it| it.text.as_str()));
                 }

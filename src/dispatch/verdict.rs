@@ -91,7 +91,8 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         | FaultKind::BadRequest
         | FaultKind::NotHere
         | FaultKind::OffSchema
-        | FaultKind::NoJson => Outcome::Neutral,
+        | FaultKind::NoJson
+        | FaultKind::Astray => Outcome::Neutral,
         FaultKind::Connect => Outcome::ConnectFault,
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
         FaultKind::Server
@@ -125,6 +126,7 @@ pub(super) fn quota(fault: &Fault) -> Quota {
         | FaultKind::Empty
         | FaultKind::OffSchema
         | FaultKind::NoJson
+        | FaultKind::Astray
         | FaultKind::Cut
         | FaultKind::Timeout(_) => Quota::Spent,
         _ => Quota::Refused,

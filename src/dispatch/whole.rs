@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dispatch::attempt::Attempt;
+use crate::dispatch::continuation::Thread;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
@@ -70,8 +71,8 @@ pub(super) enum Begun {
 }
 
 impl Begun {
-    /// Hands the story to whoever knows how the answer ends.
-    pub(super) fn into_answer(self, story: Option<Story>) -> Answer {
+    /// Hands the story to whoever knows how the answer ends, and a stream what it takes to go on.
+    pub(super) fn into_answer(self, story: Option<Story>, thread: Option<Box<Thread>>) -> Answer {
         match self {
             Self::Whole { route, body, usage } => {
                 if let Some(mut story) = story {
@@ -82,7 +83,7 @@ impl Begun {
                 Answer::Whole { route, body }
             }
             Self::Stream { route, relay } => {
-                let events: Events = relay.into_events(story);
+                let events: Events = relay.into_events(story, thread);
                 Answer::Stream { route, events }
             }
         }

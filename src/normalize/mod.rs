@@ -7,6 +7,7 @@
 mod fence;
 mod json;
 mod opener;
+pub mod seam;
 mod text;
 
 use std::borrow::Cow;

@@ -47,6 +47,11 @@ pub(super) fn judge(text: &str) -> Verdict {
     if undecided { Verdict::Undecided } else { Verdict::Keep }
 }
 
+/// Is this an opener and nothing else?
+pub(super) fn is_opener(text: &str) -> bool {
+    OPENERS.iter().any(|it| it.eq_ignore_ascii_case(text))
+}
+
 /// Judges what follows an opener that ends at byte `end`.
 ///
 /// White space must come first: `Sure!!`, `sure!(x)` and a password like `Sure!Thing7` are no

@@ -20,6 +20,15 @@ impl TokenUsage {
         self.prompt.saturating_add(self.completion)
     }
 
+    /// Both added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            completion: self.completion.saturating_add(other.completion),
+        }
+    }
+
     /// OpenAI's `usage` object.
     pub fn to_json(self) -> String {
         format!(

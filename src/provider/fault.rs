@@ -108,6 +108,8 @@ pub enum FaultKind {
     NoJson,
     /// The answer broke off.
     Cut,
+    /// It was to go on with an answer that broke off elsewhere, and said something else.
+    Astray,
     /// No connection could be made.
     Connect,
     /// It took too long.
@@ -145,7 +147,8 @@ impl FaultKind {
             | Self::Empty
             | Self::OffSchema
             | Self::NoJson
-            | Self::Cut => Scope::Request,
+            | Self::Cut
+            | Self::Astray => Scope::Request,
         }
     }
 
@@ -169,6 +172,7 @@ impl FaultKind {
             Self::OffSchema => "off_schema",
             Self::NoJson => "no_json",
             Self::Cut => "cut",
+            Self::Astray => "astray",
             Self::Connect => "connect",
             Self::Timeout(_) => "timeout",
         }
@@ -241,6 +245,7 @@ impl Fault {
             FaultKind::OffSchema => "answer did not fit the schema".to_owned(),
             FaultKind::NoJson => "no JSON in the answer".to_owned(),
             FaultKind::Cut => "connection broke off".to_owned(),
+            FaultKind::Astray => "did not go on where the answer broke off".to_owned(),
             FaultKind::Connect => "no connection".to_owned(),
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
             FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),

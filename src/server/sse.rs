@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use http_body::{Body, Frame};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::dispatch::outcome::{Answer, Events, Failure};
+use crate::dispatch::outcome::{Answer, Event, Events, Failure};
 use crate::openai::ApiError;
 
 use super::errors::broken;
@@ -46,7 +46,7 @@ pub(super) struct EventBody {
 
 /// What the source has to say.
 enum Said {
-    Event(Bytes),
+    Event(Event),
     Error(Box<ApiError>),
     Complete,
 }
@@ -78,7 +78,8 @@ impl EventBody {
             Poll::Ready(Said::Error(Box::new(broken())))
         });
         let bytes = match said {
-            Poll::Ready(Said::Event(data)) => event(&data),
+            Poll::Ready(Said::Event(Event::Chunk(data))) => event(&data),
+            Poll::Ready(Said::Event(Event::Comment(text))) => comment(&text),
             Poll::Ready(Said::Error(error)) => {
                 self.source = Source::Over;
                 event(error.to_json(&self.request_id).as_bytes())
@@ -138,6 +139,11 @@ impl Body for EventBody {
     }
 }
 
+/// A comment, in one line.
+fn comment(text: &str) -> Bytes {
+    format!(": {}\n\n", text.replace(['\n', '\r'], " ")).into()
+}
+
 /// One event, in one piece. In JSON a line end can only be white space between tokens, where a
 /// blank means the same; in an event it would begin another line.
 fn event(data: &[u8]) -> Bytes {
@@ -160,5 +166,6 @@ mod tests {
         let check = |data: &str, expected: &str| assert_eq!(event(data.as_bytes()), expected);
         check(r#"{"a":"\n"}"#, "data: {\"a\":\"\\n\"}\n\n");
         check("{\r\n \"a\":1\n}", "data: {   \"a\":1 }\n\n");
+        assert_eq!(comment("by\na/m"), ": by a/m\n\n");
     }
 }

@@ -283,10 +283,15 @@ async fn a_conversation_too_long_for_all_is_the_callers() {
     assert_eq!((gateway.reached("one"), gateway.reached("two")), (1, 1));
 }
 
+/// A cut stream stays cut.
+fn uncontinued() -> Value {
+    json!({"routing": {"stream_continuation": false}})
+}
+
 #[tokio::test]
 async fn a_stream_that_is_cut_ends_with_an_error_and_without_done() {
     for fault in [Fault::CutAfterChunks(3), Fault::ErrorAfterChunks(3), Fault::NoDone] {
-        let gateway = one("Alpha").start().await;
+        let gateway = one("Alpha").settings(uncontinued()).start().await;
         gateway.upstream("alpha").set_fault(Some(fault.clone()));
         let answer = gateway.stream(&ask("alpha/m")).await;
         assert!(!answer.done, "{fault:?}");
@@ -305,7 +310,7 @@ async fn a_stream_that_is_cut_ends_with_an_error_and_without_done() {
 
 #[tokio::test]
 async fn a_cut_stream_is_in_the_figures_when_its_last_byte_has_been_sent() {
-    let gateway = Gateway::plain().await;
+    let gateway = one("Alpha").settings(uncontinued()).start().await;
     gateway.upstream("alpha").set_fault(Some(Fault::CutAfterChunks(3)));
     assert!(!gateway.stream(&ask("alpha/m")).await.done);
     assert_eq!(gateway.usage().await["total"]["requests"], 1);

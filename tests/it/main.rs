@@ -12,6 +12,7 @@ mod chat;
 mod commands;
 mod configuration;
 mod context;
+mod continuation;
 mod distribution;
 mod edges;
 mod exhaustion;

@@ -21,7 +21,7 @@ async fn a_silent_stream_is_kept_alive(gateway: &Gateway) {
     assert!((9 * SECOND..13 * SECOND).contains(&held), "{held:?}");
     let answer = stream.finish().await.expect_done();
     assert_eq!(answer.header("x-relay-provider"), "Alpha");
-    assert!(answer.comments >= 1);
+    assert!(!answer.comments.is_empty());
     assert!(!answer.said().is_empty());
 }
 

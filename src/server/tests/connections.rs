@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::server::Params;
 
+use crate::dispatch::outcome::Event;
+
 use super::support::{
     Client, STREAM, Script, Server, WHOLE, at_once, chat, request, start, start_with_grace,
     streamed,
@@ -19,7 +21,7 @@ fn half_a_second() -> Script {
     Script::new(|_| {
         let slow = stream::iter(0..10).then(|_| async {
             sleep(Duration::from_millis(50)).await;
-            Ok(Bytes::from_static(b"{}"))
+            Ok(Event::Chunk(Bytes::from_static(b"{}")))
         });
         at_once(Ok(streamed(slow.boxed())))
     })

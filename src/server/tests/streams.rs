@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dispatch::outcome::{Failure, Journey};
+use crate::dispatch::outcome::{Event, Failure, Journey};
 use crate::openai::ApiError;
 use crate::server::Params;
 
@@ -72,7 +72,7 @@ async fn an_error_within_ends_it_without_done() {
 #[tokio::test]
 async fn a_panic_within_is_such_an_error() {
     let script = Script::new(|_| {
-        let panicking = stream::once(async { Ok(Bytes::from_static(b"{}")) })
+        let panicking = stream::once(async { Ok(Event::Chunk(Bytes::from_static(b"{}"))) })
             .chain(stream::once(async { panic!("in a stream") }));
         at_once(Ok(streamed(panicking.boxed())))
     });
@@ -132,7 +132,7 @@ async fn silence_is_never_longer_than_set() {
     let server = silent_server(|| {
         let slow = stream::iter(0..3).then(|_| async {
             sleep(Duration::from_millis(450)).await;
-            Ok(Bytes::from_static(b"{}"))
+            Ok(Event::Chunk(Bytes::from_static(b"{}")))
         });
         at_once(Ok(streamed(slow.boxed())))
     })
@@ -189,7 +189,7 @@ async fn whoever_hangs_up_ends_the_journey() {
     hang_up(STREAM, |wire| {
         let endless = stream::unfold(wire, |wire| async {
             sleep(Duration::from_millis(10)).await;
-            Some((Ok(Bytes::from_static(b"{}")), wire))
+            Some((Ok(Event::Chunk(Bytes::from_static(b"{}"))), wire))
         });
         at_once(Ok(streamed(endless.boxed())))
     })
@@ -200,7 +200,7 @@ async fn whoever_hangs_up_ends_the_journey() {
             if spoke {
                 std::future::pending::<()>().await;
             }
-            Some((Ok(Bytes::from_static(b"{}")), (wire, true)))
+            Some((Ok(Event::Chunk(Bytes::from_static(b"{}"))), (wire, true)))
         });
         at_once(Ok(streamed(stuck.boxed())))
     })
@@ -215,7 +215,7 @@ async fn whoever_does_not_read_is_cut_off() {
     let script = Script::new(move |_| {
         let wire = wire.lock().unwrap().take();
         let flood = stream::unfold(wire, |wire| async {
-            Some((Ok(Bytes::from(vec![b' '; 100_000])), wire))
+            Some((Ok(Event::Chunk(Bytes::from(vec![b' '; 100_000]))), wire))
         });
         at_once(Ok(streamed(flood.boxed())))
     });

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dispatch::outcome::{
-    Answer, ChatCall, ChatService, Events, Failure, Journey, Progress, Route, RouteReason,
+    Answer, ChatCall, ChatService, Event, Events, Failure, Journey, Progress, Route, RouteReason,
 };
 use crate::openai::ApiError;
 use crate::server::{Params, router, serve};
@@ -125,7 +125,8 @@ pub(super) fn streamed(events: Events) -> Answer {
 
 /// These events, and then the end.
 pub(super) fn events<const N: usize>(events: [Result<&'static str, ApiError>; N]) -> Events {
-    stream::iter(events.map(|it| it.map(|it| Bytes::from_static(it.as_bytes())))).boxed()
+    stream::iter(events.map(|it| it.map(|it| Event::Chunk(Bytes::from_static(it.as_bytes())))))
+        .boxed()
 }
 
 pub(super) fn at_once(answer: Result<Answer, Failure>) -> Journey {

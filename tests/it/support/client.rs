@@ -66,14 +66,19 @@ pub(crate) struct StreamAnswer {
     /// Did `[DONE]` come, and last?
     pub(crate) done: bool,
     /// Lines that begin with a colon.
-    pub(crate) comments: usize,
+    pub(crate) comments: Vec<String>,
 }
 
 impl StreamAnswer {
     /// Reads the whole body of a stream.
     pub(crate) fn read(headers: HeaderMap, body: &str) -> Self {
-        let mut read =
-            Self { headers, data: Vec::new(), events: Vec::new(), done: false, comments: 0 };
+        let mut read = Self {
+            headers,
+            data: Vec::new(),
+            events: Vec::new(),
+            done: false,
+            comments: Vec::new(),
+        };
         for event in body.split("\n\n").filter(|it| !it.is_empty()) {
             assert!(!read.done, "something came after [DONE]: {body}");
             read.take(event);
@@ -84,7 +89,7 @@ impl StreamAnswer {
 
     fn take(&mut self, event: &str) {
         if event.starts_with(':') {
-            self.comments += 1;
+            self.comments.push(event.to_owned());
             return;
         }
         let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("no event: {event}"));

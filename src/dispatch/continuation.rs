@@ -1,0 +1,169 @@
+//! Going on with a stream that was cut after its first content.
+//!
+//! Another candidate is given the conversation and the text as it was sent, and is asked to go on
+//! from its last words. Nothing of its reply goes out before [`Seam`] has found where the text left off;
+//! a reply in which that place is not found is a failed attempt like any other.
+
+use std::sync::Arc;
+
+use crate::catalog::TargetId;
+use crate::context::tokens;
+use crate::dispatch::Core;
+use crate::dispatch::Pool;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::outcome::Progress;
+use crate::dispatch::relay::Relay;
+use crate::dispatch::story::Story;
+use crate::dispatch::whole::Begun;
+use crate::normalize::seam::Seam;
+use crate::openai::ChatRequest;
+use crate::openai::JsonMode;
+use crate::openai::RequestEdits;
+use crate::openai::json_string;
+use crate::select::Asked;
+use crate::select::Eligible;
+
+/// Tokens a reply may have beside what is left of the caller's bound: it says the cue again, and some
+/// models greet.
+const SPARE_TOKENS: u64 = 64;
+
+/// Where the reply of a journey that goes on has to set in.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// Anywhere: no text has gone out yet.
+    Anew,
+    /// Where the text broke off.
+    Seam(Box<Seam>),
+}
+
+/// What a stream takes with it to go on elsewhere: what was asked, and who could answer.
+pub(super) struct Thread {
+    core: Arc<Core>,
+    pool: Arc<Pool>,
+    request: Arc<ChatRequest>,
+    asked: Asked,
+    eligible: Eligible,
+    requested: Arc<str>,
+    session: Option<String>,
+    caller: u64,
+    attempts: u32,
+    /// Who has answered so far; all but the last have broken off.
+    answered: Vec<TargetId>,
+}
+
+/// A stream that goes on.
+pub(super) struct Resumed {
+    pub(super) relay: Box<Relay>,
+    pub(super) thread: Option<Box<Thread>>,
+    pub(super) story: Option<Story>,
+}
+
+impl Travel {
+    /// May the answer be gone on with elsewhere? Several answers at once and JSON are never spliced.
+    pub(super) fn goes_on(&self) -> bool {
+        let request = &self.request;
+        let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
+        fit && self.core.params.stream_continuation
+    }
+
+    /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is
+    /// over.
+    pub(super) fn thread(&mut self) -> Option<Box<Thread>> {
+        if !self.goes_on() {
+            return None;
+        }
+        Some(Box::new(Thread {
+            core: Arc::clone(&self.core),
+            pool: Arc::clone(&self.pool),
+            request: Arc::clone(&self.request),
+            asked: self.asked.clone(),
+            eligible: std::mem::take(&mut self.eligible),
+            requested: Arc::clone(&self.requested),
+            session: self.session.take(),
+            caller: self.caller,
+            attempts: self.attempts,
+            answered: vec![self.answered_by?],
+        }))
+    }
+}
+
+impl Thread {
+    /// Asks the others, and when none of them could go on, once more those that broke off. The story comes
+    /// back also when nobody could.
+    pub(super) async fn go_on(
+        self: Box<Self>,
+        sent: &str,
+        story: Option<Story>,
+    ) -> Result<Resumed, Option<Story>> {
+        let goal = if sent.trim().is_empty() {
+            Goal::Anew
+        } else {
+            match Seam::new(sent) {
+                Some(seam) => Goal::Seam(Box::new(seam)),
+                None => return Err(story),
+            }
+        };
+        let Some(request) = self.request(&goal, sent) else { return Err(story) };
+        let asked = self.asked.clone();
+        let mut travel = Travel::new(
+            (Arc::clone(&self.core), Arc::clone(&self.pool)),
+            Arc::new(request),
+            (asked, self.eligible.clone()),
+            (Arc::clone(&self.requested), Arc::new(Progress::default())),
+        );
+        travel.session.clone_from(&self.session);
+        travel.caller = self.caller;
+        travel.attempts = self.attempts;
+        travel.story = story;
+        travel.goal = Some(goal);
+        travel.out.clone_from(&self.answered);
+        let mut ending = travel.run().await;
+        if ending.is_err() {
+            travel.out.retain(|it| !self.answered.contains(it));
+            ending = travel.run().await;
+        }
+        let story = travel.story.take();
+        let Ok(Begun::Stream { relay, .. }) = ending else { return Err(story) };
+        let (attempts, by) = (travel.attempts, travel.answered_by);
+        let answered = self.answered.iter().copied().chain(by).collect();
+        let thread = Some(Box::new(Self { attempts, answered, ..*self }));
+        Ok(Resumed { relay, thread, story })
+    }
+
+    /// The conversation with what was sent, and what the next model is to do with it.
+    fn request(&self, goal: &Goal, sent: &str) -> Option<ChatRequest> {
+        let Goal::Seam(seam) = goal else { return Some((*self.request).clone()) };
+        let messages = self.request.member("messages")?.trim_end().strip_suffix(']')?;
+        let shown = match seam.shown() {
+            "" => String::new(),
+            shown => format!(r#",{{"role":"assistant","content":{}}}"#, json_string(shown)),
+        };
+        let told = json_string(&instruction(seam));
+        let messages = format!(r#"{messages}{shown},{{"role":"user","content":{told}}}]"#);
+        let mut edits = RequestEdits::default();
+        edits.set.push(("messages", messages));
+        for bound in ["max_tokens", "max_completion_tokens"] {
+            let most: Option<u64> = self.request.member(bound).and_then(|it| it.parse().ok());
+            if let Some(most) = most {
+                let left = most.saturating_sub(tokens::estimate(sent.len()));
+                let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
+                edits.set.push((bound, left.saturating_add(again).to_string()));
+            }
+        }
+        ChatRequest::parse(&self.request.render(&edits)).ok()
+    }
+}
+
+fn instruction(seam: &Seam) -> String {
+    let before = if seam.shown().is_empty() {
+        "Your answer broke off right after its first words, which were:"
+    } else {
+        "Your answer above was cut by a failing connection. The words that came next in it were:"
+    };
+    format!(
+        "{before}\n\n{}\n\nGo on with that answer: write these words first, exactly as they stand \
+         here, and then everything that follows them, as if nothing had happened. Do not begin anew, \
+         do not repeat what stands before them, and do not comment on this.",
+        seam.cue()
+    )
+}
