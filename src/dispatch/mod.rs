@@ -1,8 +1,9 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
 //! [`journey`] walks, [`legs`] sorts the candidates by how much of the conversation they take,
-//! [`home`] keeps a session where it lives, [`waiting`] rests and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
-//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on,
+//! [`home`] keeps a session where it lives, [`waiting`] rests and stands in the line of [`queue`],
+//! [`attempt`] is one upstream call that always ends in the books, [`verdict`] says what a fault
+//! means for the rest, [`learning`] what an answer says of quota, [`relay`] passes a stream on,
 //! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
@@ -10,6 +11,7 @@ mod demand;
 mod exhausted;
 mod home;
 mod journey;
+mod learning;
 mod legs;
 pub mod outcome;
 mod queue;
