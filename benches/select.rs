@@ -90,7 +90,6 @@ fn books(catalog: &Catalog) -> impl Iterator<Item = TargetBooks> + '_ {
         scope: it.model.scope,
         reset: it.model.reset,
         max_concurrent: None,
-        reserves_max_tokens: false,
     })
 }
 

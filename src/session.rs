@@ -108,14 +108,6 @@ impl Sessions {
         pin
     }
 
-    /// Forgets session `id`.
-    pub fn forget(&self, id: &str) {
-        if let Some(mut state) = self.state(id) {
-            state.sessions.remove(id);
-            state.compact();
-        }
-    }
-
     /// Sessions remembered, those that have expired since the last use of any left out.
     pub fn len(&self, now: Now) -> usize {
         let mut state = self.lock();
@@ -243,16 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_moves_stays_and_is_forgotten() {
+    fn a_session_moves_and_stays() {
         let sessions = sessions(10);
         assert_eq!(sessions.get("a", at(0)), None);
         sessions.pin("a", pin(1), at(0));
         assert_eq!(sessions.pin_if_absent("a", pin(2), at(0)), pin(1));
         sessions.pin("a", pin(3), at(0));
         assert_eq!(sessions.get("a", at(0)), Some(pin(3)));
-        sessions.forget("a");
-        assert_eq!(sessions.get("a", at(0)), None);
-        assert_eq!(sessions.pin_if_absent("a", pin(2), at(0)), pin(2));
     }
 
     #[test]
@@ -300,7 +289,6 @@ mod tests {
         for turn in 0..10_000_u64 {
             sessions.pin(&format!("{}", turn % 200), pin(1), at(turn / 1_000));
             sessions.get(&format!("{}", turn % 7), at(turn / 1_000));
-            sessions.forget(&format!("{}", turn % 11));
         }
         let tickets = |sessions: &Sessions| sessions.lock().tickets.len();
         assert!(sessions.lock().sessions.len() <= 50 && tickets(&sessions) <= 116);

@@ -262,7 +262,6 @@ fn target_books(catalog: &Catalog) -> Vec<TargetBooks> {
         scope: it.model.scope,
         reset: it.model.reset,
         max_concurrent: it.model.max_concurrent,
-        reserves_max_tokens: it.model.reserves_max_tokens,
     });
     books.collect()
 }

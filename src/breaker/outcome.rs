@@ -122,6 +122,17 @@ pub(crate) enum Verdict {
 }
 
 impl Outcome {
+    /// The same; a throttle lasts until that monotonic time at least.
+    #[must_use]
+    pub fn no_shorter_than(self, time: Option<Duration>) -> Self {
+        let later = |until: Duration| time.map_or(until, |it| it.max(until));
+        match self {
+            Self::Throttled { until } => Self::Throttled { until: later(until) },
+            Self::AccountThrottled { until } => Self::AccountThrottled { until: later(until) },
+            other => other,
+        }
+    }
+
     pub(crate) fn verdict(self, scope: Scope) -> Verdict {
         match (self, scope) {
             (Self::ConnectFault, Scope::Provider(_)) => {

@@ -11,9 +11,12 @@ use crate::breaker::Outcome;
 use crate::breaker::Pass;
 use crate::breaker::Path;
 use crate::catalog::ModelId;
+use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
+use crate::context::tokens;
 use crate::dispatch::Core;
+use crate::dispatch::learning;
 use crate::dispatch::settlement;
 use crate::dispatch::settlement::Delivered;
 use crate::dispatch::settlement::Settlement;
@@ -47,6 +50,9 @@ pub(super) struct Attempt {
     pub(super) begun: bool,
     /// What the provider has said it used so far.
     pub(super) usage: Option<TokenUsage>,
+    /// Tokens its prompt was thought to have, while a comparison with the real ones says something
+    /// of the model.
+    pub(super) estimated_prompt: Option<u64>,
 }
 
 /// What has to be given back.
@@ -69,6 +75,7 @@ impl Attempt {
         let path = Path::from(target);
         let pass = core.books.breakers.enter(&path, now).map_err(Shut::Breaker)?;
         let reservation = core.books.ledger.reserve(target.id, demand, now).map_err(Shut::Quota)?;
+        let estimated = tokens::estimate(request.prompt_bytes());
         Ok(Self {
             core: Arc::clone(core),
             open: Some(Open { reservation, pass: Some(pass), path }),
@@ -81,6 +88,7 @@ impl Attempt {
             delivered: Delivered::default(),
             begun: false,
             usage: None,
+            estimated_prompt: Some(estimated).filter(|_| !request.has_images),
         })
     }
 
@@ -91,6 +99,11 @@ impl Attempt {
             let waited = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
             self.core.books.latencies.observe(self.model, waited);
             self.core.books.metrics.first_token((&self.names.0, &self.names.1), waited);
+            if self.request.stream
+                && let Some(Open { path, .. }) = &self.open
+            {
+                self.hear_limits(path.target);
+            }
             // A probe keeps all others waiting; what it was to find out is known now. Anyone
             // else's verdict waits for the end, or streams that are always cut would look well.
             if let Some(Open { pass, .. }) = &mut self.open
@@ -99,6 +112,16 @@ impl Attempt {
             {
                 probe.report(Outcome::Success, self.core.clock.now());
             }
+        }
+    }
+
+    /// Tells the ledger what the head of the answer said of limits. A stream's is told when it
+    /// begins; that of a whole answer speaks of the call's own tokens too, and so has to wait until
+    /// these are settled.
+    fn hear_limits(&self, target: TargetId) {
+        let limits = self.sent.limits();
+        if !limits.is_empty() {
+            learning::headers(&self.core.books.ledger, target, limits, self.core.clock.now());
         }
     }
 
@@ -123,9 +146,15 @@ impl Attempt {
             (settlement::count(request, self.delivered.clone()).await, true)
         };
         let now = self.core.clock.now();
-        if let Some(Open { reservation, pass, .. }) = self.open.take() {
+        if let Some(Open { reservation, pass, path }) = self.open.take() {
             reservation.mark_sent();
-            reservation.settle(Some(usage.total()));
+            if let Some(estimate) = self.estimated_prompt.filter(|_| !estimated) {
+                reservation.note_prompt(estimate, usage.prompt);
+            }
+            reservation.settle(usage.total());
+            if !self.request.stream {
+                self.hear_limits(path.target);
+            }
             if let Some(pass) = pass {
                 pass.report(Outcome::Success, now);
             }
@@ -142,37 +171,47 @@ impl Attempt {
 
     /// The call failed before anything of it was delivered.
     pub(super) fn fail(mut self, fault: &Fault) {
-        let Some(reservation) = self.close_on(fault) else { return };
+        let Some(Open { reservation, pass, path }) = self.close() else { return };
         match (verdict::quota(fault), self.usage) {
-            (verdict::Quota::Spent, Some(usage)) => reservation.settle(Some(usage.total())),
+            (verdict::Quota::Spent, Some(usage)) => reservation.settle(usage.total()),
             // Ends as its own drop says: spent when it was sent, given back when it was not.
             (verdict::Quota::Spent, None) => drop(reservation),
             (verdict::Quota::Refused, _) => reservation.failed(self.failed_requests_count),
         }
-    }
-
-    /// Tells everyone but the ledger.
-    fn close_on(&mut self, fault: &Fault) -> Option<Reservation> {
-        let now = self.core.clock.now();
-        self.core.books.usage.failed(self.model);
-        self.ended(fault.kind.label());
-        let Open { reservation, pass, path } = self.open.take()?;
-        let pass = pass.or_else(|| self.core.books.breakers.enter(&path, now).ok());
-        if let Some(pass) = pass {
-            pass.report(verdict::outcome(fault, now), now);
-        }
-        if self.sent.is_set() {
-            reservation.mark_sent();
-        }
-        Some(reservation)
+        self.tell(fault, pass, &path);
     }
 
     /// The answer broke off after it had begun: what was delivered counts, and is in the books
     /// when this returns.
     pub(super) async fn break_off(mut self, fault: &Fault) -> TokenUsage {
-        match self.close_on(fault) {
-            Some(reservation) => self.settlement(reservation).settle().await,
-            None => TokenUsage::default(),
+        let Some(Open { reservation, pass, path }) = self.close() else {
+            return TokenUsage::default();
+        };
+        self.tell(fault, pass, &path);
+        self.settlement(reservation).settle().await
+    }
+
+    fn close(&mut self) -> Option<Open> {
+        let open = self.open.take()?;
+        if self.sent.is_set() {
+            open.reservation.mark_sent();
+        }
+        Some(open)
+    }
+
+    /// Tells everyone of a fault: what it says of quota to the ledger, the rest to the breakers,
+    /// which stay open for as long as the ledger says that nothing is left.
+    fn tell(&self, fault: &Fault, pass: Option<Pass>, path: &Path) {
+        let Core { books, clock, .. } = &*self.core;
+        let now = clock.now();
+        books.usage.failed(self.model);
+        self.ended(fault.kind.label());
+        let limits = if self.begun { &[] } else { self.sent.limits() };
+        learning::headers(&books.ledger, path.target, limits, now);
+        let spent = learning::refusal(&books.ledger, path.target, (fault, limits), now);
+        let pass = pass.or_else(|| books.breakers.enter(path, now).ok());
+        if let Some(pass) = pass {
+            pass.report(verdict::outcome(fault, now).no_shorter_than(spent), now);
         }
     }
 
@@ -194,6 +233,7 @@ impl Attempt {
             request: Arc::clone(&self.request),
             delivered: std::mem::take(&mut self.delivered),
             reported: self.usage,
+            estimated_prompt: self.estimated_prompt,
         }
     }
 }

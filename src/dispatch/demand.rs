@@ -9,15 +9,17 @@ use crate::openai::ChatRequest;
 use crate::quota::Demand;
 use crate::select::Gates;
 
-/// What a request takes of a model's quota: its prompt by estimate, and the answer by what it is
-/// allowed or likely to have.
+/// What a request takes of a model's quota: its prompt by estimate, in tokens as the model's answers
+/// have shown it to count, and the answer by what it is allowed or likely to have.
 pub(super) fn demand<'a>(
-    core: &Core,
+    core: &'a Core,
     request: &'a ChatRequest,
 ) -> impl Fn(&Model) -> Demand + use<'a> {
-    let prompt = tokens::estimate(request.prompt_bytes());
+    let estimated = tokens::estimate(request.prompt_bytes());
     let reserve = core.params.context.answer_reserve;
     move |model| {
+        let ledger = &core.books.ledger;
+        let prompt = model.targets.first().map_or(estimated, |it| ledger.tokens(*it, estimated));
         let answer = match request.max_tokens {
             Some(most) if model.reserves_max_tokens => most,
             Some(most) => most.min(reserve),

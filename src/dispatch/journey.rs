@@ -274,7 +274,11 @@ impl Travel {
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
         let demand = demand(&self.core, &self.request)(target.model);
         let opened = Attempt::open(&self.core, &target, demand, &self.request);
-        let Ok(attempt) = opened else { return Err(None) };
+        let Ok(mut attempt) = opened else { return Err(None) };
+        if leg.context.is_some() {
+            // Less is sent than was estimated.
+            attempt.estimated_prompt = None;
+        }
         if let Some(place) = self.place.take() {
             place.served();
         }

@@ -5,7 +5,8 @@
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
-//! [`continuation`] and [`joining`] go on with a stream that was cut,
+//! [`continuation`] and [`joining`] go on with a stream that was cut, [`learning`] takes in what an
+//! answer says of quota,
 //! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
@@ -16,6 +17,7 @@ mod exhausted;
 mod home;
 mod joining;
 mod journey;
+mod learning;
 mod legs;
 pub mod outcome;
 mod queue;

@@ -49,6 +49,7 @@ pub struct Settlement {
     pub(super) request: Arc<ChatRequest>,
     pub(super) delivered: Delivered,
     pub(super) reported: Option<TokenUsage>,
+    pub(super) estimated_prompt: Option<u64>,
 }
 
 impl Settlement {
@@ -73,7 +74,10 @@ impl Settlement {
     }
 
     fn write(self, used: TokenUsage) {
-        self.reservation.settle(Some(used.total()));
+        if let Some((estimate, reported)) = self.estimated_prompt.zip(self.reported) {
+            self.reservation.note_prompt(estimate, reported.prompt);
+        }
+        self.reservation.settle(used.total());
         let spent = Spent {
             prompt: used.prompt,
             completion: used.completion,

@@ -168,7 +168,6 @@ fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
         scope: it.model.scope,
         reset: it.model.reset,
         max_concurrent: None,
-        reserves_max_tokens: false,
     }));
     let actors: Vec<Arc<Scripted>> = scripts
         .into_iter()
@@ -482,4 +481,41 @@ async fn a_session_stays_and_moves_with_its_answers() {
     let (moved, reason) = ask().await;
     assert!(moved != home && reason == RouteReason::Failover);
     assert_eq!(ask().await, (moved, RouteReason::Affinity));
+}
+
+#[tokio::test(start_paused = true)]
+async fn estimates_come_closer_to_what_a_model_really_counts() {
+    let stage = stage(vec![vec![]], &[], params());
+    let target = stage.catalog.targets().next().expect("one").id;
+    let tokens = || stage.books.ledger.tokens(target, 1_000);
+    assert_eq!(tokens(), 1_000);
+    // Each answer says 3 where ten and more were estimated.
+    for _ in 0..50 {
+        stage.ask("").await.unwrap();
+    }
+    assert!((400..950).contains(&tokens()), "{}", tokens());
+    // Pictures are not counted by their bytes, and so teach nothing.
+    let before = tokens();
+    let picture = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#;
+    let mut asked = call("");
+    asked.request = ChatRequest::parse(&Bytes::from_static(picture.as_bytes())).unwrap();
+    assert!(asked.request.has_images);
+    stage.dispatcher.begin(asked).answer.await.err();
+    assert_eq!(tokens(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_comes_back_by_itself_when_a_probe_is_answered() {
+    let refused = || Act::Fail(FaultKind::KeyRejected);
+    let stage = stage(vec![vec![refused(), refused()]], &[], params());
+    let ask = async |after: u64| {
+        tokio::time::sleep(Duration::from_secs(after)).await;
+        (stage.ask("").await.is_ok(), stage.calls(0))
+    };
+    assert_eq!(ask(0).await, (false, 1));
+    assert_eq!(ask(299).await, (false, 1));
+    assert_eq!(ask(2).await, (false, 2), "one real request in all finds out");
+    assert_eq!(ask(599).await, (false, 2), "then it rests for twice as long");
+    assert_eq!(ask(2).await, (true, 3));
+    assert_eq!(ask(0).await, (true, 4));
 }

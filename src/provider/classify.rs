@@ -18,8 +18,8 @@ use crate::provider::fault::QuotaSaid;
 use crate::provider::fault::Scope;
 use crate::provider::gemini::errors as google;
 use crate::provider::quota_said;
+use crate::provider::rate_limits::RateLimit;
 use crate::provider::retry_hint::Hints;
-use crate::provider::retry_hint::Spent;
 use crate::window::Shape;
 use crate::window::Window;
 
@@ -93,12 +93,12 @@ fn tell_quota(
     fault: &mut Fault,
     said: &Said,
     rule: Option<&Rule>,
-    (told, spent): (Option<Duration>, Option<Spent>),
+    (told, spent): (Option<Duration>, Option<RateLimit>),
 ) {
     let words = quota_said::words(&said.message.to_ascii_lowercase());
     let limited = match &mut fault.kind {
         FaultKind::RateLimited(period) => {
-            *period = period.or(words.period).or_else(|| spent?.period);
+            *period = period.or(words.period).or_else(|| Some(spent?.period));
             true
         }
         // Larger than a whole window: no wait helps, but the window's size is told.

@@ -12,6 +12,7 @@ use crate::provider::SentMark;
 use crate::provider::classify::classify;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::rate_limits;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_error;
 
@@ -62,7 +63,8 @@ pub(super) async fn exchange(
     sent: SentMark,
     clock: &SharedClock,
 ) -> Result<Response<Incoming>, Fault> {
-    let answer = transport.send(request, sent).await?;
+    let answer = transport.send(request, sent.clone()).await?;
+    sent.hear(rate_limits::read(provider, answer.headers(), clock.now()));
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);

@@ -22,6 +22,7 @@ mod page;
 mod plain_content;
 pub mod quirks;
 mod quota_said;
+pub mod rate_limits;
 pub mod registry;
 pub mod retry_hint;
 pub mod sse;
@@ -30,6 +31,7 @@ mod thoughts;
 pub mod transport;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
@@ -41,6 +43,7 @@ use crate::openai::Chunk;
 use crate::openai::Completion;
 use crate::openai::RequestEdits;
 use crate::provider::fault::Fault;
+use crate::provider::rate_limits::RateLimit;
 
 /// One provider that can be asked for a chat completion.
 ///
@@ -62,23 +65,43 @@ pub struct Call {
     pub request: Arc<ChatRequest>,
     /// Changes this gateway makes to it, whatever the provider.
     pub edits: RequestEdits,
-    /// Set once the request begins to go out: from then on the provider may count it.
+    /// Set once the request begins to go out: from then on the provider may count it. Holds what
+    /// the answer's headers say of limits, too.
     pub sent: SentMark,
 }
 
-/// Says whether a request has begun to be written to the provider.
+/// Says whether a request has begun to be written to the provider, and what the head of its answer
+/// said of limits: what has to be known of a call however it ends, also when nobody waits for it.
 #[derive(Clone, Debug, Default)]
-pub struct SentMark(Arc<AtomicBool>);
+pub struct SentMark(Arc<Sent>);
+
+#[derive(Debug, Default)]
+struct Sent {
+    written: AtomicBool,
+    limits: OnceLock<Vec<RateLimit>>,
+}
 
 impl SentMark {
     /// The request is being written.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.written.store(true, Ordering::Release);
     }
 
     /// Has any of it been written?
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.written.load(Ordering::Acquire)
+    }
+
+    /// The head of the answer has come. A call has one answer: a second is not heard.
+    pub fn hear(&self, limits: Vec<RateLimit>) {
+        if !limits.is_empty() {
+            self.0.limits.set(limits).ok();
+        }
+    }
+
+    /// What the head of the answer said of limits; nothing until it has come.
+    pub fn limits(&self) -> &[RateLimit] {
+        self.0.limits.get().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -5,98 +5,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::catalog::Period;
-use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::provider::rate_limits;
+use crate::provider::rate_limits::RateLimit;
 
 /// The longest hint that is believed. A provider that says more, a year for instance, has made a
 /// mistake, and what it said is as good as nothing. So is a time in the past, or less than none.
 pub const LONGEST: Duration = Duration::from_secs(31 * 86_400);
-
-/// Rate-limit headers that come in pairs of what remains and when it is whole again.
-struct Headers {
-    /// Whose, where others mean another period by the same names; empty = anyone's.
-    provider: &'static str,
-    remaining: &'static str,
-    /// Empty where none is sent.
-    reset: &'static str,
-    unit: Unit,
-    /// The period, where the name or the provider's documents tell it.
-    period: Option<Period>,
-}
-
-const fn headers(
-    provider: &'static str,
-    (remaining, reset): (&'static str, &'static str),
-    unit: Unit,
-    period: Option<Period>,
-) -> Headers {
-    Headers { provider, remaining, reset, unit, period }
-}
-
-const DAY: Option<Period> = Some(Period::Day);
-const MINUTE: Option<Period> = Some(Period::Minute);
-
-const OF_REQUESTS: (&str, &str) = ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests");
-const OF_TOKENS: (&str, &str) = ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens");
-
-/// The first that names a header and fits the provider holds.
-const WINDOWS: &[Headers] = &[
-    headers(
-        "",
-        ("x-ratelimit-remaining-requests-day", "x-ratelimit-reset-requests-day"),
-        Unit::Requests,
-        DAY,
-    ),
-    headers(
-        "",
-        ("x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"),
-        Unit::Tokens,
-        MINUTE,
-    ),
-    headers("", ("x-ratelimit-remaining-req-minute", ""), Unit::Requests, MINUTE),
-    headers("groq", OF_REQUESTS, Unit::Requests, DAY),
-    headers("groq", OF_TOKENS, Unit::Tokens, MINUTE),
-    headers("sambanova", OF_REQUESTS, Unit::Requests, MINUTE),
-    headers("", OF_REQUESTS, Unit::Requests, None),
-    headers("", OF_TOKENS, Unit::Tokens, None),
-    headers("", ("x-ratelimit-remaining", "x-ratelimit-reset"), Unit::Requests, None),
-    headers(
-        "",
-        ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-        Unit::Requests,
-        MINUTE,
-    ),
-    headers(
-        "",
-        ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-        Unit::Tokens,
-        MINUTE,
-    ),
-    headers(
-        "",
-        ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-        Unit::Tokens,
-        MINUTE,
-    ),
-    headers(
-        "",
-        ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
-        Unit::Tokens,
-        MINUTE,
-    ),
-];
-
-/// A window that the headers of a refusal show as spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// Until it is whole again, where that can be read.
-    pub resets_in: Option<Duration>,
-    /// What it counts.
-    pub unit: Unit,
-    /// Its length, where that is known.
-    pub period: Option<Period>,
-}
 
 /// Where a wait stands in the words of an error, as data: provider by provider, since the same
 /// words may be followed by another form elsewhere.
@@ -163,29 +78,16 @@ impl Hints<'_> {
 
     /// Of the windows that the headers of a 429 show as spent, the one that is whole again last.
     /// With another refusal they have nothing to do.
-    pub(super) fn spent(&self, now: Now) -> Option<Spent> {
+    pub(super) fn spent(&self, now: Now) -> Option<RateLimit> {
         if self.status != 429 {
             return None;
         }
-        let mut seen: Vec<&str> = Vec::new();
-        let mut last: Option<Spent> = None;
-        for it in WINDOWS {
-            let theirs = it.provider.is_empty() || it.provider == self.provider;
-            let Some(left) = text_of(self.headers, it.remaining).filter(|_| theirs) else {
-                continue;
-            };
-            if seen.contains(&it.remaining) {
-                continue;
-            }
-            seen.push(it.remaining);
-            if left.parse::<f64>().is_ok_and(|it| it <= 0.0) {
-                let reset = text_of(self.headers, it.reset).and_then(|it| wait(it, now));
-                let resets_in = reset.filter(|it| *it <= LONGEST);
-                let found = Spent { resets_in, unit: it.unit, period: it.period };
-                last = last.filter(|it| it.resets_in > found.resets_in).or(Some(found));
-            }
-        }
-        last
+        let limits = rate_limits::read(self.provider, self.headers, now).into_iter();
+        let known = |it: RateLimit| {
+            let resets_in = it.resets_in.filter(|it| *it <= LONGEST);
+            RateLimit { resets_in, ..it }
+        };
+        limits.filter(|it| it.remaining == 0).map(known).max_by_key(|it| it.resets_in)
     }
 
     fn in_prose(&self, now: Now) -> Option<Duration> {
@@ -234,7 +136,7 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A wait in any form seen: seconds, a Go duration, RFC 3339, an HTTP date, seconds or milliseconds
 /// since 1970. A moment that has passed means now.
-fn wait(text: &str, now: Now) -> Option<Duration> {
+pub(super) fn wait(text: &str, now: Now) -> Option<Duration> {
     // No wait is a year long, and no clock stands in the seventies.
     const YEAR_SECONDS: f64 = 366.0 * 86_400.0;
     const IN_MILLISECONDS: f64 = 1e11;
@@ -289,6 +191,8 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::catalog::Period;
+    use crate::catalog::Unit;
 
     /// 2026-11-20 12:00:00 UTC.
     const NOON: Now = Now { monotonic: Duration::ZERO, unix_ms: 1_795_176_000_000 };
@@ -377,8 +281,8 @@ mod tests {
                 ("anthropic-ratelimit-input-tokens-reset", "2026-11-20T12:00:02Z"),
             ]
         };
-        check(&tokens("0"), "", Some(2_000));
-        check(&tokens("7"), "", Some(1_000));
+        check_of("anthropic", &tokens("0"), "", Some(2_000));
+        check_of("anthropic", &tokens("7"), "", Some(1_000));
         check(&[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "9")], "", None);
     }
 
@@ -391,13 +295,13 @@ mod tests {
             hints.spent(NOON).map(|it| (it.unit, it.period))
         };
         let requests = "x-ratelimit-remaining-requests";
-        assert_eq!(spent("groq", requests), Some((Unit::Requests, Some(Period::Day))));
-        assert_eq!(spent("sambanova", requests), Some((Unit::Requests, Some(Period::Minute))));
-        assert_eq!(spent("any", requests), Some((Unit::Requests, None)));
+        assert_eq!(spent("groq", requests), Some((Unit::Requests, Period::Day)));
+        assert_eq!(spent("sambanova", requests), Some((Unit::Requests, Period::Minute)));
+        assert_eq!(spent("any", requests), Some((Unit::Requests, Period::Minute)));
         let day = "x-ratelimit-remaining-requests-day";
-        assert_eq!(spent("any", day), Some((Unit::Requests, Some(Period::Day))));
+        assert_eq!(spent("any", day), Some((Unit::Requests, Period::Day)));
         let minute = "x-ratelimit-remaining-req-minute";
-        assert_eq!(spent("mistral", minute), Some((Unit::Requests, Some(Period::Minute))));
+        assert_eq!(spent("mistral", minute), Some((Unit::Requests, Period::Minute)));
     }
 
     #[test]

@@ -41,6 +41,8 @@ impl Account {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     books: Vec<Book>,
+    /// The place of the book of all models, when there is one.
+    shared: Option<usize>,
     seats: Vec<Seat>,
 }
 
@@ -60,8 +62,6 @@ pub(crate) struct Closing<'a> {
     pub(crate) reserved: Demand,
     /// What it turned out to be.
     pub(crate) real: Demand,
-    /// Was the upstream request written?
-    pub(crate) sent: bool,
 }
 
 impl State {
@@ -69,8 +69,18 @@ impl State {
     pub(crate) fn book_of(&mut self, model: Option<ModelId>) -> usize {
         self.books.iter().position(|it| it.model == model).unwrap_or_else(|| {
             self.books.push(Book::new(model));
-            self.books.len() - 1
+            let place = self.books.len() - 1;
+            if model.is_none() {
+                self.shared = Some(place);
+            }
+            place
         })
+    }
+
+    /// The book of all models, where `target` draws on one of its own.
+    pub(crate) fn shared_beside(&mut self, target: &Target) -> Option<&mut Book> {
+        let place = self.shared.filter(|it| *it != target.book)?;
+        self.books.get_mut(place)
     }
 
     /// The place of a target's seat, made when there is none.
@@ -98,6 +108,10 @@ impl State {
     ) -> Result<(), Denial> {
         if let Some(book) = self.book(target.book) {
             book.check(target, demand, now)?;
+        }
+        // Its counts are of targets that share them, but what is spent for all is spent.
+        if let Some(shared) = self.shared_beside(target) {
+            shared.check_spent(QuotaScope::Account, now)?;
         }
         let open = self.seats.get(target.seat).map_or(0, |it| it.open);
         if target.max_concurrent.is_some_and(|max| open >= max) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::catalog::ModelId;
 use crate::catalog::Period;
+use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Unit;
 use crate::clock::Now;
@@ -12,6 +13,7 @@ use crate::quota::account::Closing;
 use crate::quota::denial::Bound;
 use crate::quota::denial::Denial;
 use crate::quota::denial::FreeAt;
+use crate::quota::inferred::Inferred;
 use crate::quota::target::Target;
 use crate::window::Calendar;
 use crate::window::Shape;
@@ -25,10 +27,6 @@ pub(crate) struct Book {
     pub(crate) model: Option<ModelId>,
     /// At most one for each unit, period and way to reset.
     pub(crate) counters: Vec<Counter>,
-    /// The sum of open reservations whose request has not been written.
-    unsent: Demand,
-    /// The sum of open reservations whose request has been written.
-    sent: Demand,
 }
 
 /// One window, and what is known of its bound beside the configuration.
@@ -40,6 +38,8 @@ pub(crate) struct Counter {
     pub(crate) window: Window,
     /// What the provider says its limit is.
     pub(crate) learned: Option<Learned>,
+    /// What its refusals say the limit is, where it does not tell.
+    pub(crate) inferred: Option<Inferred>,
     /// Monotonic time before which the provider says there is nothing left.
     pub(crate) spent_until: Option<Duration>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Learned {
 
 impl Book {
     pub(crate) fn new(model: Option<ModelId>) -> Self {
-        Self { model, counters: Vec::new(), unsent: Demand::default(), sent: Demand::default() }
+        Self { model, counters: Vec::new() }
     }
 
     /// The place of a counter, added when there is none.
@@ -69,6 +69,7 @@ impl Book {
                 reset,
                 window: Window::new(shape_of(period, reset)),
                 learned: None,
+                inferred: None,
                 spent_until: None,
             });
             self.counters.len() - 1
@@ -84,31 +85,28 @@ impl Book {
         let mut worst: Option<Denial> = None;
         for (place, counter) in self.counters.iter_mut().enumerate() {
             let need = demand.of(counter.unit);
-            let Some(free) = counter.blocked_until(need, target.configured(place), now) else {
-                continue;
-            };
-            if worst.is_none_or(|it| it.free < free) {
-                let bound = Bound::Window { unit: counter.unit, period: counter.period };
-                worst = Some(Denial { bound, free, scope: target.scope });
+            if let Some(free) = counter.blocked_until(need, target.configured(place), now)
+                && worst.is_none_or(|it| it.free < free)
+            {
+                worst = Some(counter.denial(free, target.scope));
             }
         }
         worst.map_or(Ok(()), Err)
     }
 
+    /// Of the windows that are said to be spent, the one that is so for longest.
+    pub(crate) fn check_spent(&self, scope: QuotaScope, now: Now) -> Result<(), Denial> {
+        let spent = self.counters.iter().filter_map(|it| Some((it.spent_until(now)?, it)));
+        let longest = spent.max_by_key(|(until, _)| *until);
+        longest.map_or(Ok(()), |(until, it)| Err(it.denial(FreeAt::At(until), scope)))
+    }
+
     /// Every counter is charged, also those that this target has no bound for: others may.
     pub(crate) fn open(&mut self, demand: Demand, now: Now) -> Vec<Stamp> {
-        self.unsent = plus(self.unsent, demand);
         self.counters.iter_mut().map(|it| it.window.charge(demand.of(it.unit), now)).collect()
     }
 
-    pub(crate) fn mark_sent(&mut self, reserved: Demand) {
-        self.unsent = minus(self.unsent, reserved);
-        self.sent = plus(self.sent, reserved);
-    }
-
     pub(crate) fn close(&mut self, closing: &Closing<'_>) {
-        let flight = if closing.sent { &mut self.sent } else { &mut self.unsent };
-        *flight = minus(*flight, closing.reserved);
         for (counter, stamp) in self.counters.iter_mut().zip(closing.stamps) {
             let (was, is) = (closing.reserved.of(counter.unit), closing.real.of(counter.unit));
             if was != is {
@@ -116,29 +114,22 @@ impl Book {
             }
         }
     }
-
-    /// Of our open reservations, what a figure the provider tells now cannot contain yet; `own` is
-    /// the part of the call whose answer brought the figure, where it has been sent.
-    pub(crate) fn not_yet_told(&self, unit: Unit, counts_at_start: bool, own: Demand) -> u64 {
-        match unit {
-            Unit::Tokens if !counts_at_start => {
-                self.unsent.tokens.saturating_add(self.sent.tokens.saturating_sub(own.tokens))
-            }
-            _ => self.unsent.of(unit),
-        }
-    }
 }
 
 impl Counter {
-    /// The bound that holds now: the lower of the configured and the learned one.
-    pub(crate) fn max(&self, configured: Option<u64>, now: Now) -> Option<u64> {
+    /// The bound that holds now: the lowest of those that are known.
+    pub(crate) fn max(&mut self, configured: Option<u64>, now: Now) -> Option<u64> {
         let learned = self.learned(now).map(|it| it.max);
         configured.into_iter().chain(learned).min()
     }
 
-    /// The learned bound while it is trusted.
-    pub(crate) fn learned(&self, now: Now) -> Option<Learned> {
-        self.learned.filter(|it| it.until > now.monotonic)
+    /// The lower of the told and the inferred bound, while it holds.
+    pub(crate) fn learned(&mut self, now: Now) -> Option<Learned> {
+        let told = self.learned.filter(|it| it.until > now.monotonic);
+        let Some(inferred) = &mut self.inferred else { return told };
+        let inferred =
+            inferred.max(now.monotonic).map(|max| Learned { max, until: inferred.raise_at() });
+        told.into_iter().chain(inferred).min_by_key(|it| it.max)
     }
 
     /// How long the provider has said there is nothing left, if it has.
@@ -157,9 +148,13 @@ impl Counter {
         spent.max(full)
     }
 
+    fn denial(&self, free: FreeAt, scope: QuotaScope) -> Denial {
+        Denial { bound: Bound::Window { unit: self.unit, period: self.period }, free, scope }
+    }
+
     /// When a demand above the whole window may be tried again: once a learned bound in its way is
     /// no longer trusted, but never above a configured one.
-    fn outlasts(&self, need: u64, configured: Option<u64>, now: Now) -> FreeAt {
+    fn outlasts(&mut self, need: u64, configured: Option<u64>, now: Now) -> FreeAt {
         match self.learned(now) {
             Some(learned) if configured.is_none_or(|max| need <= max) => FreeAt::At(learned.until),
             _ => FreeAt::Never,
@@ -183,19 +178,5 @@ fn shape_of(period: Period, reset: Reset) -> Shape {
         Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),
         Reset::PacificDay => Shape::Calendar(Calendar::PacificDay),
         Reset::Month => Shape::Calendar(Calendar::UtcMonth),
-    }
-}
-
-fn plus(a: Demand, b: Demand) -> Demand {
-    Demand {
-        requests: a.requests.saturating_add(b.requests),
-        tokens: a.tokens.saturating_add(b.tokens),
-    }
-}
-
-fn minus(a: Demand, b: Demand) -> Demand {
-    Demand {
-        requests: a.requests.saturating_sub(b.requests),
-        tokens: a.tokens.saturating_sub(b.tokens),
     }
 }

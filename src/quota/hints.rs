@@ -1,24 +1,27 @@
-//! What providers say of their limits. It may lower what is left or supply a bound that is not
-//! configured; it never raises a configured one.
+//! What providers say of their limits, in headers and in refusals. It may lower what is left or
+//! supply a bound that is not configured; it never raises a configured one.
 
 use std::time::Duration;
 
 use crate::catalog::Period;
+use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
-use crate::quota::Demand;
 use crate::quota::Ledger;
 use crate::quota::book::Book;
 use crate::quota::book::Counter;
 use crate::quota::book::Learned;
+use crate::quota::inferred::Inferred;
 use crate::quota::target::Target;
 
 /// A learned limit is trusted for two periods, and at least this long, after it was last told.
 /// The same bounds how far ahead a window can be called spent.
 const TRUST: Duration = Duration::from_secs(3_600);
+/// Parts in which what somebody else used comes back where a window refills evenly.
+const PARTS: u32 = 16;
 
-/// A provider's rate-limit headers for one window, as far as they were sent.
+/// What a provider told of one window, as far as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// What the window counts.
@@ -31,6 +34,23 @@ pub struct Observation {
     pub remaining: Option<u64>,
     /// Monotonic time at which it is whole again.
     pub reset_at: Option<Duration>,
+    /// Does it come back bit by bit until then, rather than all at once?
+    pub refills_evenly: bool,
+    /// Does it speak of all models of the account?
+    pub account_wide: bool,
+}
+
+/// A refusal that named the window it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the window counts.
+    pub unit: Unit,
+    /// Over how long.
+    pub period: Period,
+    /// Monotonic time at which something is left again, where it was told.
+    pub until: Option<Duration>,
+    /// Is it spent for all models of the account, and for all of its keys?
+    pub account_wide: bool,
 }
 
 impl Ledger {
@@ -38,53 +58,55 @@ impl Ledger {
     ///
     /// A `limit` holds beside the configured one; the lower counts. `remaining` below what we
     /// believe is left means that somebody else uses the key: the difference is charged, until
-    /// `reset_at` or for one window. Open reservations the figure cannot contain yet are taken off
-    /// it first: those not written, and, where the provider counts tokens when an answer ends, the
-    /// tokens of all that are under way. Requests that were written count as contained, though one
-    /// may still be on the wire; the next answer corrects that. A `remaining` above our own is
-    /// ignored, and so answers may arrive in any order: the lowest figure holds. A
-    /// `remaining` whose `reset_at` has passed is no news.
+    /// `reset_at` or for one window. Open reservations count as contained in the figure, though a
+    /// request may still be on its way, or its tokens be counted only when it ends; the next
+    /// answers correct that. A `remaining` above our own is ignored, and so answers may arrive in
+    /// any order: the lowest figure holds. A `remaining` whose `reset_at` has passed is no news.
+    ///
+    /// Call it once the answer that brought the figure is settled: what it cost more than was
+    /// reserved would be taken for somebody else's otherwise, and charged twice.
     pub fn learn(&self, target: TargetId, seen: Observation, now: Now) {
-        if let Some(target) = self.target(target) {
-            target.learn(seen, Demand::default(), now);
-        }
-    }
-
-    /// A refusal said that this window is spent until the monotonic time `until`. Times more than
-    /// two periods (and an hour) ahead are cut to that. The latest such time holds.
-    pub fn exhausted(
-        &self,
-        target: TargetId,
-        (unit, period): (Unit, Period),
-        until: Duration,
-        now: Now,
-    ) {
         let Some(target) = self.target(target) else { return };
-        let mut state = target.account.lock();
-        let Some(book) = state.book(target.book) else { return };
-        let place = book.counter_of(unit, period, target.reset);
-        if let Some(counter) = book.counters.get_mut(place) {
-            counter.spend_until(until, now);
-        }
-    }
-}
-
-impl Target {
-    /// `own` is the demand of the call that brought the figure, where it is open and sent.
-    pub(crate) fn learn(&self, seen: Observation, own: Demand, now: Now) {
-        if seen.limit.is_none() && seen.remaining.is_none() {
+        if seen.account_wide && target.scope == QuotaScope::Model {
+            // A figure for all models says nothing of the count of one.
             return;
         }
-        if let Some(book) = self.account.lock().book(self.book) {
-            book.learn(self, seen, own, now);
+        if let Some(book) = target.account.lock().book(target.book) {
+            book.learn(&target, seen, now);
+        }
+    }
+
+    /// A refusal said that a window is spent. Gives the monotonic time until which it is: as told,
+    /// though at most two periods (and an hour) ahead; else until the calendar's boundary; else,
+    /// where the window rolls, for a part of it. The latest such time holds.
+    pub fn exhausted(&self, target: TargetId, refusal: Refusal, now: Now) -> Duration {
+        let Some(target) = self.target(target) else { return now.monotonic };
+        let mut state = target.account.lock();
+        let place = if refusal.account_wide { state.book_of(None) } else { target.book };
+        let Some(book) = state.book(place) else { return now.monotonic };
+        let place = book.counter_of(refusal.unit, refusal.period, target.reset);
+        let Some(counter) = book.counters.get_mut(place) else { return now.monotonic };
+        let until = refusal.until.unwrap_or_else(|| counter.comes_back(now));
+        counter.spend_until(until, now);
+        counter.spent_until(now).unwrap_or(now.monotonic)
+    }
+
+    /// The call was refused and nothing told which window it was. The fullest window of a minute
+    /// is taken for it, that of requests where none is known: what it holds is from now on its
+    /// bound, raised step by step, to the configured one at most.
+    ///
+    /// Call it once the refused call's own reservation is closed.
+    pub fn refused(&self, target: TargetId, now: Now) {
+        let Some(target) = self.target(target) else { return };
+        if let Some(book) = target.account.lock().book(target.book) {
+            book.refused(&target, now);
         }
     }
 }
 
 impl Book {
-    fn learn(&mut self, target: &Target, seen: Observation, own: Demand, now: Now) {
+    fn learn(&mut self, target: &Target, seen: Observation, now: Now) {
         let place = self.counter_of(seen.unit, seen.period, target.reset);
-        let flying = self.not_yet_told(seen.unit, target.reserves_max_tokens, own);
         let Some(counter) = self.counters.get_mut(place) else { return };
         if let Some(max) = seen.limit {
             counter.learn(Learned { max, until: Duration::MAX }, now);
@@ -98,10 +120,27 @@ impl Book {
             return;
         };
         let left = max.saturating_sub(counter.window.used(now));
-        let foreign = left.saturating_sub(remaining.saturating_sub(flying));
+        let foreign = left.saturating_sub(remaining);
         if foreign > 0 {
-            let leaves = seen.reset_at.unwrap_or(Duration::MAX);
-            counter.window.charge_until(foreign, leaves, now);
+            counter.charge_foreign(foreign, &seen, now);
+        }
+    }
+
+    fn refused(&mut self, target: &Target, now: Now) {
+        let requests = self.counter_of(Unit::Requests, Period::Minute, target.reset);
+        let mut blamed = (requests, 0);
+        for (place, counter) in self.counters.iter_mut().enumerate() {
+            let Some(max) = counter.max(target.configured(place), now) else { continue };
+            let used = counter.window.used(now);
+            let fullness = used.saturating_mul(1_000) / max.max(1);
+            if counter.period == Period::Minute && fullness > blamed.1 {
+                blamed = (place, fullness);
+            }
+        }
+        let Some(counter) = self.counters.get_mut(blamed.0) else { return };
+        let used = counter.window.used(now);
+        if used > 0 {
+            counter.infer(used, now.monotonic);
         }
     }
 }
@@ -115,6 +154,51 @@ impl Counter {
     pub(crate) fn spend_until(&mut self, until: Duration, now: Now) {
         let until = until.min(horizon(self.period, now));
         self.spent_until = self.spent_until.max(Some(until));
+    }
+
+    fn infer(&mut self, used: u64, now: Duration) {
+        match &mut self.inferred {
+            Some(it) => it.refused(used, now),
+            None => self.inferred = Some(Inferred::new(used, self.period.rolling(), now)),
+        }
+    }
+
+    /// Charges what somebody else has used.
+    fn charge_foreign(&mut self, amount: u64, seen: &Observation, now: Now) {
+        let Some(reset) = seen.reset_at.filter(|it| *it > now.monotonic || !seen.refills_evenly)
+        else {
+            return self.window.charge_until(amount, Duration::MAX, now);
+        };
+        if !seen.refills_evenly {
+            return self.window.charge_until(amount, reset, now);
+        }
+        // A short window's units are charged as they are noticed, so they come back no earlier
+        // than our own: a little late, but never a refusal too early. A long one's would be late
+        // by hours.
+        if self.period.rolling() <= Period::Minute.rolling() {
+            return self.window.charge_until(amount, Duration::MAX, now);
+        }
+        let step = reset.saturating_sub(now.monotonic) / PARTS;
+        let mut rest = amount;
+        for part in 1..=PARTS {
+            let share = (rest / u64::from(PARTS + 1 - part)).min(rest);
+            rest -= share;
+            self.window.charge_until(share, now.monotonic + step * part, now);
+        }
+    }
+
+    /// When something is left again of a window that is spent, by nobody's word.
+    fn comes_back(&mut self, now: Now) -> Duration {
+        let rest = match (self.window.boundary_in(now), self.period) {
+            (Some(boundary), _) => boundary,
+            // Where a window rolls something may come back any moment; it is tried now and then.
+            (None, Period::Second) => Duration::from_secs(1),
+            (None, Period::Minute) => Duration::from_secs(10),
+            (None, Period::Hour) => Duration::from_secs(5 * 60),
+            (None, Period::Day) => Duration::from_secs(3_600),
+            (None, Period::Month) => Duration::from_secs(6 * 3_600),
+        };
+        now.monotonic.saturating_add(rest)
     }
 }
 

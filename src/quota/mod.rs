@@ -9,7 +9,9 @@ mod account;
 mod book;
 mod denial;
 mod hints;
+mod inferred;
 mod persist;
+mod ratio;
 mod reservation;
 mod target;
 mod views;
@@ -30,12 +32,14 @@ use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::account::Account;
+use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
 pub use crate::quota::hints::Observation;
+pub use crate::quota::hints::Refusal;
 pub use crate::quota::persist::SavedWindow;
 pub use crate::quota::reservation::Reservation;
 pub use crate::quota::views::WindowView;
@@ -76,9 +80,6 @@ pub struct TargetBooks {
     pub reset: Reset,
     /// Reservations that may be open at once; `None` = no bound.
     pub max_concurrent: Option<u32>,
-    /// Does the provider take a call's tokens off its window when the call begins? It decides how
-    /// the provider's figures are read while calls are under way.
-    pub reserves_max_tokens: bool,
 }
 
 /// All accounts' windows.
@@ -87,6 +88,7 @@ pub struct Ledger {
     targets: ArcSwap<HashMap<TargetId, Arc<Target>>>,
     /// Accounts stay when a reload takes their targets away: their counts hold when they return.
     accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
+    ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
 }
 
 impl Ledger {
@@ -99,9 +101,11 @@ impl Ledger {
     /// a window that appears for the first time begins empty.
     pub fn configure(&self, books: impl IntoIterator<Item = TargetBooks>) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ratios = self.ratios.lock().unwrap_or_else(PoisonError::into_inner);
         let targets = books.into_iter().map(|it| {
             let account = accounts.entry(it.account).or_insert_with(|| Account::new(it.account));
-            (it.target, Arc::new(Target::new(it, Arc::clone(account))))
+            let ratio = ratios.entry(it.model).or_default();
+            (it.target, Arc::new(Target::new(it, Arc::clone(account), Arc::clone(ratio))))
         });
         let targets: HashMap<_, _> = targets.collect();
         self.targets.store(Arc::new(targets));
@@ -126,6 +130,12 @@ impl Ledger {
     pub fn peek(&self, target: TargetId, demand: Demand, now: Now) -> Result<(), Denial> {
         let target = self.target(target).ok_or(Denial::NOT_CONFIGURED)?;
         target.account.lock().check(&target, demand, now)
+    }
+
+    /// `estimated` tokens of a prompt in those that the target's model counts, as far as its
+    /// answers have shown.
+    pub fn tokens(&self, target: TargetId, estimated: u64) -> u64 {
+        self.targets.load().get(&target).map_or(estimated, |it| it.ratio.of(estimated))
     }
 
     fn target(&self, target: TargetId) -> Option<Arc<Target>> {

@@ -7,6 +7,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::quota::TargetBooks;
 use crate::quota::account::Account;
+use crate::quota::ratio::Ratio;
 
 /// One target as last configured. Never changed: a reload makes a new one, and open reservations
 /// keep the one they were made with.
@@ -20,14 +21,15 @@ pub(crate) struct Target {
     pub(crate) scope: QuotaScope,
     pub(crate) reset: Reset,
     pub(crate) max_concurrent: Option<u32>,
-    pub(crate) reserves_max_tokens: bool,
+    /// Its model's, whatever the key.
+    pub(crate) ratio: Arc<Ratio>,
     /// The configured bound for each of the book's counters; those added later have none.
     configured: Vec<Option<u64>>,
 }
 
 impl Target {
     /// Opens what is missing in `account`.
-    pub(crate) fn new(books: TargetBooks, account: Arc<Account>) -> Self {
+    pub(crate) fn new(books: TargetBooks, account: Arc<Account>, ratio: Arc<Ratio>) -> Self {
         let mut state = account.lock();
         let owner = match books.scope {
             QuotaScope::Model => Some(books.model),
@@ -55,7 +57,7 @@ impl Target {
             scope: books.scope,
             reset: books.reset,
             max_concurrent: books.max_concurrent,
-            reserves_max_tokens: books.reserves_max_tokens,
+            ratio,
             configured,
         }
     }

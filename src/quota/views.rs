@@ -14,6 +14,9 @@ use crate::quota::target::Target;
 /// The headroom of a target without limits, and the most any has, in requests a minute.
 const UNLIMITED: f64 = 1_000.0;
 
+/// The place of a counter that is not of the target's own book: nothing is configured there.
+const NO_PLACE: usize = usize::MAX;
+
 /// One window of one target. Targets under one account may show the same count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowView {
@@ -23,7 +26,7 @@ pub struct WindowView {
     pub period: Period,
     /// The configured bound.
     pub configured: Option<u64>,
-    /// The bound the provider told.
+    /// The bound the provider told, or its refusals show.
     pub learned: Option<u64>,
     /// The lower of the two; `None` when the size is unknown and the window only known as spent.
     pub max: Option<u64>,
@@ -41,7 +44,7 @@ impl Ledger {
     /// The windows that bind `target`, in a stable order; none for an unknown target.
     pub fn view(&self, target: TargetId, now: Now) -> Vec<WindowView> {
         let mut views = Vec::new();
-        self.each_counter(target, |target, place, counter| {
+        self.each_counter(target, now, |target, place, counter| {
             views.extend(counter.view(target.configured(place), now));
         });
         views.sort_by_key(|it| (it.unit, it.period));
@@ -53,7 +56,7 @@ impl Ledger {
     /// window it grows as the boundary comes near, so quota that would expire is spent first.
     pub fn headroom(&self, target: TargetId, demand: Demand, now: Now) -> f64 {
         let mut headroom = UNLIMITED;
-        let known = self.each_counter(target, |target, place, counter| {
+        let known = self.each_counter(target, now, |target, place, counter| {
             if let Some(WindowView { left: Some(left), .. }) =
                 counter.view(target.configured(place), now)
             {
@@ -69,6 +72,7 @@ impl Ledger {
     fn each_counter(
         &self,
         target: TargetId,
+        now: Now,
         mut visit: impl FnMut(&Target, usize, &mut Counter),
     ) -> bool {
         let Some(target) = self.target(target) else { return false };
@@ -76,6 +80,10 @@ impl Ledger {
         let counters = state.book(target.book).map(|it| it.counters.iter_mut());
         for (place, counter) in counters.into_iter().flatten().enumerate() {
             visit(&target, place, counter);
+        }
+        let shared = state.shared_beside(&target).map(|it| it.counters.iter_mut());
+        for counter in shared.into_iter().flatten().filter(|it| it.spent_until(now).is_some()) {
+            visit(&target, NO_PLACE, counter);
         }
         true
     }

@@ -119,7 +119,6 @@ impl Bench {
             scope: it.model.scope,
             reset: it.model.reset,
             max_concurrent: None,
-            reserves_max_tokens: false,
         }));
         Self {
             selector: Selector::new(catalog, Params { provider_strategy, model_strategy }),

@@ -112,6 +112,14 @@ impl Window {
         }
     }
 
+    /// How long until the calendar's boundary; `None` where the window rolls.
+    pub fn boundary_in(&mut self, now: Now) -> Option<Duration> {
+        match &mut self.count {
+            Count::Rolling(_) => None,
+            Count::Calendar(count) => Some(count.resets_in(now)),
+        }
+    }
+
     /// Over how much time what is left may be spent: a rolling window's length, or what remains
     /// until the calendar's boundary.
     pub fn spending_time(&mut self, now: Now) -> Duration {

@@ -23,6 +23,7 @@ mod graceful;
 mod hangup;
 mod http_surface;
 mod layering;
+mod learning;
 mod metrics;
 mod native_clients;
 mod native_conversations;

@@ -8,7 +8,7 @@ use relayfreellm::sim::{Fault, Pace, What};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Answer, Gateway, SOON, Upstream, ask, with};
+use crate::support::{Answer, Gateway, SOON, Upstream, ask, streamed, with};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -195,6 +195,19 @@ async fn a_provider_that_takes_two_at_once_gets_two() {
     let gateway = Gateway::with([tight]).settings(impatient()).start().await;
     let answers = at_once(&gateway, 6, &ask("m")).await;
     assert_eq!((count(&answers, 200), count(&answers, 429)), (2, 4));
+    gateway.chat(&ask("m")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_place_until_its_end() {
+    let slow = Pace { first_token: Duration::ZERO, per_chunk: Duration::from_millis(50) };
+    let tight = Upstream::plain("Tight").entry(json!({"max_concurrent": 1}));
+    let tight = tight.simulated(|it| it.pace = slow);
+    let gateway = Gateway::with([tight]).settings(impatient()).start().await;
+    let mut stream = gateway.open(&streamed(ask("m")), &[]).await;
+    stream.read_until(|it| it.contains("data:")).await;
+    gateway.chat(&ask("m")).await.expect(429);
+    stream.finish().await.expect_done();
     gateway.chat(&ask("m")).await.expect(200);
 }
 
