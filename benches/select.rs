@@ -9,8 +9,8 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use relayfreellm::breaker::Breakers;
 use relayfreellm::catalog::{
-    Catalog, IdBook, Key, Kind, Limit, Model, Period, Privacy, Provider, QuotaScope, Reset, Scale,
-    Unit,
+    Catalog, IdBook, ImageLimits, Key, Kind, Limit, Model, Period, Privacy, Provider, QuotaScope,
+    Reset, Scale, Unit,
 };
 use relayfreellm::clock::Now;
 use relayfreellm::openai::ChatRequest;
@@ -56,6 +56,7 @@ fn catalog() -> Catalog {
                 scope: QuotaScope::Model,
                 reset: Reset::Rolling,
                 max_context: Some(131_072),
+                images: ImageLimits::default(),
                 capabilities: HashMap::new(),
                 weight: None,
                 max_concurrent: None,

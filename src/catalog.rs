@@ -215,6 +215,17 @@ pub struct Key {
     pub label: Arc<str>,
 }
 
+/// Bounds on the images of one request; `None` = no bound is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ImageLimits {
+    /// How many there may be.
+    pub count: Option<u32>,
+    /// Bytes of the largest `data:` URL.
+    pub each_bytes: Option<u64>,
+    /// Bytes of all `data:` URLs together.
+    pub total_bytes: Option<u64>,
+}
+
 /// One model of one provider.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -238,7 +249,9 @@ pub struct Model {
     pub reset: Reset,
     /// Tokens it can hold, prompt and answer together; `None` when unknown.
     pub max_context: Option<u64>,
-    /// Capabilities said in the limits file; one that is absent counts as allowed.
+    /// The images it takes with one request, where it sees images.
+    pub images: ImageLimits,
+    /// Capabilities it is known or said to have or not; one that is absent counts as allowed.
     pub capabilities: HashMap<String, bool>,
     /// Weight for weighted strategies where given.
     pub weight: Option<f64>,

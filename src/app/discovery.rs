@@ -21,6 +21,7 @@ use crate::dispatch::Pool;
 use crate::provider::ChatProvider;
 use crate::provider::ollama::DiscoveredModel;
 use crate::provider::ollama::discover;
+use crate::provider::quirks;
 use crate::provider::transport::Transport;
 use crate::quota::Ledger;
 use crate::select;
@@ -104,6 +105,8 @@ fn is_name(name: &str) -> bool {
 
 fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model {
     let id = ids.model(&provider.name, &found.name);
+    let quirks = quirks::of_kind(provider.kind, &provider.name);
+    let policy = quirks.policy(&found.name);
     Model {
         id,
         routable: format!("{}/{}", provider.name, found.name).into(),
@@ -114,7 +117,8 @@ fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model
         scope: QuotaScope::Model,
         reset: Reset::Rolling,
         max_context: found.context,
-        capabilities: HashMap::from([("tools".to_owned(), found.tools)]),
+        images: policy.images,
+        capabilities: policy.capabilities(&HashMap::from([("tools".to_owned(), found.tools)])),
         weight: None,
         max_concurrent: None,
         failed_requests_count: false,

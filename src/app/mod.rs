@@ -288,10 +288,7 @@ fn client(
     let url = &*provider.base_url;
     Ok(match provider.kind {
         Kind::OpenAi | Kind::Cloudflare => {
-            let quirks = match provider.kind {
-                Kind::Cloudflare => quirks::of("cloudflare"),
-                _ => quirks::of(&provider.name),
-            };
+            let quirks = quirks::of_kind(provider.kind, &provider.name);
             Arc::new(OpenAiCompatible::new(url, quirks, transport, clock)?)
         }
         Kind::Gemini => Arc::new(GeminiClient::new(url, transport, clock)?),

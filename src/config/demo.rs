@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use secrecy::SecretString;
 
 use super::keys::label;
-use super::pool::capabilities;
 
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
@@ -20,6 +19,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Scale;
 use crate::catalog::Unit;
+use crate::provider::quirks;
 
 /// One simulated provider.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ fn provider(entry: &DemoEntry, ids: &mut IdBook) -> Provider {
 fn model(provider: &DemoEntry, entry: &DemoModel, key: &Key, ids: &mut IdBook) -> Model {
     let id = ids.model(&provider.name, &entry.name);
     let limits = entry.limits.iter();
+    let quirks = quirks::of(&provider.name);
+    let policy = quirks.policy(&entry.name);
     Model {
         id,
         name: entry.name.as_str().into(),
@@ -89,7 +91,8 @@ fn model(provider: &DemoEntry, entry: &DemoModel, key: &Key, ids: &mut IdBook) -
         scope: QuotaScope::Model,
         reset: Reset::Rolling,
         max_context: entry.max_context,
-        capabilities: capabilities(&provider.name, &HashMap::new()),
+        images: policy.images,
+        capabilities: policy.capabilities(&HashMap::new()),
         weight: None,
         max_concurrent: None,
         failed_requests_count: false,

@@ -1,6 +1,5 @@
 //! Makes the catalog's providers of what the limits file and the environment say.
 
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -91,7 +90,7 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
         return None;
     }
     let base_url = with_account(base_url?, &entry.name, shop)?;
-    let models = entry.models.iter().map(|it| model(entry, it, &keys, shop.ids)).collect();
+    let models = entry.models.iter().map(|it| model((entry, kind), it, &keys, shop.ids)).collect();
     Some(Provider {
         id: shop.ids.provider(&entry.name),
         name: entry.name.as_str().into(),
@@ -160,13 +159,15 @@ fn provider_keys(entry: &ProviderEntry, local: bool, shop: &mut Workshop<'_>) ->
     keys::keys(&entry.name, &variable, shop.faults, shop.notes, shop.ids)
 }
 
-/// What the limits file says, and what is known of the provider where it says nothing.
-pub(super) fn capabilities(provider: &str, said: &HashMap<String, bool>) -> HashMap<String, bool> {
-    let known = quirks::of(provider).rules_out.iter().map(|it| ((*it).to_owned(), false));
-    known.chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
-}
-
-fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut IdBook) -> Model {
+fn model(
+    (provider, kind): (&ProviderEntry, Kind),
+    entry: &ModelEntry,
+    keys: &[Key],
+    ids: &mut IdBook,
+) -> Model {
+    let quirks = quirks::of_kind(kind, &provider.name);
+    // What the limits file says of a model counts, and what is known of it where that says nothing.
+    let policy = quirks.policy(&entry.name);
     let id = ids.model(&provider.name, &entry.name);
     let (own, shared) = (&entry.terms, &provider.terms);
     let max_concurrent = either(own, shared, |it| it.max_concurrent).and_then(Amount::bound);
@@ -181,7 +182,8 @@ fn model(provider: &ProviderEntry, entry: &ModelEntry, keys: &[Key], ids: &mut I
         scope: either(own, shared, |it| it.scope).unwrap_or_default(),
         reset: either(own, shared, |it| it.reset).unwrap_or_default(),
         max_context: entry.max_context,
-        capabilities: capabilities(&provider.name, &entry.capabilities),
+        images: policy.images,
+        capabilities: policy.capabilities(&entry.capabilities),
         weight: entry.weight,
         max_concurrent: max_concurrent.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
         failed_requests_count: either(own, shared, |it| it.failed_requests_count)

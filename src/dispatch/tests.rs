@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use crate::breaker::Breakers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
+use crate::catalog::ImageLimits;
 use crate::catalog::Key;
 use crate::catalog::Kind;
 use crate::catalog::Limit;
@@ -215,6 +216,7 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
             scope: QuotaScope::Model,
             reset: Reset::Rolling,
             max_context: None,
+            images: ImageLimits::default(),
             capabilities: HashMap::new(),
             weight: None,
             max_concurrent: None,

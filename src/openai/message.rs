@@ -1,11 +1,14 @@
 //! One message of a conversation, as a light view on the request's bytes.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::raw::{json_string, says_something, span_of, string_of};
+use super::raw::{Key, RawObject, json_string, says_something, span_of, string_of};
+use super::traits::{Trait, Traits};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,19 +63,55 @@ pub struct Message<'a> {
     pub json: &'a str,
     content: Option<&'a RawValue>,
     tool_calls: Option<&'a RawValue>,
+    pub(super) traits: Traits,
 }
 
-/// The members of a message that matter here.
-#[derive(Deserialize)]
+/// The members of a message that matter here, and what can be told from the rest.
+#[derive(Default)]
 struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     role: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     content: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     function_call: Option<&'a RawValue>,
+    tool_call_id: Option<&'a RawValue>,
+    traits: Traits,
+}
+
+impl<'a> Members<'a> {
+    fn take(&mut self, key: &str, value: &'a RawValue) {
+        match key {
+            "role" => self.role = Some(value),
+            "content" => self.content = Some(value),
+            "tool_calls" => self.tool_calls = Some(value),
+            "tool_call_id" => self.tool_call_id = Some(value),
+            "function_call" if value.get() != "null" => self.function_call = Some(value),
+            "name" => self.traits.add_if(Trait::Name, true),
+            "reasoning" | "reasoning_content" => self.traits.add_if(Trait::Reasoning, true),
+            _ => self.traits.add_if(Trait::Extra, true),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a message")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Members::default();
+                while let Some((Key(key), value)) = map.next_entry::<Key<'_>, &RawValue>()? {
+                    members.take(&key, value);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
 }
 
 /// What is wrong with a message: the member's path below it, and what is wanted.
@@ -88,6 +127,15 @@ struct Part<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     text: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    image_url: Option<&'a RawValue>,
+}
+
+/// Where an image is; some write the address alone.
+#[derive(Deserialize)]
+struct ImageUrl<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
 }
 
 impl<'a> Message<'a> {
@@ -107,12 +155,26 @@ impl<'a> Message<'a> {
         if content.is_some_and(|it| !it.get().starts_with(['"', '['])) {
             return Err(fault(".content", "must be a string, a list of parts or null"));
         }
+        let mut traits = members.traits;
         let calls = members.tool_calls.filter(|it| it.get() != "null");
         if calls.is_some_and(|it| !it.get().starts_with('[')) {
             return Err(fault(".tool_calls", "must be a list or null"));
         }
+        let void = members.tool_calls.is_some() && !says_something(calls);
+        traits.add_if(Trait::VoidCalls, void);
         let tool_calls = calls.or(members.function_call);
-        Ok(Self { role, json: json.get(), content, tool_calls })
+        let says_nothing = !says_something(content) && !says_something(tool_calls);
+        traits.add_if(Trait::EmptyTurn, role == Role::Assistant && says_nothing);
+        traits.add_if(Trait::NoContent, content.is_none());
+        traits.add_if(Trait::Parts, content.is_some_and(|it| it.get().starts_with('[')));
+        if let Some(calls) = calls.filter(|it| says_something(Some(it))) {
+            read_calls(calls, &mut traits);
+        }
+        if role == Role::Tool {
+            traits.add_if(Trait::Calls, true);
+            traits.add_if(Trait::LostIds, !says_something(members.tool_call_id));
+        }
+        Ok(Self { role, json: json.get(), content, tool_calls, traits })
     }
 
     /// The messages of a list as JSON text; none where it can't be read.
@@ -160,13 +222,36 @@ impl<'a> Message<'a> {
         Cow::Owned(parts.iter().filter_map(|it| it.text.as_deref()).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Does it show an image?
-    pub fn shows_image(&self) -> bool {
-        self.parts().iter().any(|it| it.kind == "image_url")
+    /// Where the images it shows are: `https` or `data:` URLs, as the caller wrote them.
+    pub fn image_urls(&self) -> Vec<Cow<'a, str>> {
+        let parts = self.parts().into_iter().filter(|it| it.kind == "image_url");
+        let urls = parts.map(|it| {
+            let place = it.image_url?;
+            let url = || serde_json::from_str(place.get()).ok().map(|it: ImageUrl<'a>| it.url);
+            string_of(place).or_else(url)
+        });
+        urls.map(Option::unwrap_or_default).collect()
     }
 
     fn parts(&self) -> Vec<Part<'a>> {
         let list = self.content.filter(|it| it.get().starts_with('['));
         list.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default()
+    }
+}
+
+/// What is odd in the calls of a turn.
+fn read_calls(calls: &RawValue, traits: &mut Traits) {
+    let calls: Vec<RawObject<'_>> = serde_json::from_str(calls.get()).unwrap_or_default();
+    traits.add_if(Trait::Calls, true);
+    traits.add_if(Trait::ParallelCalls, calls.len() > 1);
+    for call in &calls {
+        traits.add_if(Trait::LostIds, !says_something(call.get("id")));
+        let plain = ["id", "type", "function"];
+        let mut odd = call.0.iter().any(|(key, _)| !plain.contains(&&**key));
+        odd |= call.get("type").is_none();
+        let function = call.get("function").and_then(|it| serde_json::from_str(it.get()).ok());
+        let arguments = function.as_ref().and_then(|it: &RawObject<'_>| it.get("arguments"));
+        odd |= arguments.is_some_and(|it| !it.get().starts_with('"'));
+        traits.add_if(Trait::OddCalls, odd);
     }
 }

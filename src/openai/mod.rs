@@ -9,12 +9,15 @@ mod error;
 mod message;
 mod raw;
 mod request;
+mod shape;
+mod traits;
 mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
 pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
 pub use message::{Message, Role};
-pub use raw::{Patch, Unreadable, json_string};
-pub use request::{ChatRequest, Filters, JsonMode, RequestEdits};
+pub use raw::{Patch, RawObject, Unreadable, json_string, says_something, string_of};
+pub use request::{ChatRequest, Filters, Images, JsonMode, RequestEdits, ToolChoice};
+pub use traits::{Trait, Traits};
 pub use usage::TokenUsage;

@@ -20,7 +20,14 @@ impl From<serde_json::Error> for Unreadable {
 }
 
 /// An object's members in the order they were written, values unread.
-pub(super) struct RawObject<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct RawObject<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> RawObject<'a> {
+    /// A member's value; of two with one key the last.
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(it, _)| it == key).map(|(_, value)| *value)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -45,7 +52,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
 }
 
 /// An object's key, borrowed unless it is written with escapes.
-struct Key<'a>(Cow<'a, str>);
+pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,13 +89,13 @@ pub(super) fn raw<'de, D: Deserializer<'de>>(
 }
 
 /// The string a raw value holds; `None` when it is something else.
-pub(super) fn string_of(value: &RawValue) -> Option<Cow<'_, str>> {
+pub fn string_of(value: &RawValue) -> Option<Cow<'_, str>> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
     text(&mut reader).ok()
 }
 
 /// Is this raw value anything but `null`, `""`, `[]` and `{}`?
-pub(super) fn says_something(value: Option<&RawValue>) -> bool {
+pub fn says_something(value: Option<&RawValue>) -> bool {
     value.is_some_and(|it| !matches!(it.get(), "null" | "\"\"" | "[]" | "{}"))
 }
 

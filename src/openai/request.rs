@@ -8,45 +8,11 @@ use serde_json::value::RawValue;
 use super::error::ApiError;
 use super::message::Message;
 use super::raw::{RawObject, says_something, span_of, string_of};
-
-/// How deep JSON may be nested. Providers refuse far less; the bound keeps every reader of the
-/// body, theirs and ours, from being led into the depths.
-const MAX_DEPTH: usize = 128;
+use super::shape::{MAX_DEPTH, check_shape, nested_too_deep};
+use super::traits::{Trait, Traits};
 
 /// Members that speak to this gateway; they are never sent to a provider.
 const OURS: &[&str] = &["model_type", "model_scale", "model_name"];
-
-/// The first characters a JSON number may have.
-const NUMBER: &[char] = &['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
-
-/// What known members must look like, told by their first character. `null` is always allowed: the
-/// SDKs send it for "not given".
-const SHAPES: &[(&str, &[char], &str)] = &[
-    ("model", &['"'], "a string"),
-    ("messages", &['['], "a list of messages"),
-    ("stream", &['t', 'f'], "true or false"),
-    ("stream_options", &['{'], "an object"),
-    ("temperature", NUMBER, "a number"),
-    ("top_p", NUMBER, "a number"),
-    ("frequency_penalty", NUMBER, "a number"),
-    ("presence_penalty", NUMBER, "a number"),
-    ("max_tokens", NUMBER, "a whole number of at least 1"),
-    ("max_completion_tokens", NUMBER, "a whole number of at least 1"),
-    ("n", NUMBER, "a whole number of at least 1"),
-    ("seed", NUMBER, "a whole number"),
-    ("top_logprobs", NUMBER, "a whole number"),
-    ("stop", &['"', '['], "a string or a list of strings"),
-    ("tools", &['['], "a list of tools"),
-    ("tool_choice", &['"', '{'], "a string or an object"),
-    ("parallel_tool_calls", &['t', 'f'], "true or false"),
-    ("response_format", &['{'], "an object"),
-    ("logit_bias", &['{'], "an object"),
-    ("logprobs", &['t', 'f'], "true or false"),
-    ("user", &['"'], "a string"),
-    ("model_type", &['"'], "a string"),
-    ("model_scale", &['"'], "a string"),
-    ("model_name", &['"'], "a string"),
-];
 
 /// What the answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -58,6 +24,33 @@ pub enum JsonMode {
     Object,
     /// JSON that fits the request's schema.
     Schema,
+}
+
+/// Which tools the model is to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// It may choose: `auto`, or nothing said.
+    #[default]
+    Auto,
+    /// None of them.
+    None,
+    /// At least one.
+    Required,
+    /// One that is named, or one of several that are.
+    Function,
+}
+
+/// The images a request shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Images {
+    /// How many there are.
+    pub count: u32,
+    /// Must one of them be fetched from where it is?
+    pub remote: bool,
+    /// Bytes of the largest `data:` URL.
+    pub largest: u64,
+    /// Bytes of all `data:` URLs together.
+    pub inline: u64,
 }
 
 /// The filters a request may set beside the model's name.
@@ -91,8 +84,12 @@ pub struct ChatRequest {
     pub include_usage: bool,
     /// Does it bring tools?
     pub has_tools: bool,
-    /// Does a message show an image?
-    pub has_images: bool,
+    /// The images its messages show.
+    pub images: Images,
+    /// What is out of the ordinary in its messages.
+    pub traits: Traits,
+    /// Which tools are to be called.
+    pub tool_choice: ToolChoice,
     /// Must the answer be JSON?
     pub json_mode: JsonMode,
     /// Tokens the answer may have; `None` when the request sets no bound.
@@ -147,7 +144,9 @@ impl ChatRequest {
             stream: false,
             include_usage: false,
             has_tools: false,
-            has_images: false,
+            images: Images::default(),
+            traits: Traits::default(),
+            tool_choice: ToolChoice::Auto,
             json_mode: JsonMode::Off,
             max_tokens: None,
             n: 1,
@@ -180,6 +179,17 @@ impl ChatRequest {
     pub fn messages(&self) -> Vec<Message<'_>> {
         // `parse` has read every one of them, so nothing is lost here.
         self.read_messages().unwrap_or_default()
+    }
+
+    /// Does the body, or one of its messages, have this member? `null` counts as absent.
+    pub fn brings(&self, key: &str) -> bool {
+        let with_it = |it: &Message<'_>| {
+            let object = serde_json::from_str::<RawObject<'_>>(it.json).ok();
+            object.and_then(|it| it.get(key)).is_some_and(|it| it.get() != "null")
+        };
+        let odd = [Trait::Name, Trait::Reasoning, Trait::Extra];
+        self.member(key).is_some()
+            || (self.traits.has_any(&odd) && self.messages().iter().any(with_it))
     }
 
     /// How many bytes the messages, the tools and the answer's schema take: an upper bound for
@@ -240,8 +250,11 @@ impl ChatRequest {
             return Err(ApiError::invalid(message, Some("messages")));
         }
         // The search is cheap; the parts are read only where one of them may be an image.
-        let images = memchr::memmem::find(&self.body, b"\"image_url\"").is_some()
-            && messages.iter().any(Message::shows_image);
+        let images = match memchr::memmem::find(&self.body, b"\"image_url\"") {
+            Some(_) => images_of(&messages),
+            None => Images::default(),
+        };
+        let traits = Traits::of(&messages);
         let max_tokens = match self.whole("max_completion_tokens")? {
             None => self.whole("max_tokens")?,
             some => some,
@@ -254,7 +267,9 @@ impl ChatRequest {
         self.has_tools = self.lists_something("tools") || self.lists_something("functions");
         self.model = model;
         self.filters = filters;
-        self.has_images = images;
+        self.images = images;
+        self.traits = traits;
+        self.tool_choice = self.read_tool_choice();
         self.max_tokens = max_tokens;
         self.n = n;
         self.json_mode = json_mode;
@@ -281,6 +296,15 @@ impl ChatRequest {
     fn lists_something(&self, key: &str) -> bool {
         let raw = self.member(key).and_then(|it| serde_json::from_str::<&RawValue>(it).ok());
         says_something(raw)
+    }
+
+    fn read_tool_choice(&self) -> ToolChoice {
+        match self.member("tool_choice") {
+            None | Some("\"auto\"") => ToolChoice::Auto,
+            Some("\"none\"") => ToolChoice::None,
+            Some(other) if other.starts_with('"') => ToolChoice::Required,
+            Some(_) => ToolChoice::Function,
+        }
     }
 
     fn read_messages(&self) -> Result<Vec<Message<'_>>, ApiError> {
@@ -349,6 +373,21 @@ struct NamedSchema<'a> {
     schema: Option<&'a RawValue>,
 }
 
+fn images_of(messages: &[Message<'_>]) -> Images {
+    let mut images = Images::default();
+    for url in messages.iter().flat_map(Message::image_urls) {
+        images.count = images.count.saturating_add(1);
+        if url.get(..5).is_some_and(|it| it.eq_ignore_ascii_case("data:")) {
+            let bytes = url.len() as u64;
+            images.largest = images.largest.max(bytes);
+            images.inline = images.inline.saturating_add(bytes);
+        } else {
+            images.remote = true;
+        }
+    }
+    images
+}
+
 #[derive(serde::Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
@@ -367,50 +406,6 @@ fn write_member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     }
     out.push(b':');
     out.extend_from_slice(value);
-}
-
-fn check_shape(key: &str, value: &RawValue) -> Result<(), ApiError> {
-    let Some((_, starts, wanted)) = SHAPES.iter().find(|(it, _, _)| *it == key) else {
-        return Ok(());
-    };
-    let text = value.get();
-    if text == "null" || text.starts_with(*starts) {
-        return Ok(());
-    }
-    let got = match text.as_bytes().first() {
-        Some(b'"') => "a string",
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        Some(b't' | b'f') => "true or false",
-        _ => "a number",
-    };
-    Err(ApiError::invalid(format!("{key} must be {wanted}, not {got}."), Some(key)))
-}
-
-/// Most bodies have fewer brackets than the bound in all, so they are counted before they are
-/// followed: counting runs at memory speed.
-fn nested_too_deep(text: &[u8]) -> bool {
-    let opening = |it: &&u8| matches!(**it, b'[' | b'{');
-    if text.iter().filter(opening).count() <= MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -520,7 +515,7 @@ mod tests {
         .unwrap();
         assert_eq!(request.model.as_deref(), Some("x/y"));
         assert!(request.stream && request.include_usage && request.has_tools);
-        assert!(request.has_images);
+        assert_eq!(request.images, Images { count: 1, remote: false, largest: 6, inline: 6 });
         assert_eq!((request.max_tokens, request.n), (Some(7), 2));
         assert_eq!(request.json_mode, JsonMode::Schema);
         assert_eq!(request.filters.model_name.as_deref(), Some("oss"));
@@ -549,7 +544,7 @@ mod tests {
             {"role":"assistant","content":null,"tool_calls":null}]}"#,
         )
         .unwrap();
-        assert!(request.model.is_none() && !request.has_tools && !request.has_images);
+        assert!(request.model.is_none() && !request.has_tools && request.images.count == 0);
         assert!(!request.messages()[1].calls_tools());
     }
 

@@ -19,7 +19,6 @@ pub mod ndjson;
 pub mod ollama;
 pub mod openai_compatible;
 mod page;
-mod plain_content;
 pub mod quirks;
 mod quota_said;
 pub mod rate_limits;

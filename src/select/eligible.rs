@@ -5,46 +5,14 @@ use crate::catalog::Model;
 use crate::catalog::Provider;
 use crate::catalog::Unit;
 use crate::openai::ApiError;
-use crate::openai::ChatRequest;
 use crate::openai::Filters;
 use crate::openai::JsonMode;
 use crate::select::names::Asked;
-
-/// What a request needs of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needs {
-    images: bool,
-    json: JsonMode,
-    /// Capabilities a model must not lack, with how an error names them.
-    capabilities: Vec<(&'static str, &'static str)>,
-    filters: Filters,
-}
+use crate::select::needs::Need;
+use crate::select::needs::Needs;
 
 /// Models that could answer, as (provider, model) places in the catalog.
 pub type Eligible = Vec<(usize, usize)>;
-
-impl Needs {
-    /// Reads off a request what it needs.
-    pub fn of(request: &ChatRequest) -> Self {
-        let mut capabilities = Vec::new();
-        if request.has_tools {
-            capabilities.push(("tools", "tools"));
-        }
-        if request.n > 1 {
-            capabilities.push(("n", "n above 1"));
-        }
-        Self {
-            images: request.has_images,
-            json: request.json_mode,
-            capabilities,
-            filters: request.filters.clone(),
-        }
-    }
-
-    fn tools(&self) -> bool {
-        self.capabilities.iter().any(|(it, _)| *it == "tools")
-    }
-}
 
 /// How a model is brought to answer in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,22 +86,10 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
             return Err(nothing_fits("model_name", wanted));
         }
     }
-    if needs.images && keep(&|it| it.vision) {
-        return Err(cannot("messages", "images"));
-    }
-    let json = |it: &Model| {
-        it.allows("instructed_json")
-            || JsonWay::of(it, needs.json, needs.tools()) == JsonWay::Native
-    };
-    if needs.json != JsonMode::Off && keep(&json) {
-        let mode = if needs.json == JsonMode::Schema { "json_schema" } else { "json_object" };
-        return Err(cannot("response_format", &format!("response_format {mode}")));
-    }
-    for (capability, said) in &needs.capabilities {
-        if keep(&|it| it.allows(capability)) {
-            let param = said.split(' ').next().unwrap_or(said);
-            return Err(cannot(param, said));
-        }
+    let models: Vec<&Model> = left.iter().filter_map(|it| model_at(catalog, *it)).collect();
+    left.retain(|it| model_at(catalog, *it).is_some_and(|it| needs.fit(it)));
+    if left.is_empty() {
+        return Err(cannot(&needs.unmet(&models)));
     }
     Ok(left)
 }
@@ -159,7 +115,9 @@ fn nothing_fits(filter: &str, wanted: &str) -> ApiError {
     ApiError::invalid(message, Some(filter)).with_code("no_matching_model")
 }
 
-fn cannot(param: &str, what: &str) -> ApiError {
-    let message = format!("No model that this request may go to takes {what}.");
-    ApiError::invalid(message, Some(param)).with_code("model_not_supported")
+fn cannot(unmet: &[Need]) -> ApiError {
+    let said: Vec<String> = unmet.iter().map(|it| it.said()).collect();
+    let message = format!("No model that this request may go to takes {}.", said.join(" and "));
+    let param = unmet.first().map(|it| it.param());
+    ApiError::invalid(message, param).with_code("model_not_supported")
 }

@@ -4,6 +4,7 @@
 mod eligible;
 mod latency;
 mod names;
+mod needs;
 mod order;
 mod turns;
 mod walk;
@@ -17,9 +18,10 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use weights::Weights;
 
-pub use eligible::{Eligible, JsonWay, Needs, eligible, prompt_budget};
+pub use eligible::{Eligible, JsonWay, eligible, prompt_budget};
 pub use latency::Latencies;
 pub use names::{Asked, META_MODELS, NoSuchModel, is_meta, resolve};
+pub use needs::Needs;
 pub use order::Strategy;
 pub use turns::Turns;
 pub use walk::{Candidate, Gates, Rejected, Shut, Walk};

@@ -12,6 +12,7 @@ use crate::breaker::Outcome;
 use crate::breaker::Path;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
+use crate::catalog::ImageLimits;
 use crate::catalog::Key;
 use crate::catalog::Kind;
 use crate::catalog::Limit;
@@ -68,6 +69,7 @@ fn provider(
             scope: QuotaScope::Model,
             reset: Reset::Rolling,
             max_context: None,
+            images: ImageLimits::default(),
             capabilities: HashMap::new(),
             weight: None,
             max_concurrent: None,

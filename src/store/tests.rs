@@ -11,6 +11,7 @@ use crate::breaker::Outcome;
 use crate::breaker::Scope;
 use crate::breaker::State;
 use crate::catalog::IdBook;
+use crate::catalog::ImageLimits;
 use crate::catalog::Key;
 use crate::catalog::Kind;
 use crate::catalog::Limit;
@@ -210,6 +211,7 @@ fn model(ids: &mut IdBook, provider: &str, keys: &[Key], name: &str) -> Model {
         scope: if provider == "Home" { QuotaScope::Account } else { QuotaScope::Model },
         reset: Reset::UtcDay,
         max_context: None,
+        images: ImageLimits::default(),
         capabilities: HashMap::new(),
         weight: None,
         max_concurrent: None,

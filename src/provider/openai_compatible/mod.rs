@@ -2,9 +2,12 @@
 
 mod bare_verdict;
 mod incoming;
+mod members;
+mod messages;
 mod outgoing;
 #[cfg(test)]
 mod tests;
+mod tool_words;
 
 use std::sync::Arc;
 

@@ -1,0 +1,340 @@
+//! The body's members, made to fit a model's policy.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::openai::ChatRequest;
+use crate::openai::JsonMode;
+use crate::openai::RequestEdits;
+use crate::openai::ToolChoice;
+use crate::provider::Call;
+use crate::provider::openai_compatible::messages::Rewriting;
+use crate::provider::openai_compatible::messages::rewrite;
+use crate::provider::openai_compatible::tool_words::without_words;
+use crate::provider::quirks::Effort;
+use crate::provider::quirks::Policy;
+use crate::provider::quirks::Schema;
+
+/// Members that every provider takes.
+const COMMON: &[&str] = &[
+    "max_tokens",
+    "messages",
+    "model",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "response_format",
+    "stop",
+    "stream",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_p",
+];
+
+/// Members of OpenAI's that reports name, if they are left out because a provider takes only what
+/// it knows.
+const NAMED: &[&str] = &[
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "metadata",
+    "min_p",
+    "modalities",
+    "moderation",
+    "n",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "repetition_penalty",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "store",
+    "top_k",
+    "top_logprobs",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
+
+/// Stands in reports for members nobody here has heard of.
+const UNHEARD_OF: &str = "unknown_fields";
+
+/// Members that speak to the gateway alone.
+const OURS: &[&str] = &["model_type", "model_scale", "model_name", "stream_options", "functions"];
+
+/// The bound of an answer by its two names, the newer first.
+const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+/// A request on its way to one model.
+pub(super) struct Members<'a> {
+    asked: &'a ChatRequest,
+    policy: &'a Policy,
+    /// What this model has refused before, in the caller's words or its own.
+    refused: &'a [String],
+    edits: RequestEdits,
+    dropped: Vec<&'static str>,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn of(call: &'a Call, policy: &'a Policy) -> Self {
+        Self {
+            asked: &call.request,
+            policy,
+            refused: &call.edits.leave_out,
+            edits: call.edits.clone(),
+            dropped: Vec::new(),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &'static str, value: String) {
+        self.edits.set.retain(|(it, _)| *it != key);
+        self.edits.set.push((key, value));
+    }
+
+    fn leave_out(&mut self, key: &str) {
+        self.edits.set.retain(|(it, _)| *it != key);
+        self.edits.leave_out.push(key.to_owned());
+    }
+
+    /// A member as it goes out at this point; `None` where it does not.
+    fn get(&self, key: &str) -> Option<&str> {
+        if let Some((_, value)) = self.edits.set.iter().find(|(it, _)| *it == key) {
+            return Some(value);
+        }
+        self.asked.member(key).filter(|_| !self.edits.leave_out.iter().any(|it| it == key))
+    }
+
+    fn is_refused(&self, key: &str) -> bool {
+        self.refused.iter().any(|it| it == key)
+    }
+
+    /// Leaves out what the model is known to refuse.
+    pub(super) fn drop_refused(&mut self) {
+        let (asked, policy) = (self.asked, self.policy);
+        for key in asked.member_names() {
+            let dropped = policy.drops.iter().find(|it| **it == key);
+            let taken = || {
+                let Some(takes) = policy.takes else { return true };
+                COMMON.contains(&key)
+                    || takes.contains(&key)
+                    || policy.renames.iter().any(|(ours, _)| *ours == key)
+            };
+            if dropped.is_none() && taken() {
+                continue;
+            }
+            self.leave_out(key);
+            if asked.member(key).is_some_and(|it| says_more_than_nothing(key, it)) {
+                let known = || NAMED.iter().find(|it| **it == key).copied();
+                let name = dropped.copied().or_else(known).unwrap_or(UNHEARD_OF);
+                if !self.dropped.contains(&name) {
+                    self.dropped.push(name);
+                }
+            }
+        }
+    }
+
+    /// Gives members the names the provider knows them by.
+    pub(super) fn rename(&mut self) {
+        for (ours, theirs) in self.policy.renames {
+            let Some(value) = self.get(ours).map(str::to_owned) else { continue };
+            self.leave_out(ours);
+            if self.get(theirs).is_none() {
+                self.set(theirs, value);
+            }
+        }
+    }
+
+    /// Tools: none at all rather than an empty list, and only what the provider can be told.
+    pub(super) fn fit_tools(&mut self) {
+        let (asked, policy) = (self.asked, self.policy);
+        // Without tools there is nothing to choose, and OpenAI itself refuses who does.
+        let none_wanted = asked.tool_choice == ToolChoice::None && policy.lacks("tool_choice");
+        if !asked.has_tools || none_wanted {
+            for key in ["tools", "tool_choice", "parallel_tool_calls"] {
+                if asked.member_names().any(|it| it == key) {
+                    self.leave_out(key);
+                }
+            }
+            return;
+        }
+        if policy.lacks("parallel_tools") && self.get("tools").is_some() {
+            if self.get("parallel_tool_calls") == Some("true") {
+                self.dropped.push("parallel_tool_calls");
+            }
+            self.set("parallel_tool_calls", "false".to_owned());
+        }
+        let tools = self.get("tools").filter(|_| !policy.tool_words.is_empty());
+        if let Some(tools) = tools.and_then(|it| without_words(it, policy.tool_words)) {
+            self.set("tools", tools);
+        }
+    }
+
+    /// Puts values into the provider's own words, and within its bounds.
+    pub(super) fn fit_values(&mut self) {
+        for (member, ours, theirs) in self.policy.values {
+            if self.get(member) == Some(ours) {
+                match *theirs {
+                    "" => self.leave_out(member),
+                    theirs => self.set(member, theirs.to_owned()),
+                }
+            }
+        }
+        let temperature = self.get("temperature").and_then(|it| it.parse::<f64>().ok());
+        if let Some(warmest) = self.policy.warmest.filter(|it| temperature > Some(*it)) {
+            self.set("temperature", warmest.to_string());
+        }
+        self.fit_stops();
+        self.fit_effort();
+        self.fit_format();
+    }
+
+    fn fit_stops(&mut self) {
+        let Some(most) = self.policy.stops else { return };
+        let Some(list) = self.get("stop").filter(|it| it.starts_with('[')) else { return };
+        let Ok(stops) = serde_json::from_str::<Vec<&RawValue>>(list) else { return };
+        if most > 1 && stops.len() <= most {
+            return;
+        }
+        let too_many = stops.len() > most;
+        let kept: Vec<&str> = stops.iter().take(most).map(|it| it.get()).collect();
+        let kept = match kept.as_slice() {
+            [] => None,
+            [one] if most == 1 => Some((*one).to_owned()),
+            some => Some(format!("[{}]", some.join(","))),
+        };
+        match kept {
+            Some(kept) => self.set("stop", kept),
+            None => self.leave_out("stop"),
+        }
+        if too_many {
+            self.dropped.push("stop");
+        }
+    }
+
+    fn fit_effort(&mut self) {
+        let Some(asked) = self.get("reasoning_effort") else { return };
+        let off = asked == "\"none\"";
+        let switch =
+            |on: &str, off_word: &str| if off { off_word.to_owned() } else { on.to_owned() };
+        let own = match self.policy.effort {
+            Effort::Plain => return,
+            Effort::PlainOrOff if !off => return,
+            Effort::Words(words) => {
+                let said = asked.trim_matches('"');
+                let Some((_, own)) = words.iter().find(|(ours, _)| *ours == said) else { return };
+                return self.set("reasoning_effort", format!("\"{own}\""));
+            }
+            Effort::Nested => ("reasoning", format!(r#"{{"effort":{asked}}}"#)),
+            Effort::OnOrOff | Effort::PlainOrOff => {
+                ("thinking", switch(r#"{"type":"enabled"}"#, r#"{"type":"disabled"}"#))
+            }
+            Effort::Template(member) => {
+                ("chat_template_kwargs", format!(r#"{{"{member}":{}}}"#, switch("true", "false")))
+            }
+        };
+        self.leave_out("reasoning_effort");
+        // Who writes the provider's own member knows best.
+        if self.get(own.0).is_none() {
+            self.set(own.0, own.1);
+        }
+    }
+
+    fn fit_format(&mut self) {
+        if self.asked.json_mode == JsonMode::Off {
+            // What is left is `text`, the default, which not everyone knows by this name.
+            if self.asked.member("response_format").is_some() {
+                self.leave_out("response_format");
+            }
+        } else if self.policy.schema == Schema::GuidedJson
+            && let Some(schema) = self.get("response_format").and_then(schema_of)
+        {
+            let schema = schema.get().to_owned();
+            self.leave_out("response_format");
+            self.set("guided_json", schema);
+        }
+    }
+
+    /// Keeps the bound of the answer within the model's, and sets one where none does harm.
+    pub(super) fn bound_answer(&mut self) {
+        let bound = self.policy.bound;
+        if self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs)) {
+            // A model that refuses the one name of it wants the other.
+            for (refused, other) in [(BOUNDS[0], BOUNDS[1]), (BOUNDS[1], BOUNDS[0])] {
+                let value = self.asked.member(refused).filter(|_| self.is_refused(refused));
+                if let Some(value) = value
+                    && self.get(other).is_none()
+                    && !self.is_refused(other)
+                {
+                    self.set(other, value.to_owned());
+                }
+            }
+        }
+        let mut is_set = false;
+        for key in BOUNDS {
+            let asked = self.get(key).and_then(|it| it.parse::<u64>().ok());
+            is_set |= asked.is_some();
+            if let Some(most) = bound.most.filter(|it| asked > Some(u64::from(*it))) {
+                self.set(key, most.to_string());
+            }
+        }
+        if let Some(most) = bound.unless_set.filter(|_| !is_set) {
+            self.set("max_tokens", most.to_string());
+        }
+    }
+
+    /// Rewrites the messages where the model would not take them as they are.
+    pub(super) fn fit_messages(&mut self) {
+        let rewriting = Rewriting {
+            rules: &self.policy.messages,
+            traits: self.asked.traits,
+            refused: self.refused,
+            thinks: self.get("thinking") != Some(r#"{"type":"disabled"}"#),
+        };
+        let Some(messages) = self.get("messages") else { return };
+        if let Some(it) = rewrite(messages, &rewriting) {
+            if it.names_lost {
+                self.dropped.push("messages.name");
+            }
+            self.set("messages", it.messages);
+        }
+    }
+
+    pub(super) fn render(mut self) -> (Bytes, Vec<&'static str>) {
+        let refused = self.refused;
+        self.edits.set.retain(|(key, _)| !refused.iter().any(|it| it == key));
+        (self.asked.render(&self.edits), self.dropped)
+    }
+}
+
+/// Would a caller miss this member? One that asks for what it gets anyway says nothing.
+fn says_more_than_nothing(key: &str, value: &str) -> bool {
+    let default = match key {
+        "n" | "temperature" | "top_p" => matches!(value, "1" | "1.0"),
+        "frequency_penalty" | "presence_penalty" | "top_logprobs" => matches!(value, "0" | "0.0"),
+        "parallel_tool_calls" => false,
+        _ => matches!(value, "false" | "[]" | "{}" | "\"\""),
+    };
+    !default && !OURS.contains(&key)
+}
+
+/// The schema in a `response_format` that holds one.
+fn schema_of(format: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Format<'a> {
+        #[serde(borrow)]
+        json_schema: Inner<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(borrow)]
+        schema: &'a RawValue,
+    }
+    serde_json::from_str::<Format<'_>>(format).ok().map(|it| it.json_schema.schema)
+}

@@ -1,0 +1,54 @@
+//! Which turns there are: instructions in one place, neighbours of one role as one.
+
+use crate::provider::openai_compatible::messages::draft::Draft;
+use crate::provider::quirks::Merge;
+use crate::provider::quirks::MessageRules;
+
+/// Leaves out turns that say nothing and merges those the model wants as one.
+pub(super) fn merge(drafts: &mut Vec<Draft<'_>>, rules: &MessageRules) {
+    if rules.refuses_empty {
+        drafts.retain(|it| it.role != "assistant" || !it.is_empty());
+    }
+    match rules.merges {
+        Merge::Nothing => {}
+        Merge::Systems => merge_systems(drafts),
+        Merge::SameRole => {
+            merge_systems(drafts);
+            merge_neighbours(drafts);
+        }
+    }
+}
+
+/// All instructions in one message before all others.
+fn merge_systems(drafts: &mut Vec<Draft<'_>>) {
+    let instructs = |it: &Draft<'_>| it.role == "system" || it.role == "developer";
+    let late = drafts.iter().skip(1).any(instructs);
+    if !late {
+        return;
+    }
+    let (systems, mut others): (Vec<_>, Vec<_>) = drafts.drain(..).partition(instructs);
+    let mut systems = systems.into_iter();
+    if let Some(mut first) = systems.next() {
+        // Moved, if nothing else.
+        first.changed = true;
+        systems.for_each(|it| first.absorb(&it));
+        drafts.push(first);
+    }
+    drafts.append(&mut others);
+}
+
+/// Neighbours of one role as one message. A turn that made calls stays the last of its own, for
+/// their results follow it.
+fn merge_neighbours(drafts: &mut Vec<Draft<'_>>) {
+    let mut merged: Vec<Draft<'_>> = Vec::with_capacity(drafts.len());
+    for draft in drafts.drain(..) {
+        let merges = matches!(&*draft.role, "user" | "assistant");
+        match merged.last_mut() {
+            Some(last) if merges && last.role == draft.role && last.get("tool_calls").is_none() => {
+                last.absorb(&draft);
+            }
+            _ => merged.push(draft),
+        }
+    }
+    *drafts = merged;
+}

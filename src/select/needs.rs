@@ -1,0 +1,135 @@
+//! What a request needs of a model, and which models have it.
+
+use crate::catalog::Model;
+use crate::openai::ChatRequest;
+use crate::openai::Filters;
+use crate::openai::Images;
+use crate::openai::JsonMode;
+use crate::openai::ToolChoice;
+use crate::openai::Trait;
+use crate::select::eligible::JsonWay;
+
+/// What a request needs of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    needs: Vec<Need>,
+    pub(super) filters: Filters,
+}
+
+/// One thing a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Images are to be seen.
+    Vision,
+    /// Images are to be fetched by the provider.
+    RemoteImages,
+    /// There are so many images, and so many bytes of them.
+    Images(Images),
+    /// The answer is to be JSON; beside it, are there tools?
+    Json(JsonMode, bool),
+    /// A capability by its name; how an error names it, which begins with the request's member.
+    Capability(&'static str, &'static str),
+}
+
+impl Needs {
+    /// Reads off a request what it needs.
+    pub fn of(request: &ChatRequest) -> Self {
+        let mut needs = Vec::new();
+        let images = request.images;
+        if images.count > 0 {
+            needs.extend([Need::Vision, Need::Images(images)]);
+        }
+        if images.remote {
+            needs.push(Need::RemoteImages);
+        }
+        if request.json_mode != JsonMode::Off {
+            needs.push(Need::Json(request.json_mode, request.has_tools));
+        }
+        let mut capability = |is_needed: bool, name, said| {
+            if is_needed {
+                needs.push(Need::Capability(name, said));
+            }
+        };
+        let parallel = request.traits.has(Trait::ParallelCalls);
+        let functions = request.member("functions").is_some_and(|it| it != "[]");
+        let chooses = |it: &[ToolChoice]| request.has_tools && it.contains(&request.tool_choice);
+        let any = chooses(&[ToolChoice::Required, ToolChoice::Function]);
+        capability(request.has_tools, "tools", "tools");
+        capability(functions, "functions", "functions");
+        capability(any, "tool_choice", "tool_choice other than auto and none");
+        capability(
+            chooses(&[ToolChoice::Function]),
+            "tool_choice_function",
+            "tool_choice of one function",
+        );
+        capability(parallel, "parallel_tools", "messages with parallel tool calls");
+        capability(request.n > 1, "n", "n above 1");
+        Self { needs, filters: request.filters.clone() }
+    }
+
+    /// Has `model` all of it?
+    pub(super) fn fit(&self, model: &Model) -> bool {
+        self.needs.iter().all(|it| it.fits(model))
+    }
+
+    /// What none of `models` has; all that is needed when each is to be had, but not in one model.
+    pub(super) fn unmet(&self, models: &[&Model]) -> Vec<Need> {
+        let unmet = |it: &&Need| !models.iter().any(|model| it.fits(model));
+        let alone: Vec<Need> = self.needs.iter().filter(unmet).copied().collect();
+        // An image nobody sees is fetched and measured by nobody either.
+        match alone.as_slice() {
+            [] => self.needs.clone(),
+            [Need::Vision, ..] => {
+                let of_images = |it: &Need| matches!(it, Need::Images(_) | Need::RemoteImages);
+                alone.into_iter().filter(|it| !of_images(it)).collect()
+            }
+            _ => alone,
+        }
+    }
+}
+
+impl Need {
+    fn fits(self, model: &Model) -> bool {
+        match self {
+            Self::Vision => model.vision,
+            Self::RemoteImages => model.vision && model.allows("https_images"),
+            Self::Images(images) => model.vision && takes(model, images),
+            Self::Json(mode, tools) => {
+                model.allows("instructed_json")
+                    || JsonWay::of(model, mode, tools) == JsonWay::Native
+            }
+            Self::Capability(name, _) => model.allows(name),
+        }
+    }
+
+    /// The member of the request it comes from.
+    pub(super) fn param(self) -> &'static str {
+        match self {
+            Self::Vision | Self::RemoteImages | Self::Images(_) => "messages",
+            Self::Json(..) => "response_format",
+            Self::Capability(_, said) => said.split(' ').next().unwrap_or(said),
+        }
+    }
+
+    /// How an error names it.
+    pub(super) fn said(self) -> String {
+        match self {
+            Self::Vision => "images".to_owned(),
+            Self::RemoteImages => "images by https URL".to_owned(),
+            Self::Images(Images { count, inline, .. }) => {
+                format!("{count} images of {inline} bytes in all")
+            }
+            Self::Json(JsonMode::Schema, _) => "response_format json_schema".to_owned(),
+            Self::Json(..) => "response_format json_object".to_owned(),
+            Self::Capability(_, said) => said.to_owned(),
+        }
+    }
+}
+
+fn takes(model: &Model, images: Images) -> bool {
+    let within = |found: u64, most: Option<u64>| most.is_none_or(|it| found <= it);
+    let limits = model.images;
+    within(u64::from(images.count), limits.count.map(u64::from))
+        && within(images.largest, limits.each_bytes)
+        && within(images.inline, limits.total_bytes)
+}
