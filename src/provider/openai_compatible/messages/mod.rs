@@ -57,11 +57,11 @@ pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
     calls::find_ids(&mut drafts);
     calls::fit(&mut drafts, by.rules.takes.is_some());
     ids::fit(&mut drafts, by.rules.ids);
-    let before = drafts.len();
-    turns::merge(&mut drafts, by.rules);
     if by.rules.plain_content {
         drafts.iter_mut().for_each(Draft::make_content_plain);
     }
+    let before = drafts.len();
+    turns::merge(&mut drafts, by.rules);
     let changed = drafts.len() != before || drafts.iter().any(|it| it.changed);
     changed.then(|| Rewritten { messages: draft::join(&drafts), names_lost })
 }
