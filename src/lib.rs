@@ -15,6 +15,7 @@
 // provider   the providers' wires
 // normalize  cleans answers, whole and streamed
 // structured JSON that was asked for: how it is asked for, and whether it came
+// refusals   which members models have refused
 // usage      what was spent
 pub mod breaker;
 pub mod context;
@@ -22,6 +23,7 @@ pub mod dispatch;
 pub mod normalize;
 pub mod provider;
 pub mod quota;
+pub mod refusals;
 pub mod select;
 pub mod server;
 pub mod session;

@@ -26,8 +26,8 @@ use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
+use crate::dispatch::spared::dropped;
 use crate::dispatch::story::Story;
-use crate::dispatch::structured::RESPONSE_FORMAT;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
@@ -188,8 +188,10 @@ impl Travel {
                 }
                 return Ok(None);
             };
+            let mut left_out = self.refused_before(candidate.target);
+            let known = left_out.len();
             let mut edits = leg.edits.clone();
-            let mut left_out: Vec<String> = Vec::new();
+            edits.leave_out.extend(left_out.iter().cloned());
             loop {
                 let tried = self.attempt(candidate, &edits, leg, &left_out).await;
                 let next = match tried {
@@ -200,10 +202,11 @@ impl Travel {
                 match next {
                     Next::GiveBack => return Err(self.failure(self.given_back())),
                     Next::RepeatWithout(field)
-                        if left_out.len() < LEFT_OUT
+                        if left_out.len() - known < LEFT_OUT
                             && !left_out.contains(&field)
                             && self.attempts <= self.core.params.max_retries =>
                     {
+                        self.remember_refused(candidate.target, &field);
                         edits.leave_out.push(field.clone());
                         left_out.push(field);
                     }
@@ -294,7 +297,7 @@ impl Travel {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: self.edits_for(way, edits),
+            edits: self.edits_for(way, target.model, edits),
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -346,13 +349,11 @@ impl Travel {
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
         let next = match verdict::next(&fault) {
-            // What the request does not have can't be left out of it. (`stream_options` may be ours.)
-            Next::RepeatWithout(field)
-                if (field != "stream_options" && self.request.member(&field).is_none())
-                    || !self.can_spare(&field, target) =>
-            {
-                Next::Candidate { model_to_blame: true }
-            }
+            // What the request does not have can't be left out of it.
+            Next::RepeatWithout(field) => match self.member_meant(field, target) {
+                Some(member) => Next::RepeatWithout(member),
+                None => Next::Candidate { model_to_blame: true },
+            },
             next => next,
         };
         let for_later =
@@ -390,11 +391,4 @@ impl Travel {
         let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
         self.core.params.deadline.saturating_sub(spent)
     }
-}
-
-fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
-    // What is asked for by instruction is not dropped.
-    let left_out = left_out.iter().map(String::as_str).filter(|it| *it != RESPONSE_FORMAT);
-    let all: Vec<&str> = members.iter().copied().chain(left_out).collect();
-    (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
 }

@@ -23,6 +23,7 @@ pub mod outcome;
 mod queue;
 mod relay;
 mod settlement;
+mod spared;
 mod story;
 mod structured;
 mod telling;
@@ -48,6 +49,7 @@ use crate::context;
 use crate::normalize;
 use crate::provider::ChatProvider;
 use crate::quota::Ledger;
+use crate::refusals::Refusals;
 use crate::select::Latencies;
 use crate::select::Selector;
 use crate::session::Sessions;
@@ -122,6 +124,7 @@ struct Core {
     clock: SharedClock,
     params: Params,
     queue: Arc<Queue>,
+    refusals: Refusals,
     settlements: mpsc::Sender<Settlement>,
 }
 
@@ -135,10 +138,9 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        (
-            Self(Arc::new(Core { pool, books, clock, params, queue: Arc::default(), settlements })),
-            waiting,
-        )
+        let (queue, refusals) = (Arc::default(), Refusals::default());
+        let core = Core { pool, books, clock, params, queue, refusals, settlements };
+        (Self(Arc::new(core)), waiting)
     }
 
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.

@@ -200,8 +200,14 @@ impl Travel {
     }
 
     /// The edits for a model that is brought to answer in this way.
-    pub(super) fn edits_for(&self, way: JsonWay, edits: &RequestEdits) -> RequestEdits {
+    pub(super) fn edits_for(
+        &self,
+        way: JsonWay,
+        model: &Model,
+        edits: &RequestEdits,
+    ) -> RequestEdits {
         let mut edits = edits.clone();
+        self.bound_answer(model, &mut edits);
         match way {
             JsonWay::Native => return edits,
             JsonWay::AnyObject => {

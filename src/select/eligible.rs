@@ -43,11 +43,17 @@ impl JsonWay {
 /// token window, whichever is less, minus what is set aside for the answer (`max_tokens`, or
 /// `reserve` but at most a quarter of the model). `None` = no bound is known.
 pub fn prompt_budget(model: &Model, max_tokens: Option<u64>, reserve: u64) -> Option<u64> {
-    let windows = model.limits.iter().filter(|it| it.unit == Unit::Tokens).map(|it| it.max);
-    let holds = windows.chain(model.max_context).min()?;
+    let holds = holds(model)?;
     // A caller's `max_tokens` beyond half the model is a wish, not a plan: it leaves half.
     let answer = max_tokens.map_or(reserve.min(holds / 4), |it| it.min(holds / 2));
     Some(holds - answer)
+}
+
+/// Tokens a request to `model` may have, answer included: its context or the size of its smallest
+/// token window, whichever is less. `None` = no bound is known.
+pub fn holds(model: &Model) -> Option<u64> {
+    let windows = model.limits.iter().filter(|it| it.unit == Unit::Tokens).map(|it| it.max);
+    windows.chain(model.max_context).min()
 }
 
 /// The models that could answer.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use weights::Weights;
 
-pub use eligible::{Eligible, JsonWay, eligible, prompt_budget};
+pub use eligible::{Eligible, JsonWay, eligible, holds, prompt_budget};
 pub use latency::Latencies;
 pub use names::{Asked, META_MODELS, NoSuchModel, is_meta, resolve};
 pub use needs::Needs;

@@ -289,6 +289,16 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// Usage is always asked for: quota is settled with it, wanted by the caller or not.
+    pub(super) fn fit_stream_options(&mut self) {
+        if self.asked.stream && !self.policy.no_stream_options {
+            self.set("stream_options", self.asked.stream_options_with_usage());
+        } else if self.asked.member_names().any(|it| it == "stream_options") {
+            // OpenAI refuses them beside a whole answer.
+            self.leave_out("stream_options");
+        }
+    }
+
     /// Rewrites the messages where the model would not take them as they are.
     pub(super) fn fit_messages(&mut self) {
         let rewriting = Rewriting {

@@ -38,10 +38,7 @@ impl OpenAiCompatible {
         members.fit_values();
         members.bound_answer();
         members.fit_messages();
-        // Usage is always asked for: quota is settled with it, wanted by the caller or not.
-        if call.request.stream && !policy.no_stream_options {
-            members.set("stream_options", call.request.stream_options_with_usage());
-        }
+        members.fit_stream_options();
         members.render()
     }
 }

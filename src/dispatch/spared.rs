@@ -1,0 +1,77 @@
+//! What a request is spared for one target: members its model has refused, and a bound on the answer
+//! that the model could not keep.
+
+use crate::catalog::Model;
+use crate::catalog::TargetId;
+use crate::context::tokens;
+use crate::dispatch::journey::Travel;
+use crate::dispatch::structured::RESPONSE_FORMAT;
+use crate::openai::RequestEdits;
+use crate::provider::quirks;
+use crate::select;
+
+/// The two names of the answer's bound.
+const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+impl Travel {
+    /// The members of the request that the target's model has refused before.
+    pub(super) fn refused_before(&self, target: TargetId) -> Vec<String> {
+        let Some(found) = self.pool.selector.catalog.target(target) else { return Vec::new() };
+        let brings = |it: &str| self.request.brings(it);
+        self.core.refusals.of(found.model.id, self.core.clock.now(), brings)
+    }
+
+    /// Remembers that the target's model has refused a member.
+    pub(super) fn remember_refused(&self, target: TargetId, member: &str) {
+        if let Some(found) = self.pool.selector.catalog.target(target) {
+            self.core.refusals.learn(found.model.id, member, self.core.clock.now());
+        }
+    }
+
+    /// The request's member that a refusal of `word` speaks of; `None` when there is none that could
+    /// be left out: then the word is not the caller's.
+    pub(super) fn member_meant(&self, word: String, target: TargetId) -> Option<String> {
+        let is_there = |it: &str| it == "stream_options" || self.request.brings(it);
+        let member = if is_there(&word) {
+            word
+        } else {
+            quirks::member_behind(&word).filter(|it| is_there(it))?.to_owned()
+        };
+        self.can_spare(&member, target).then_some(member)
+    }
+
+    /// Keeps the answer's bound within what the model has room for beside the prompt. Interfaces
+    /// ask for 65,536 tokens of whatever model, and providers refuse what can't fit.
+    pub(super) fn bound_answer(&self, model: &Model, edits: &mut RequestEdits) {
+        let Some(asked) = self.request.max_tokens else { return };
+        let Some(holds) = select::holds(model) else { return };
+        // The prompt has been made to leave half of it.
+        let room = holds.saturating_sub(tokens::most(self.request.prompt_bytes())).max(holds / 2);
+        if asked <= room {
+            return;
+        }
+        for key in BOUNDS {
+            let is_beyond = |it: &str| it.parse().is_ok_and(|it: u64| it > room);
+            if self.request.member(key).is_some_and(is_beyond) {
+                edits.set.push((key, room.max(1).to_string()));
+            }
+        }
+    }
+}
+
+/// The warning of what was not sent: what the provider is known not to take, and what was `left_out`.
+pub(super) fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
+    // What is asked for by instruction is not dropped, and what the caller did not ask for neither.
+    let bound_holds = BOUNDS.iter().any(|it| !left_out.iter().any(|gone| gone == it));
+    let left_out = left_out.iter().map(String::as_str);
+    let left_out = left_out.filter(|it| ![RESPONSE_FORMAT, "stream_options"].contains(it));
+    // Under its other name it is still sent.
+    let left_out = left_out.filter(|it| !(bound_holds && BOUNDS.contains(it)));
+    let mut all: Vec<&str> = Vec::new();
+    for member in members.iter().copied().chain(left_out) {
+        if !all.contains(&member) {
+            all.push(member);
+        }
+    }
+    (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
+}
