@@ -11,12 +11,14 @@ use std::collections::HashMap;
 
 use crate::catalog::ImageLimits;
 use crate::catalog::Kind;
+use crate::provider::error_rules::plain;
 use crate::provider::registry;
 
 /// One provider's ways.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quirks {
-    /// Whose quirks they are, in lower case: its errors are read by what is known of it.
+    /// Whose quirks they are, in small letters and digits alone: its errors are read by what is known
+    /// of it.
     pub name: &'static str,
     /// What holds for its models, but for those below.
     pub usual: Policy,
@@ -186,7 +188,8 @@ pub fn of_kind(kind: Kind, provider: &str) -> Quirks {
         Kind::Ollama => return table::OLLAMA_NATIVE,
         Kind::Anthropic => return table::ANTHROPIC_NATIVE,
     };
-    let own = table::ALL.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+    let name = plain(name);
+    let own = table::ALL.iter().find(|it| *it.name == *name);
     own.copied().unwrap_or(table::STRANGER)
 }
 
@@ -242,6 +245,7 @@ mod tests {
             ("nim", "nvidia"),
             ("Z.ai", "zai"),
             ("gemini", "gemini"),
+            ("OpenCode Zen", "opencodezen"),
             ("acme", ""),
         ] {
             assert_eq!(of(name).name, expected, "{name}");
@@ -253,6 +257,7 @@ mod tests {
     #[test]
     fn no_row_contradicts_itself() {
         let mut names: Vec<_> = table::ALL.iter().map(|it| it.name).collect();
+        names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), table::ALL.len());
         for (name, pattern, policy) in all() {

@@ -461,6 +461,9 @@ pub(super) const ALL: &[Quirks] = &[
         models: &[("*gemini-2*", Policy { lacks: GEMINI_2.lacks, ..GEMINI })],
     },
     Quirks { name: "ollama", usual: OLLAMA, models: &[] },
+    // Two that differ in their errors alone.
+    Quirks { name: "modelscope", usual: PLAIN, models: &[] },
+    Quirks { name: "opencodezen", usual: PLAIN, models: &[] },
     Quirks {
         name: "kilo",
         usual: Policy { lacks: &["json_object", "json_schema"], ..PLAIN },
