@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::chunk::Said;
 use super::raw::{Patch, Unreadable, is_error, json_string, object, span_of, string_of};
-use super::usage::TokenUsage;
+use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion` as a provider sent it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,10 @@ pub struct Completion {
     pub error: Option<String>,
     /// Where `id`, `model`, `object` and `created` stand.
     heads: [Option<Range<usize>>; 4],
+    usage_span: Option<Range<usize>>,
+    usage_is_odd: bool,
+    /// This gateway's own figures, where the provider told none.
+    counted_usage: Option<String>,
     choices: Vec<Choice>,
 }
 
@@ -35,6 +39,7 @@ struct Choice {
     refuses: bool,
     uncounted: String,
     finish: Option<String>,
+    is_plain: bool,
 }
 
 /// What one choice of a whole answer says.
@@ -68,6 +73,8 @@ struct Members<'a> {
 
 #[derive(Deserialize)]
 struct ChoiceMembers<'a> {
+    #[serde(default)]
+    index: Option<u64>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -85,12 +92,16 @@ impl Completion {
         let place = |it: &RawValue| span_of(body, it.get());
         let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place));
         let choices = choices.collect::<Result<_, _>>()?;
+        let usage = members.usage.and_then(TokenUsage::read);
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
-            usage: members.usage.and_then(TokenUsage::read),
+            usage: usage.map(|(usage, _)| usage),
+            usage_is_odd: usage.is_some_and(|(_, in_form)| !in_form),
+            counted_usage: None,
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             heads: [members.id, members.model, members.object, members.created]
                 .map(|it| it.map(place)),
+            usage_span: members.usage.map(place),
             choices,
             body: body.clone(),
         })
@@ -112,6 +123,39 @@ impl Completion {
             text: it.content.as_ref().map_or("", |(_, text)| text.as_str()),
             calls_or_refuses: it.calls_tools || it.refuses,
             finish: it.finish.as_deref(),
+        })
+    }
+
+    /// The bytes it was read from.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The figures in OpenAI's form, where they came in another.
+    pub fn usage_in_openai_form(&self) -> Option<String> {
+        self.usage_json().filter(|_| self.usage_is_odd).and_then(in_openai_form)
+    }
+
+    /// Has these figures told, as the provider told none.
+    pub fn tell_usage(&mut self, usage: TokenUsage) {
+        self.counted_usage = Some(usage.told_with(self.usage_json().unwrap_or("{}")));
+    }
+
+    fn usage_json(&self) -> Option<&str> {
+        std::str::from_utf8(self.body.get(self.usage_span.clone()?)?).ok()
+    }
+
+    /// Is there not even an empty choice in it?
+    pub fn has_no_choices(&self) -> bool {
+        self.choices.is_empty()
+    }
+
+    /// Is every choice surely in the form OpenAI would give it? Not said of one that calls tools,
+    /// or with a tag in its text: these take a closer look.
+    pub fn is_plain(&self) -> bool {
+        self.choices.iter().all(|it| {
+            let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
+            it.is_plain && !has_tag
         })
     }
 
@@ -148,6 +192,11 @@ impl Completion {
         if at.is_none() {
             missing.extend([r#""created":"#, &created.to_string(), ","]);
         }
+        match (&self.counted_usage, &self.usage_span) {
+            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.clone()),
+            (Some(usage), None) => missing.extend([r#""usage":"#, usage, ","]),
+            (None, _) => {}
+        }
         if !missing.is_empty() {
             let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
             patch.insert(open + 1, missing);
@@ -169,14 +218,21 @@ impl Choice {
         place: &impl Fn(&RawValue) -> Range<usize>,
     ) -> Result<Self, Unreadable> {
         let said = choice.message.map_or_else(|| Ok(Said::default()), Said::read)?;
-        let text = said.content.and_then(|it| Some((place(it), string_of(it)?.into_owned())));
+        let content = said.content.zip(said.text);
+        let finish = choice.finish_reason.as_deref();
+        let says_text = content.as_ref().is_some_and(|(_, text)| !text.is_empty());
         Ok(Self {
-            content: text,
+            is_plain: choice.index.is_some()
+                && !said.is_odd
+                && !said.calls_tools
+                && says_text
+                && matches!(finish, Some("stop" | "length")),
+            content: content.map(|(raw, text)| (place(raw), text.into_owned())),
             calls_tools: said.calls_tools,
             says_else: said.says_else,
             refuses: said.refuses,
             uncounted: said.uncounted,
-            finish: choice.finish_reason.as_deref().map(str::to_owned),
+            finish: finish.map(str::to_owned),
         })
     }
 }
@@ -212,6 +268,28 @@ mod tests {
             answer.render("i", "m", 7, |_, _| None),
             r#" {"id":"i","model":"m","object":"chat.completion","created":7,"choices":[]}"#
         );
+    }
+
+    #[test]
+    fn figures_are_told_where_the_provider_tells_none() {
+        for (usage, expected) in [
+            ("", r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3},"id":"x""#),
+            (
+                r#","usage":null"#,
+                r#""choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#,
+            ),
+            (
+                r#","usage":{"kudos":12}"#,
+                r#""choices":[],"usage":{"kudos":12,"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#,
+            ),
+        ] {
+            let body =
+                format!(r#"{{"id":"x","model":"m","object":"o","created":1,"choices":[]{usage}}}"#);
+            let mut answer = Completion::parse(&body.into()).unwrap();
+            answer.tell_usage(TokenUsage { prompt: 1, completion: 2 });
+            let out = answer.render("x", "m", 1, |_, _| None);
+            assert!(String::from_utf8_lossy(&out).contains(expected), "{out:?}");
+        }
     }
 
     fn check_empty(message: &str, finish: &str, expected: bool) {
