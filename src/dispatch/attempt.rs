@@ -88,7 +88,7 @@ impl Attempt {
             delivered: Delivered::default(),
             begun: false,
             usage: None,
-            estimated_prompt: Some(estimated).filter(|_| !request.has_images),
+            estimated_prompt: Some(estimated).filter(|_| request.images.count == 0),
         })
     }
 

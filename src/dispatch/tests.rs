@@ -501,7 +501,7 @@ async fn estimates_come_closer_to_what_a_model_really_counts() {
     let picture = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#;
     let mut asked = call("");
     asked.request = ChatRequest::parse(&Bytes::from_static(picture.as_bytes())).unwrap();
-    assert!(asked.request.has_images);
+    assert_eq!(asked.request.images.count, 1);
     stage.dispatcher.begin(asked).answer.await.err();
     assert_eq!(tokens(), before);
 }

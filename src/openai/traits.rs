@@ -25,6 +25,8 @@ pub enum Trait {
     LateSystem,
     /// Two neighbours of one role, results of calls aside.
     SameRole,
+    /// An assistant's turn at the end, for the model to go on with.
+    Prefill,
     /// Calls of tools, or results of them.
     Calls,
     /// A turn with more than one call.
@@ -55,6 +57,7 @@ impl Traits {
             traits.add_if(Trait::SameRole, neighbours);
             before = Some(role);
         }
+        traits.add_if(Trait::Prefill, before == Some(Role::Assistant));
         traits
     }
 

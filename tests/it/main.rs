@@ -30,6 +30,7 @@ mod native_clients;
 mod native_conversations;
 mod normalizer;
 mod patience;
+mod policy;
 mod quota;
 mod registry;
 mod restart;

@@ -150,10 +150,8 @@ fn tools(choice: &Value) -> Value {
 fn a_body_that_needs_no_change_passes_byte_for_byte() {
     let body = br#"{"zeta":{"x" : 1.50e3, "y":"\u00e9"}, "messages":[{"role":"user","content":"hi","odd":[1, 2]}],"temperature":0.70,"big":12345678901234567890123,"model":"any"}"#;
     let sent = |stream: bool| {
-        let body = match stream {
-            true => [br#"{"stream":true,"#, &body[1..]].concat(),
-            false => body.to_vec(),
-        };
+        let start = if stream { &br#"{"stream":true,"#[..] } else { &b"{"[..] };
+        let body = [start, &body[1..]].concat();
         let call = Call {
             model: "m".into(),
             secret: None,

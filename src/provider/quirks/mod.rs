@@ -125,6 +125,8 @@ pub struct MessageRules {
     pub plain_content: bool,
     /// Does it refuse an assistant's turn with neither content nor calls? Such turns are left out.
     pub refuses_empty: bool,
+    /// Must an assistant's turn at the end be marked as the answer's `prefix`?
+    pub marks_prefill: bool,
     /// Which turns it wants as one.
     pub merges: Merge,
     /// What becomes of the reasoning of earlier turns.

@@ -34,6 +34,7 @@ const ANY_MESSAGE: MessageRules = MessageRules {
     knows_developer: false,
     plain_content: false,
     refuses_empty: false,
+    marks_prefill: false,
     merges: Merge::Nothing,
     reasoning: Reasoning::AsItIs,
     ids: Ids::Free,
@@ -111,6 +112,7 @@ const MISTRAL: Policy = Policy {
     messages: MessageRules {
         takes: Some(&["prefix"]),
         refuses_empty: true,
+        marks_prefill: true,
         reasoning: Reasoning::LeftOut,
         ids: Ids::Nine,
         ..ANY_MESSAGE

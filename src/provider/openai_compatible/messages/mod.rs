@@ -62,6 +62,10 @@ pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
     }
     let before = drafts.len();
     turns::merge(&mut drafts, by.rules);
+    let prefill = drafts.last_mut().filter(|it| it.role == "assistant");
+    if let Some(prefill) = prefill.filter(|_| by.rules.marks_prefill) {
+        prefill.set("prefix", "true".to_owned());
+    }
     let changed = drafts.len() != before || drafts.iter().any(|it| it.changed);
     changed.then(|| Rewritten { messages: draft::join(&drafts), names_lost })
 }
@@ -79,6 +83,7 @@ impl Rewriting<'_> {
             || is(!rules.knows_developer, &[Trait::Developer])
             || is(rules.plain_content, &[Trait::Parts, Trait::NoContent])
             || is(rules.refuses_empty, &[Trait::EmptyTurn])
+            || is(rules.marks_prefill, &[Trait::Prefill])
             || is(rules.merges != Merge::Nothing, &[Trait::LateSystem])
             || is(rules.merges == Merge::SameRole, &[Trait::SameRole])
             || is(rules.ids != Ids::Free, &[Trait::Calls])

@@ -242,6 +242,16 @@ fn empty_turns_go_where_they_are_refused() {
 }
 
 #[test]
+fn a_turn_to_go_on_with_is_marked() {
+    let messages = |turn: Value| json!([{"role": "user", "content": "a"}, turn]);
+    let turn = json!({"role": "assistant", "content": "b"});
+    let marked = json!({"role": "assistant", "content": "b", "prefix": true});
+    check("mistral", &messages(turn.clone()), &messages(marked.clone()));
+    check("mistral", &messages(marked.clone()), &messages(marked));
+    check_stays("groq", &messages(turn));
+}
+
+#[test]
 fn calls_get_ids_and_openais_form() {
     let messages = |ids: [Value; 2], results: [Value; 2]| {
         let f = |id: &Value, name: &str| json!({"id": id, "function": {"name": name, "arguments": {"x": 1}}, "index": 0, "extra_content": {"google": {}}});
