@@ -27,7 +27,7 @@ pub(super) struct Joining {
 
 /// The first of a reply that goes out.
 enum Found {
-    Chunk(Chunk),
+    Chunk(Box<Chunk>),
     Text { rest: String, finish: Option<String>, seam: Box<Seam> },
 }
 
@@ -56,7 +56,7 @@ impl Joining {
             if choice.text.is_empty() && !choice.calls_or_refuses && !on_purpose {
                 return Some(goal);
             }
-            self.found = Some(Found::Chunk(chunk));
+            self.found = Some(Found::Chunk(Box::new(chunk)));
             return None;
         };
         delivered.push(&choice.text);
@@ -124,7 +124,7 @@ impl Relay {
         match relay.joining.found.take() {
             Some(Found::Chunk(chunk)) => {
                 self.telling.join(None);
-                self.take(chunk);
+                self.take(*chunk);
             }
             Some(Found::Text { rest, finish, seam }) => {
                 self.telling.join(Some(seam));
