@@ -25,6 +25,8 @@ pub struct Chunk {
     /// Its choices; empty in a usage chunk.
     pub choices: Vec<ChunkChoice>,
     usage_span: Option<Range<usize>>,
+    /// Where the figures stand, be it in `usage` or elsewhere.
+    told_span: Option<Range<usize>>,
     heads: [Option<Range<usize>>; 4],
 }
 
@@ -43,11 +45,15 @@ pub struct ChunkChoice {
     pub uncounted: String,
     /// Why the answer ends here.
     pub finish: Option<String>,
-    has_index: bool,
+    /// Does it say something in another form than OpenAI's: content in parts, reasoning under
+    /// another name, a message in place of a delta, half a character?
+    pub is_odd: bool,
+    /// Does it add to `reasoning_content`?
+    pub thinks: bool,
     /// Where the index has to be put in.
     index_due: Option<usize>,
     text_span: Option<Range<usize>>,
-    has_role: bool,
+    calls_span: Option<Range<usize>>,
     delta: Option<Inside>,
 }
 
@@ -57,6 +63,7 @@ struct Inside {
     /// Where it begins.
     start: usize,
     is_empty: bool,
+    has_role: bool,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +100,8 @@ struct ChoiceMembers<'a> {
     #[serde(borrow, default, deserialize_with = "super::raw::raw")]
     delta: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     finish_reason: Option<Cow<'a, str>>,
 }
 
@@ -101,10 +110,16 @@ struct ChoiceMembers<'a> {
 pub(super) struct Said<'a> {
     pub(super) role: Option<&'a RawValue>,
     pub(super) content: Option<&'a RawValue>,
+    /// The string that `content` is.
+    pub(super) text: Option<Cow<'a, str>>,
+    pub(super) tool_calls: Option<&'a RawValue>,
     pub(super) calls_tools: bool,
     pub(super) refuses: bool,
     /// Does any other member say something: reasoning, a refusal, audio, whatever comes next?
     pub(super) says_else: bool,
+    /// Does something stand in another form than OpenAI's?
+    pub(super) is_odd: bool,
+    pub(super) reasoning: Option<&'a RawValue>,
     /// What of it costs tokens beside the text: reasoning, refusals, calls.
     pub(super) uncounted: String,
 }
@@ -116,24 +131,40 @@ impl<'a> Said<'a> {
         for (key, value) in members {
             match &*key {
                 "role" => said.role = Some(value),
-                "content" => {
-                    // Content that is a list of parts is passed as it is.
-                    said.says_else |= value.get().starts_with('[') && says_something(Some(value));
-                    said.content = Some(value);
-                }
-                "tool_calls" | "function_call" if says_something(Some(value)) => {
+                "content" => said.take_content(value),
+                _ if !says_something(Some(value)) => {}
+                "tool_calls" | "function_call" => {
                     said.calls_tools = true;
                     said.uncounted.push_str(value.get());
+                    if key == "tool_calls" {
+                        said.tool_calls = Some(value);
+                    }
                 }
-                _ if says_something(Some(value)) => {
+                other => {
                     said.says_else = true;
-                    said.refuses |= key == "refusal";
-                    said.uncounted.push_str(&string_of(value).unwrap_or_default());
+                    let text = string_of(value);
+                    said.refuses |= other == "refusal";
+                    if other == "reasoning_content" {
+                        said.reasoning = Some(value);
+                    }
+                    said.is_odd |= match other {
+                        "reasoning" | "reasoning_details" | "thinking" => true,
+                        "reasoning_content" | "refusal" => text.is_none(),
+                        _ => false,
+                    };
+                    said.uncounted.push_str(&text.unwrap_or_default());
                 }
-                _ => {}
             }
         }
         Ok(said)
+    }
+
+    fn take_content(&mut self, value: &'a RawValue) {
+        self.content = Some(value);
+        self.text = string_of(value);
+        let other_form = self.text.is_none() && says_something(Some(value));
+        self.is_odd |= other_form;
+        self.says_else |= other_form && !value.get().starts_with('"');
     }
 }
 
@@ -160,13 +191,18 @@ impl Chunk {
         for choice in members.choices.iter().flatten() {
             choices.push(ChunkChoice::of(choice, body)?);
         }
-        if members.choices.iter().flatten().any(|it| it.index.is_none()) {
-            number(&mut choices, text, body)?;
+        let unnumbered: Vec<_> =
+            members.choices.iter().flatten().map(|it| it.index.is_none()).collect();
+        if unnumbered.contains(&true) {
+            number(&mut choices, &unnumbered, text)?;
         }
         let groq = members.x_groq.as_ref().and_then(|it| it.usage);
+        let told = |raw: &'_ RawValue| Some((TokenUsage::read(raw)?, place(raw)));
+        let (usage, told_span) = members.usage.and_then(told).or(groq.and_then(told)).unzip();
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
-            usage: members.usage.and_then(TokenUsage::read).or(groq.and_then(TokenUsage::read)),
+            usage,
+            told_span,
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             usage_span: members.usage.map(place),
             heads: [members.id, members.model, members.created, members.object]
@@ -181,10 +217,19 @@ impl Chunk {
         self.choices.iter().any(|it| !it.text.is_empty() || it.adds_else)
     }
 
-    /// The `usage` object it carries, as JSON text, where it says something.
+    /// The figures it carries, as JSON text, wherever the provider puts them.
     pub fn usage_json(&self) -> Option<&str> {
-        let span = self.usage_span.clone().filter(|_| self.usage.is_some())?;
-        std::str::from_utf8(self.body.get(span)?).ok()
+        std::str::from_utf8(self.body.get(self.told_span.clone()?)?).ok()
+    }
+
+    /// The bytes it was read from.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What a choice of it adds to its tool calls, as JSON text.
+    pub fn tool_calls(&self, choice: &ChunkChoice) -> Option<&str> {
+        std::str::from_utf8(self.body.get(choice.calls_span.clone()?)?).ok()
     }
 
     /// Is it a chunk that only tells the usage?
@@ -234,17 +279,17 @@ impl Chunk {
 
 /// Cloudflare leaves the index out; the choices then stand in its order. Where it has to be put in
 /// takes a second look at the text, which the others are spared.
-fn number(choices: &mut [ChunkChoice], text: &str, body: &[u8]) -> Result<(), Unreadable> {
+fn number(choices: &mut [ChunkChoice], due: &[bool], text: &str) -> Result<(), Unreadable> {
     #[derive(Deserialize)]
     struct Places<'a> {
         #[serde(borrow)]
         choices: Vec<&'a RawValue>,
     }
     let places: Places<'_> = object(text)?;
-    for (i, (choice, place)) in choices.iter_mut().zip(places.choices).enumerate() {
-        if !choice.has_index {
+    for (i, ((choice, place), due)) in choices.iter_mut().zip(places.choices).zip(due).enumerate() {
+        if *due {
             choice.index = i as u64;
-            choice.index_due = Some(span_of(body, place.get()).start + 1);
+            choice.index_due = Some(span_of(text.as_bytes(), place.get()).start + 1);
         }
     }
     Ok(())
@@ -255,20 +300,23 @@ impl ChunkChoice {
         let raw = choice.delta.filter(|it| it.get() != "null");
         let said = raw.map_or_else(|| Ok(Said::default()), Said::read)?;
         let span = |it: &RawValue| span_of(body, it.get());
+        let is_empty = |it: &str| it.trim_start_matches('{').trim_start().starts_with('}');
         Ok(Self {
             index: choice.index.unwrap_or(0),
-            has_index: choice.index.is_some(),
             index_due: None,
-            text: said.content.and_then(string_of).unwrap_or_default().into_owned(),
             adds_else: said.calls_tools || said.says_else,
             calls_or_refuses: said.calls_tools || said.refuses,
             uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
+            is_odd: said.is_odd || choice.message.is_some(),
+            thinks: said.reasoning.is_some(),
             text_span: said.content.filter(|it| it.get().starts_with('"')).map(span),
-            has_role: said.role.is_some(),
+            calls_span: said.tool_calls.map(span),
+            text: said.text.unwrap_or_default().into_owned(),
             delta: raw.map(|it| Inside {
                 start: span(it).start + 1,
-                is_empty: it.get().trim_start_matches('{').trim_start().starts_with('}'),
+                is_empty: is_empty(it.get()),
+                has_role: said.role.is_some(),
             }),
         })
     }
@@ -278,7 +326,8 @@ impl ChunkChoice {
             patch.insert(at, format!(r#""index":{},"#, self.index));
         }
         let mut added = Vec::new();
-        if role_due && !self.has_role {
+        let has_role = self.delta.is_some_and(|it| it.has_role);
+        if role_due && !has_role {
             added.push(r#""role":"assistant""#.to_owned());
         }
         match (text, &self.text_span) {
@@ -333,6 +382,7 @@ mod tests {
         );
         assert_eq!(groq.usage, Some(TokenUsage { prompt: 5, completion: 6 }));
         assert!(!groq.is_usage_only());
+        assert_eq!(groq.usage_json(), Some(r#"{"prompt_tokens":5,"completion_tokens":6}"#));
         let last = parse(r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#);
         assert!(last.is_usage_only());
         let null = parse(r#"{"choices":[],"usage":null}"#);
@@ -353,5 +403,25 @@ mod tests {
         ] {
             assert_eq!(parse(body).adds_something(), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn what_openai_would_write_otherwise_is_odd() {
+        for (delta, expected) in [
+            (r#"{"role":"assistant","content":"a","reasoning_content":"b","refusal":null}"#, false),
+            (r#"{"content":null,"reasoning":null,"reasoning_details":[]}"#, false),
+            (r#"{"tool_calls":[{"index":0}],"odd":{"a":1}}"#, false),
+            (r#"{"content":[{"type":"text","text":"a"}]}"#, true),
+            (r#"{"content":"\ud83d"}"#, true),
+            (r#"{"reasoning_content":"\ud83d"}"#, true),
+            (r#"{"reasoning_content":[{"text":"a"}]}"#, true),
+            (r#"{"reasoning":"a"}"#, true),
+            (r#"{"reasoning_details":[{"text":"a"}]}"#, true),
+        ] {
+            let body = format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#);
+            let chunk = Chunk::parse(&body.into()).unwrap();
+            assert_eq!(chunk.choices[0].is_odd, expected, "{delta}");
+        }
+        assert!(parse(r#"{"choices":[{"message":{"content":"a"}}]}"#).choices[0].is_odd);
     }
 }

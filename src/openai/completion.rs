@@ -23,6 +23,7 @@ pub struct Completion {
     pub error: Option<String>,
     /// Where `id`, `model`, `object` and `created` stand.
     heads: [Option<Range<usize>>; 4],
+    usage_span: Option<Range<usize>>,
     choices: Vec<Choice>,
 }
 
@@ -35,6 +36,7 @@ struct Choice {
     refuses: bool,
     uncounted: String,
     finish: Option<String>,
+    is_plain: bool,
 }
 
 /// What one choice of a whole answer says.
@@ -68,6 +70,8 @@ struct Members<'a> {
 
 #[derive(Deserialize)]
 struct ChoiceMembers<'a> {
+    #[serde(default)]
+    index: Option<u64>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -91,6 +95,7 @@ impl Completion {
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             heads: [members.id, members.model, members.object, members.created]
                 .map(|it| it.map(place)),
+            usage_span: members.usage.map(place),
             choices,
             body: body.clone(),
         })
@@ -112,6 +117,30 @@ impl Completion {
             text: it.content.as_ref().map_or("", |(_, text)| text.as_str()),
             calls_or_refuses: it.calls_tools || it.refuses,
             finish: it.finish.as_deref(),
+        })
+    }
+
+    /// The bytes it was read from.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The `usage` member, as JSON text.
+    pub fn usage_json(&self) -> Option<&str> {
+        std::str::from_utf8(self.body.get(self.usage_span.clone()?)?).ok()
+    }
+
+    /// Is there not even an empty choice in it?
+    pub fn has_no_choices(&self) -> bool {
+        self.choices.is_empty()
+    }
+
+    /// Is every choice surely in the form OpenAI would give it? Not said of one that calls tools,
+    /// or with a tag in its text: these take a closer look.
+    pub fn is_plain(&self) -> bool {
+        self.choices.iter().all(|it| {
+            let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
+            it.is_plain && !has_tag
         })
     }
 
@@ -169,14 +198,21 @@ impl Choice {
         place: &impl Fn(&RawValue) -> Range<usize>,
     ) -> Result<Self, Unreadable> {
         let said = choice.message.map_or_else(|| Ok(Said::default()), Said::read)?;
-        let text = said.content.and_then(|it| Some((place(it), string_of(it)?.into_owned())));
+        let content = said.content.zip(said.text);
+        let finish = choice.finish_reason.as_deref();
+        let says_text = content.as_ref().is_some_and(|(_, text)| !text.is_empty());
         Ok(Self {
-            content: text,
+            is_plain: choice.index.is_some()
+                && !said.is_odd
+                && !said.calls_tools
+                && says_text
+                && matches!(finish, Some("stop" | "length")),
+            content: content.map(|(raw, text)| (place(raw), text.into_owned())),
             calls_tools: said.calls_tools,
             says_else: said.says_else,
             refuses: said.refuses,
             uncounted: said.uncounted,
-            finish: choice.finish_reason.as_deref().map(str::to_owned),
+            finish: finish.map(str::to_owned),
         })
     }
 }

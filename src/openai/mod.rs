@@ -6,6 +6,7 @@
 mod chunk;
 mod completion;
 mod error;
+mod json;
 mod message;
 mod raw;
 mod request;
@@ -14,7 +15,8 @@ mod usage;
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
 pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
+pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};
 pub use message::{Message, Role};
 pub use raw::{Patch, Unreadable, json_string};
 pub use request::{ChatRequest, Filters, JsonMode, RequestEdits};
-pub use usage::TokenUsage;
+pub use usage::{TokenUsage, usage_in_openai_form};

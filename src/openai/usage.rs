@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::json::JsonObject;
 use super::raw::object;
 
 /// What one answer used, in the provider's own tokens.
@@ -42,30 +43,98 @@ impl TokenUsage {
     /// Reads a `usage` object. `None` unless it holds at least one of the two counts: some
     /// providers send an empty object or figures of another kind.
     pub(super) fn read(raw: &RawValue) -> Option<Self> {
-        let figures: Figures = object(raw.get()).ok()?;
-        if figures.prompt_tokens.is_none() && figures.completion_tokens.is_none() {
-            return None;
-        }
-        let sane = |it: &f64| (0.0..=SANE).contains(it);
-        if ![figures.prompt_tokens, figures.completion_tokens].iter().flatten().all(sane) {
-            return None;
-        }
-        Some(Self {
-            prompt: whole(figures.prompt_tokens),
-            completion: whole(figures.completion_tokens),
-        })
+        object::<Figures<'_>>(raw.get()).ok()?.tokens()
     }
+}
+
+/// A provider's `usage` object in OpenAI's form: whole numbers, an answer that holds its thinking,
+/// cached and reasoning tokens with the details. Other members stay. `None` when it has that form
+/// or holds no figures that could be believed.
+pub fn usage_in_openai_form(usage: &str) -> Option<String> {
+    let figures: Figures<'_> = object(usage).ok()?;
+    let tokens = figures.tokens()?;
+    let told = figures.completion.and_then(figure).map_or(0, whole);
+    let cached = figures.cache_hit.or(figures.cached);
+    let hidden = tokens.completion.saturating_sub(told);
+    let hidden = (hidden > 0).then(|| hidden.to_string());
+    let thought = hidden.or(figures.reasoning.map(|it| it.get().to_owned()));
+    let details = [
+        ("prompt_tokens_details", "cached_tokens", cached.map(|it| it.get().to_owned())),
+        ("completion_tokens_details", "reasoning_tokens", thought),
+    ];
+    let counts = [figures.prompt, figures.completion, figures.total];
+    let is_plain = |it: Option<&RawValue>| it.is_some_and(|it| is_digits(it.get()));
+    if counts.into_iter().all(is_plain)
+        && told == tokens.completion
+        && details.iter().all(|it| it.2.is_none())
+    {
+        return None;
+    }
+    let mut usage = JsonObject::parse(usage).ok()?;
+    usage.set("prompt_tokens", tokens.prompt.to_string());
+    usage.set("completion_tokens", tokens.completion.to_string());
+    usage.set("total_tokens", tokens.total().to_string());
+    for (member, detail, count) in details {
+        let Some(count) = count.filter(|it| is_digits(it)) else { continue };
+        let mut inner = match usage.said(member) {
+            None => JsonObject::default(),
+            Some(inner) => JsonObject::parse(inner).ok()?,
+        };
+        if inner.get(detail).is_none_or(|it| it == "null") {
+            inner.set(detail, count);
+            usage.set(member, inner.to_string());
+        }
+    }
+    usage.is_changed().then(|| usage.to_string())
 }
 
 /// More tokens than any model holds. Figures beyond it, or below zero, are a provider's mistake, and
 /// believing one would block its token windows and spoil the sums for good.
 const SANE: f64 = 1e7;
 
-/// Counts may come as floats; other members of the object are of no concern here.
+/// Counts may come as floats or as strings; other members of the object are of no concern here.
 #[derive(Deserialize)]
-struct Figures {
-    prompt_tokens: Option<f64>,
-    completion_tokens: Option<f64>,
+struct Figures<'a> {
+    #[serde(borrow, default, rename = "prompt_tokens")]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "completion_tokens")]
+    completion: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "total_tokens")]
+    total: Option<&'a RawValue>,
+    /// `DeepSeek`'s name for the part of the prompt that was cached.
+    #[serde(borrow, default, rename = "prompt_cache_hit_tokens")]
+    cache_hit: Option<&'a RawValue>,
+    /// Moonshot's.
+    #[serde(borrow, default, rename = "cached_tokens")]
+    cached: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "reasoning_tokens")]
+    reasoning: Option<&'a RawValue>,
+}
+
+impl Figures<'_> {
+    fn tokens(&self) -> Option<TokenUsage> {
+        let [prompt, completion, total] =
+            [self.prompt, self.completion, self.total].map(|it| it.and_then(figure));
+        if prompt.is_none() && completion.is_none() {
+            return None;
+        }
+        let sane = |it: &f64| (0.0..=SANE).contains(it);
+        if ![prompt, completion].iter().flatten().all(sane) {
+            return None;
+        }
+        let (prompt, completion) = (prompt.map_or(0, whole), completion.map_or(0, whole));
+        // Gemini's endpoint for OpenAI's clients counts its thinking in the total alone.
+        let total = total.filter(|it| sane(it) && self.prompt.is_some()).map_or(0, whole);
+        Some(TokenUsage { prompt, completion: completion.max(total.saturating_sub(prompt)) })
+    }
+}
+
+fn figure(raw: &RawValue) -> Option<f64> {
+    raw.get().trim_matches('"').parse().ok().filter(|it: &f64| it.is_finite())
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit())
 }
 
 #[expect(
@@ -73,8 +142,8 @@ struct Figures {
     clippy::cast_sign_loss,
     reason = "the figures are between 0 and 10 million"
 )]
-fn whole(count: Option<f64>) -> u64 {
-    count.unwrap_or_default().max(0.0) as u64
+fn whole(count: f64) -> u64 {
+    count.clamp(0.0, SANE) as u64
 }
 
 #[cfg(test)]
@@ -98,5 +167,42 @@ mod tests {
         check("null", None);
         check(r#"{"kudos":12}"#, None);
         check(r#"{"prompt_tokens":"three"}"#, None);
+        check(r#"{"prompt_tokens":"3","completion_tokens":null}"#, Some((3, 0)));
+        check(r#"{"completion_tokens":3,"prompt_tokens":8,"total_tokens":52}"#, Some((8, 44)));
+        check(r#"{"completion_tokens":3,"prompt_tokens":8,"total_tokens":9}"#, Some((8, 3)));
+        check(r#"{"completion_tokens":3,"total_tokens":52}"#, Some((0, 3)));
+    }
+
+    fn check_form(source: &str, expected: Option<&str>) {
+        let form = usage_in_openai_form(source);
+        assert_eq!(form.as_deref(), expected, "{source}");
+        assert_eq!(form.and_then(|it| usage_in_openai_form(&it)), None, "{source}: once is enough");
+    }
+
+    #[test]
+    fn figures_take_openais_form() {
+        check_form(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}"#, None);
+        check_form(r#"{"kudos":12}"#, None);
+        check_form("null", None);
+        check_form(
+            r#"{"prompt_tokens":3.0,"completion_tokens":"4","rate":1.50}"#,
+            Some(r#"{"prompt_tokens":3,"completion_tokens":4,"rate":1.50,"total_tokens":7}"#),
+        );
+        check_form(
+            r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":1}"#,
+            Some(
+                r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_cache_hit_tokens":2,"reasoning_tokens":1,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":1}}"#,
+            ),
+        );
+        check_form(
+            r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":1},"prompt_cache_hit_tokens":2}"#,
+            None,
+        );
+        check_form(
+            r#"{"completion_tokens":3,"prompt_tokens":8,"total_tokens":52}"#,
+            Some(
+                r#"{"completion_tokens":44,"prompt_tokens":8,"total_tokens":52,"completion_tokens_details":{"reasoning_tokens":41}}"#,
+            ),
+        );
     }
 }

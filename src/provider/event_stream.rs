@@ -1,14 +1,12 @@
 //! A response body read as server-sent events.
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::sse::SseError;
 use crate::provider::sse::SseReader;
-use crate::provider::transport::causes;
+use crate::provider::transport::AnswerBody;
 
 /// Longest event of a stream, in bytes. Events of text are under 1 KiB; a whole tool call in one
 /// event may be some hundred KiB.
@@ -16,7 +14,7 @@ const EVENT_BYTES: usize = 1024 * 1024;
 
 /// The events of a body under way. Dropping it closes the connection.
 pub struct EventStream {
-    body: Incoming,
+    body: AnswerBody,
     events: SseReader,
     over: bool,
 }
@@ -35,8 +33,8 @@ pub enum Next {
 
 impl EventStream {
     /// Reads `body`.
-    pub fn new(body: Incoming) -> Self {
-        Self { body, events: SseReader::new(EVENT_BYTES), over: false }
+    pub fn new(body: impl Into<AnswerBody>) -> Self {
+        Self { body: body.into(), events: SseReader::new(EVENT_BYTES), over: false }
     }
 
     /// The next event with data in it.
@@ -60,13 +58,8 @@ impl EventStream {
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
-        match self.body.frame().await {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    self.events.feed(data);
-                }
-            }
-            Some(Err(it)) => return Err(Fault::new(FaultKind::Cut, causes(&it))),
+        match self.body.next().await? {
+            Some(piece) => self.events.feed(piece),
             None => self.over = true,
         }
         Ok(())

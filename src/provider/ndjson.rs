@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use memchr::memchr;
 
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
-use crate::provider::transport::causes;
+use crate::provider::transport::AnswerBody;
 
 /// Longest line, in bytes. Lines of text are under 1 KiB; a whole tool call in one line may be some
 /// hundred KiB.
@@ -17,15 +15,15 @@ const LINE_BYTES: usize = 1024 * 1024;
 
 /// The lines of a body under way. Dropping it closes the connection.
 pub struct LineStream {
-    body: Incoming,
+    body: AnswerBody,
     lines: Lines,
     over: bool,
 }
 
 impl LineStream {
     /// Reads `body`.
-    pub fn new(body: Incoming) -> Self {
-        Self { body, lines: Lines::new(LINE_BYTES), over: false }
+    pub fn new(body: impl Into<AnswerBody>) -> Self {
+        Self { body: body.into(), lines: Lines::new(LINE_BYTES), over: false }
     }
 
     /// Has the body ended?
@@ -47,13 +45,8 @@ impl LineStream {
             if self.over {
                 return Ok(self.lines.finish());
             }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.lines.feed(data);
-                    }
-                }
-                Some(Err(it)) => return Err(Fault::new(FaultKind::Cut, causes(&it))),
+            match self.body.next().await? {
+                Some(piece) => self.lines.feed(piece),
                 None => self.over = true,
             }
         }

@@ -107,6 +107,39 @@ pub async fn read_error(body: Incoming) -> Bytes {
     reading.ok().and_then(Result::ok).unwrap_or_default()
 }
 
+/// The body of an answer, to be read piece by piece. Dropping it closes the connection.
+pub enum AnswerBody {
+    /// A provider's.
+    Upstream(Incoming),
+    /// Pieces that are there already.
+    #[cfg(any(test, fuzzing))]
+    Given(futures::stream::BoxStream<'static, Bytes>),
+}
+
+impl AnswerBody {
+    /// The next piece, which may be empty; `None` when the body is over.
+    ///
+    /// # Errors
+    /// [`FaultKind::Cut`] when the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        match self {
+            Self::Upstream(body) => match body.frame().await {
+                Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                Some(Err(it)) => Err(Fault::new(FaultKind::Cut, causes(&it))),
+                None => Ok(None),
+            },
+            #[cfg(any(test, fuzzing))]
+            Self::Given(pieces) => Ok(futures::StreamExt::next(pieces).await),
+        }
+    }
+}
+
+impl From<Incoming> for AnswerBody {
+    fn from(body: Incoming) -> Self {
+        Self::Upstream(body)
+    }
+}
+
 async fn read(mut body: Incoming, most: usize) -> Result<Bytes, Fault> {
     let too_large = || Fault::new(FaultKind::Unreadable, format!("more than {most} bytes"));
     if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > most {

@@ -112,7 +112,7 @@ async fn unknown_members_of_a_stream_pass_byte_for_byte() {
     let created = "1700000000";
     let events = [
         r#"{ "id":"up","object":"chat.completion.chunk","created":1700000000,"model":"up","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"obfuscation":"abc"}"#,
-        r#"{ "id":"up","object":"chat.completion.chunk","created":1700000000,"model":"up","choices":[{"index":0,"delta":{"reasoning":"hm \u00e9"},"logprobs":null,"finish_reason":null}]}"#,
+        r#"{ "id":"up","object":"chat.completion.chunk","created":1700000000,"model":"up","choices":[{"index":0,"delta":{"reasoning_content":"hm \u00e9"},"logprobs":null,"finish_reason":null}]}"#,
         r#"{ "id":"up","object":"chat.completion.chunk","created":1700000000,"model":"up","choices":[{"index":0,"delta":{"content":"Hi","x":[1, 2.50]},"finish_reason":null}]}"#,
         r#"{ "id":"up","object":"chat.completion.chunk","created":1700000000,"model":"up","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_up":{"k" : null}}"#,
     ];

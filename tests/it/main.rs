@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod answers;
 mod bad_input;
 mod bad_upstream;
 mod chat;

@@ -1,6 +1,8 @@
 //! The client for every provider that speaks OpenAI's chat completions.
 
 mod bare_verdict;
+#[cfg(any(test, fuzzing))]
+pub(super) mod given;
 mod incoming;
 mod outgoing;
 #[cfg(test)]
@@ -56,7 +58,7 @@ impl ChatProvider for OpenAiCompatible {
             let (request, dropped) = outgoing?;
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
             let reply = if call.request.stream {
-                stream(name, answer, dropped, clock)?
+                stream(name, answer, dropped, clock).await?
             } else {
                 whole(name, answer, dropped, clock.now()).await?
             };

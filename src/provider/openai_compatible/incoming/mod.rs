@@ -1,0 +1,150 @@
+//! What comes back: a whole answer or a stream, and the errors inside them.
+
+mod arguments;
+mod calls;
+mod choice;
+pub(super) mod complete;
+mod finish;
+pub(super) mod mender;
+mod message;
+pub(super) mod source;
+mod stray;
+#[cfg(test)]
+mod tests;
+mod thoughts;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::Response;
+use hyper::body::Incoming;
+
+use crate::clock::Now;
+use crate::clock::SharedClock;
+use crate::openai::Chunk;
+use crate::provider::Pieces;
+use crate::provider::Reply;
+use crate::provider::Whole;
+use crate::provider::event_stream::Next;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::provider::openai_compatible::incoming::complete::complete;
+use crate::provider::openai_compatible::incoming::mender::Mender;
+use crate::provider::openai_compatible::incoming::source::Source;
+use crate::provider::transport::read_answer;
+
+/// How long the end of an answer is kept back for what may follow it. What does follow comes at
+/// once; some providers leave the connection open.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+/// How long the end mark, or the usage, is waited for once every choice has ended.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+pub(super) async fn whole(
+    provider: &'static str,
+    answer: Response<Incoming>,
+    dropped: Vec<&'static str>,
+    now: Now,
+) -> Result<Reply, Fault> {
+    let body = read_answer(answer.into_body()).await?;
+    let completion = complete(provider, &body, now, &mut Rng::new())?;
+    Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+}
+
+pub(super) async fn stream(
+    provider: &'static str,
+    answer: Response<Incoming>,
+    dropped: Vec<&'static str>,
+    clock: SharedClock,
+) -> Result<Reply, Fault> {
+    let source = Source::of(provider, answer, clock.now()).await?;
+    let mender = Mender::new(provider, Rng::new());
+    Ok(Reply::Stream(Pieces { chunks: reading(source, mender, clock), dropped }))
+}
+
+/// The chunks of a stream.
+pub(super) fn reading(
+    source: Source,
+    mender: Mender,
+    clock: SharedClock,
+) -> BoxStream<'static, Result<Chunk, Fault>> {
+    let reading = Reading { source, mender, clock, ended: false };
+    let chunks = futures::stream::unfold(reading, |mut reading| async move {
+        let next = reading.next().await?;
+        Some((next, reading))
+    });
+    chunks.boxed()
+}
+
+/// A stream under way.
+struct Reading {
+    source: Source,
+    mender: Mender,
+    clock: SharedClock,
+    ended: bool,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Chunk, Fault>> {
+        loop {
+            if let Some(chunk) = self.mender.next() {
+                return Some(Ok(chunk));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.read().await {
+                Ok(over) => self.ended = over,
+                Err(fault) => {
+                    self.ended = true;
+                    return Some(Err(fault));
+                }
+            }
+        }
+    }
+
+    /// Reads one event. Was it the last?
+    async fn read(&mut self) -> Result<bool, Fault> {
+        let cut = || Fault::new(FaultKind::Cut, "closed without an end mark");
+        let wait = match (self.mender.holds(), self.mender.has_all_finished()) {
+            (true, _) => Some(LAST_WAIT),
+            (false, true) => Some(END_WAIT),
+            (false, false) => None,
+        };
+        let next = match wait {
+            None => self.source.next().await,
+            Some(wait) => match tokio::time::timeout(wait, self.source.next()).await {
+                Ok(next) => next,
+                Err(_) if self.mender.holds() => {
+                    self.mender.release();
+                    return Ok(false);
+                }
+                Err(_) => Ok(Next::End),
+            },
+        };
+        let next = match next {
+            // All had been said.
+            Err(it) if it.kind == FaultKind::Cut && self.mender.is_finished() => Next::End,
+            next => next?,
+        };
+        match next {
+            Next::Data(data) | Next::Rest(data) if data.trim_ascii() == b"[DONE]" => {
+                self.mender.end().map(|()| true)
+            }
+            Next::Data(data) => self.take(&data).map(|()| false),
+            // What can't be read here is a line that was torn, not one that was written badly.
+            Next::Rest(data) => match self.take(&data) {
+                Err(it) if it.kind == FaultKind::Unreadable => Err(cut()),
+                read => read.map(|()| false),
+            },
+            Next::End if self.mender.is_finished() => self.mender.end().map(|()| true),
+            Next::End => Err(cut()),
+        }
+    }
+
+    fn take(&mut self, data: &Bytes) -> Result<(), Fault> {
+        self.mender.take(data, self.clock.now())
+    }
+}
