@@ -14,6 +14,8 @@ pub mod event_stream;
 mod example;
 mod exchange;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gemini;
 pub mod ndjson;
 pub mod ollama;

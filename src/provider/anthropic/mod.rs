@@ -3,6 +3,8 @@
 //! Source: docs.anthropic.com, {messages, messages-streaming, errors, rate-limits}, read 2026-11.
 
 mod answer;
+#[cfg(any(test, fuzzing))]
+pub(super) mod given;
 mod model;
 mod request;
 mod stream;

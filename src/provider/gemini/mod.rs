@@ -7,6 +7,8 @@
 mod answer;
 mod contents;
 pub(super) mod errors;
+#[cfg(any(test, fuzzing))]
+pub(super) mod given;
 mod members;
 mod model;
 mod request;

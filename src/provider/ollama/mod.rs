@@ -6,6 +6,8 @@
 
 mod answer;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub(super) mod given;
 mod messages;
 mod request;
 mod stream;

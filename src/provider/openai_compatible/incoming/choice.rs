@@ -12,7 +12,7 @@ use crate::provider::openai_compatible::incoming::calls::Calls;
 use crate::provider::openai_compatible::incoming::finish::Finish;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
-use crate::provider::openai_compatible::incoming::thoughts::Thoughts;
+use crate::provider::openai_compatible::incoming::think_block::ThinkBlock;
 
 /// Longest reasoning kept because it may turn out to be the answer, in bytes.
 const SPARE_BYTES: usize = 256 * 1024;
@@ -23,7 +23,7 @@ pub(super) const REFUSAL: &str = "The provider's content filter blocked this ans
 #[derive(Debug, Default)]
 pub(super) struct ChoiceState {
     pub(super) finished: bool,
-    thoughts: Thoughts,
+    block: ThinkBlock,
     halves: Halves,
     calls: Calls,
     /// Has any text gone out, or a refusal?
@@ -41,7 +41,7 @@ impl ChoiceState {
     /// Takes note of a delta that is in OpenAI's form already. `false`, with nothing noted, when it
     /// isn't.
     pub(super) fn note(&mut self, chunk: &Chunk, choice: &ChunkChoice) -> bool {
-        if choice.is_odd || !self.halves.is_empty() || !self.thoughts.pass(&choice.text) {
+        if choice.is_odd || !self.halves.is_empty() || !self.block.pass(&choice.text) {
             return false;
         }
         let calls = chunk.tool_calls(choice);
@@ -57,7 +57,7 @@ impl ChoiceState {
             return false;
         }
         self.answered |= answers;
-        self.thoughts.passed(&choice.text);
+        self.block.passed(&choice.text);
         if choice.thinks {
             self.thought(&choice.uncounted);
         }
@@ -72,11 +72,11 @@ impl ChoiceState {
             "content_filter" => answers,
             _ => Finish::read(reason) == Finish::Known,
         };
-        fits && self.calls.are_complete() && !self.thoughts.hold()
+        fits && self.calls.are_complete() && !self.block.hold()
     }
 
     fn thought(&mut self, reasoning: &str) {
-        self.thoughts.skip();
+        self.block.skip();
         if let Some(spare) = &mut self.spare {
             spare.push_str(reasoning);
         }
@@ -123,10 +123,10 @@ impl ChoiceState {
             self.thought(&own);
         }
         let text = delta.text("content").unwrap_or_default();
-        let passes = self.thoughts.pass(&text);
-        let mut parted = self.thoughts.push(&text);
+        let passes = self.block.pass(&text);
+        let mut parted = self.block.push(&text);
         if ends {
-            let rest = self.thoughts.finish();
+            let rest = self.block.finish();
             parted.reasoning.push_str(&rest.reasoning);
             parted.text.push_str(&rest.text);
             let lost = |half: &mut Option<u16>| half.take().map(|_| char::REPLACEMENT_CHARACTER);

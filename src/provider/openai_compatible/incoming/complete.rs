@@ -22,7 +22,7 @@ use crate::provider::openai_compatible::incoming::mender::unreadable;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
-use crate::provider::openai_compatible::incoming::thoughts::part;
+use crate::provider::openai_compatible::incoming::think_block::part;
 
 /// Reads a whole answer of `provider`. One in OpenAI's form stays the bytes it came as; `rng` makes
 /// ids for calls without one.

@@ -5,8 +5,6 @@
 //! back for that until the next event: some providers give a reason with every chunk, or tell the
 //! usage with another choice behind it.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use fastrand::Rng;
 
@@ -32,18 +30,18 @@ pub(in crate::provider::openai_compatible) struct Mender {
     choices: Vec<(u64, ChoiceState)>,
     /// A chunk that ends a choice, unless more of it comes next.
     held: Option<Chunk>,
-    ready: VecDeque<Chunk>,
+    ready: Vec<Chunk>,
     rng: Rng,
 }
 
 impl Mender {
     pub(in crate::provider::openai_compatible) fn new(provider: &'static str, rng: Rng) -> Self {
-        Self { provider, choices: Vec::new(), held: None, ready: VecDeque::new(), rng }
+        Self { provider, choices: Vec::new(), held: None, ready: Vec::new(), rng }
     }
 
-    /// What may go out next.
-    pub(super) fn next(&mut self) -> Option<Chunk> {
-        self.ready.pop_front()
+    /// What may go out now.
+    pub(super) fn ready(&mut self) -> Vec<Chunk> {
+        std::mem::take(&mut self.ready)
     }
 
     /// Has a choice said why it ends? Some providers close after it without an end mark.
@@ -131,7 +129,7 @@ impl Mender {
                 }
                 Some(choice)
             })?;
-            self.ready.push_back(open);
+            self.ready.push(open);
         } else {
             self.ready.extend(held);
         }
@@ -169,7 +167,7 @@ impl Mender {
         if chunk.choices.iter().any(|it| it.finish.is_some()) {
             self.held = Some(chunk);
         } else {
-            self.ready.push_back(chunk);
+            self.ready.push(chunk);
         }
         Ok(())
     }

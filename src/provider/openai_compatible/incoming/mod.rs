@@ -11,13 +11,12 @@ pub(super) mod source;
 mod stray;
 #[cfg(test)]
 mod tests;
-mod thoughts;
+mod think_block;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::Response;
 use hyper::body::Incoming;
@@ -34,6 +33,9 @@ use crate::provider::fault::FaultKind;
 use crate::provider::openai_compatible::incoming::complete::complete;
 use crate::provider::openai_compatible::incoming::mender::Mender;
 use crate::provider::openai_compatible::incoming::source::Source;
+use crate::provider::steps::Step;
+use crate::provider::steps::Steps;
+use crate::provider::steps::chunks;
 use crate::provider::transport::read_answer;
 
 /// How long the end of an answer is kept back for what may follow it. What does follow comes at
@@ -70,12 +72,7 @@ pub(super) fn reading(
     mender: Mender,
     clock: SharedClock,
 ) -> BoxStream<'static, Result<Chunk, Fault>> {
-    let reading = Reading { source, mender, clock, ended: false };
-    let chunks = futures::stream::unfold(reading, |mut reading| async move {
-        let next = reading.next().await?;
-        Some((next, reading))
-    });
-    chunks.boxed()
+    chunks(Reading { source, mender, clock })
 }
 
 /// A stream under way.
@@ -83,28 +80,16 @@ struct Reading {
     source: Source,
     mender: Mender,
     clock: SharedClock,
-    ended: bool,
+}
+
+impl Steps for Reading {
+    async fn step(&mut self) -> Result<Step, Fault> {
+        let over = self.read().await?;
+        Ok(Step { chunks: self.mender.ready(), over })
+    }
 }
 
 impl Reading {
-    async fn next(&mut self) -> Option<Result<Chunk, Fault>> {
-        loop {
-            if let Some(chunk) = self.mender.next() {
-                return Some(Ok(chunk));
-            }
-            if self.ended {
-                return None;
-            }
-            match self.read().await {
-                Ok(over) => self.ended = over,
-                Err(fault) => {
-                    self.ended = true;
-                    return Some(Err(fault));
-                }
-            }
-        }
-    }
-
     /// Reads one event. Was it the last?
     async fn read(&mut self) -> Result<bool, Fault> {
         let cut = || Fault::new(FaultKind::Cut, "closed without an end mark");

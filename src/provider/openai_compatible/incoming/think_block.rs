@@ -10,7 +10,7 @@ const HELD_BYTES: usize = 1024;
 
 /// Where in a message a stream of text is.
 #[derive(Debug)]
-pub(super) enum Thoughts {
+pub(super) enum ThinkBlock {
     /// This is all that came, and may be the beginning of the tag.
     Start(String),
     /// Within the block.
@@ -33,13 +33,13 @@ pub(super) struct Parted {
     pub(super) text: String,
 }
 
-impl Default for Thoughts {
+impl Default for ThinkBlock {
     fn default() -> Self {
         Self::Start(String::new())
     }
 }
 
-impl Thoughts {
+impl ThinkBlock {
     /// Would `text`, coming next, pass as it is?
     pub(super) fn pass(&self, text: &str) -> bool {
         match self {
@@ -138,7 +138,7 @@ impl Thoughts {
 /// where nothing else can be meant: one closing tag, at the end of a line, no opening one, and no
 /// code before it.
 pub(super) fn part(text: &str) -> Option<Parted> {
-    let mut thoughts = Thoughts::default();
+    let mut thoughts = ThinkBlock::default();
     if !thoughts.pass(text) {
         let parted = thoughts.push(text);
         let rest = thoughts.finish();
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn stream<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Parted {
-        let mut thoughts = Thoughts::default();
+        let mut thoughts = ThinkBlock::default();
         let mut all = Parted::default();
         for piece in pieces {
             let parted = if thoughts.pass(piece) {
@@ -242,11 +242,11 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_bounded() {
-        let mut thoughts = Thoughts::default();
+        let mut thoughts = ThinkBlock::default();
         assert_eq!(thoughts.push("<think>a").reasoning, "a");
         let space = " ".repeat(4 * HELD_BYTES);
         assert_eq!(thoughts.push(&space).reasoning, space);
-        let mut start = Thoughts::default();
+        let mut start = ThinkBlock::default();
         assert_eq!(start.push(&space).text, space);
     }
 

@@ -1,0 +1,5 @@
+#![no_main]
+
+use relayfreellm::provider::fuzz::anthropic_stream;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| anthropic_stream(data));

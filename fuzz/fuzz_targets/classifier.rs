@@ -1,0 +1,5 @@
+#![no_main]
+
+use relayfreellm::provider::fuzz::classifier;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| classifier(data));

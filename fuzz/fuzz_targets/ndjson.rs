@@ -1,0 +1,5 @@
+#![no_main]
+
+use relayfreellm::provider::fuzz::ndjson;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ndjson(data));

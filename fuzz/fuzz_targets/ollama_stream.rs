@@ -1,0 +1,5 @@
+#![no_main]
+
+use relayfreellm::provider::fuzz::ollama_stream;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ollama_stream(data));

@@ -1,0 +1,5 @@
+#![no_main]
+
+use relayfreellm::provider::fuzz::openai_whole;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| openai_whole(data));
