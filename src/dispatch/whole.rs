@@ -175,12 +175,15 @@ pub(super) struct Complete {
 impl Complete {
     /// Puts it into the books and into the caller's form.
     async fn give(self) -> Begun {
-        let Self { mut attempt, completion, route, terms } = self;
+        let Self { mut attempt, mut completion, route, terms } = self;
         attempt.begin();
         if attempt.usage.is_none() {
             completion.counted().for_each(|it| attempt.delivered.push(it));
         }
         let usage = attempt.succeed().await;
+        if completion.usage.is_none() {
+            completion.tell_usage(usage);
+        }
         let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
             Cow::Borrowed(same) if same.len() == text.len() => None,
             changed => Some(changed.into_owned()),

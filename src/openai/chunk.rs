@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::raw::{
     Patch, RawObject, Unreadable, is_error, json_string, object, says_something, span_of, string_of,
 };
-use super::usage::TokenUsage;
+use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion.chunk` as a provider sent it.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub struct Chunk {
     usage_span: Option<Range<usize>>,
     /// Where the figures stand, be it in `usage` or elsewhere.
     told_span: Option<Range<usize>>,
+    usage_is_odd: bool,
     heads: [Option<Range<usize>>; 4],
 }
 
@@ -46,7 +47,7 @@ pub struct ChunkChoice {
     /// Why the answer ends here.
     pub finish: Option<String>,
     /// Does it say something in another form than OpenAI's: content in parts, reasoning under
-    /// another name, a message in place of a delta, half a character?
+    /// another name, a message in place of a delta, no delta, half a character?
     pub is_odd: bool,
     /// Does it add to `reasoning_content`?
     pub thinks: bool,
@@ -197,11 +198,12 @@ impl Chunk {
             number(&mut choices, &unnumbered, text)?;
         }
         let groq = members.x_groq.as_ref().and_then(|it| it.usage);
-        let told = |raw: &'_ RawValue| Some((TokenUsage::read(raw)?, place(raw)));
-        let (usage, told_span) = members.usage.and_then(told).or(groq.and_then(told)).unzip();
+        let told = |raw: &'_ RawValue| TokenUsage::read(raw).map(|it| (it, place(raw)));
+        let (read, told_span) = members.usage.and_then(told).or(groq.and_then(told)).unzip();
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
-            usage,
+            usage: read.map(|(usage, _)| usage),
+            usage_is_odd: read.is_some_and(|(_, in_form)| !in_form),
             told_span,
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             usage_span: members.usage.map(place),
@@ -220,6 +222,11 @@ impl Chunk {
     /// The figures it carries, as JSON text, wherever the provider puts them.
     pub fn usage_json(&self) -> Option<&str> {
         std::str::from_utf8(self.body.get(self.told_span.clone()?)?).ok()
+    }
+
+    /// The figures in OpenAI's form, where they came in another.
+    pub fn usage_in_openai_form(&self) -> Option<String> {
+        self.usage_json().filter(|_| self.usage_is_odd).and_then(in_openai_form)
     }
 
     /// The bytes it was read from.
@@ -297,7 +304,8 @@ fn number(choices: &mut [ChunkChoice], due: &[bool], text: &str) -> Result<(), U
 
 impl ChunkChoice {
     fn of(choice: &ChoiceMembers<'_>, body: &[u8]) -> Result<Self, Unreadable> {
-        let raw = choice.delta.filter(|it| it.get() != "null");
+        let is_there = |it: &&RawValue| it.get() != "null";
+        let raw = choice.delta.filter(is_there).or(choice.message.filter(is_there));
         let said = raw.map_or_else(|| Ok(Said::default()), Said::read)?;
         let span = |it: &RawValue| span_of(body, it.get());
         let is_empty = |it: &str| it.trim_start_matches('{').trim_start().starts_with('}');
@@ -308,7 +316,7 @@ impl ChunkChoice {
             calls_or_refuses: said.calls_tools || said.refuses,
             uncounted: said.uncounted,
             finish: choice.finish_reason.as_deref().map(str::to_owned),
-            is_odd: said.is_odd || choice.message.is_some(),
+            is_odd: said.is_odd || choice.message.is_some() || raw.is_none(),
             thinks: said.reasoning.is_some(),
             text_span: said.content.filter(|it| it.get().starts_with('"')).map(span),
             calls_span: said.tool_calls.map(span),
@@ -319,6 +327,11 @@ impl ChunkChoice {
                 has_role: said.role.is_some(),
             }),
         })
+    }
+
+    /// May it add something a caller could use?
+    pub fn may_say_something(&self) -> bool {
+        !self.text.is_empty() || self.adds_else || (self.is_odd && self.delta.is_some())
     }
 
     fn patch(&self, patch: &mut Patch, text: Option<&String>, role_due: bool) {
@@ -422,6 +435,9 @@ mod tests {
             let chunk = Chunk::parse(&body.into()).unwrap();
             assert_eq!(chunk.choices[0].is_odd, expected, "{delta}");
         }
-        assert!(parse(r#"{"choices":[{"message":{"content":"a"}}]}"#).choices[0].is_odd);
+        for odd in [r#"{"message":{"content":"a"}}"#, r#"{"delta":null}"#, "{}"] {
+            let chunk = Chunk::parse(&format!(r#"{{"choices":[{odd}]}}"#).into()).unwrap();
+            assert!(chunk.choices[0].is_odd, "{odd}");
+        }
     }
 }

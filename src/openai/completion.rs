@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::chunk::Said;
 use super::raw::{Patch, Unreadable, is_error, json_string, object, span_of, string_of};
-use super::usage::TokenUsage;
+use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion` as a provider sent it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,9 @@ pub struct Completion {
     /// Where `id`, `model`, `object` and `created` stand.
     heads: [Option<Range<usize>>; 4],
     usage_span: Option<Range<usize>>,
+    usage_is_odd: bool,
+    /// This gateway's own figures, where the provider told none.
+    counted_usage: Option<String>,
     choices: Vec<Choice>,
 }
 
@@ -89,9 +92,12 @@ impl Completion {
         let place = |it: &RawValue| span_of(body, it.get());
         let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place));
         let choices = choices.collect::<Result<_, _>>()?;
+        let usage = members.usage.and_then(TokenUsage::read);
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
-            usage: members.usage.and_then(TokenUsage::read),
+            usage: usage.map(|(usage, _)| usage),
+            usage_is_odd: usage.is_some_and(|(_, in_form)| !in_form),
+            counted_usage: None,
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
             heads: [members.id, members.model, members.object, members.created]
                 .map(|it| it.map(place)),
@@ -125,8 +131,17 @@ impl Completion {
         &self.body
     }
 
-    /// The `usage` member, as JSON text.
-    pub fn usage_json(&self) -> Option<&str> {
+    /// The figures in OpenAI's form, where they came in another.
+    pub fn usage_in_openai_form(&self) -> Option<String> {
+        self.usage_json().filter(|_| self.usage_is_odd).and_then(in_openai_form)
+    }
+
+    /// Has these figures told, as the provider told none.
+    pub fn tell_usage(&mut self, usage: TokenUsage) {
+        self.counted_usage = Some(usage.told_with(self.usage_json().unwrap_or("{}")));
+    }
+
+    fn usage_json(&self) -> Option<&str> {
         std::str::from_utf8(self.body.get(self.usage_span.clone()?)?).ok()
     }
 
@@ -176,6 +191,11 @@ impl Completion {
         }
         if at.is_none() {
             missing.extend([r#""created":"#, &created.to_string(), ","]);
+        }
+        match (&self.counted_usage, &self.usage_span) {
+            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.clone()),
+            (Some(usage), None) => missing.extend([r#""usage":"#, usage, ","]),
+            (None, _) => {}
         }
         if !missing.is_empty() {
             let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
@@ -248,6 +268,28 @@ mod tests {
             answer.render("i", "m", 7, |_, _| None),
             r#" {"id":"i","model":"m","object":"chat.completion","created":7,"choices":[]}"#
         );
+    }
+
+    #[test]
+    fn figures_are_told_where_the_provider_tells_none() {
+        for (usage, expected) in [
+            ("", r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3},"id":"x""#),
+            (
+                r#","usage":null"#,
+                r#""choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#,
+            ),
+            (
+                r#","usage":{"kudos":12}"#,
+                r#""choices":[],"usage":{"kudos":12,"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#,
+            ),
+        ] {
+            let body =
+                format!(r#"{{"id":"x","model":"m","object":"o","created":1,"choices":[]{usage}}}"#);
+            let mut answer = Completion::parse(&body.into()).unwrap();
+            answer.tell_usage(TokenUsage { prompt: 1, completion: 2 });
+            let out = answer.render("x", "m", 1, |_, _| None);
+            assert!(String::from_utf8_lossy(&out).contains(expected), "{out:?}");
+        }
     }
 
     fn check_empty(message: &str, finish: &str, expected: bool) {

@@ -19,4 +19,4 @@ pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, 
 pub use message::{Message, Role};
 pub use raw::{Patch, Unreadable, json_string};
 pub use request::{ChatRequest, Filters, JsonMode, RequestEdits};
-pub use usage::{TokenUsage, usage_in_openai_form};
+pub use usage::TokenUsage;

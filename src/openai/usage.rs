@@ -40,40 +40,44 @@ impl TokenUsage {
         )
     }
 
-    /// Reads a `usage` object. `None` unless it holds at least one of the two counts: some
-    /// providers send an empty object or figures of another kind.
-    pub(super) fn read(raw: &RawValue) -> Option<Self> {
-        object::<Figures<'_>>(raw.get()).ok()?.tokens()
+    /// Reads a `usage` object, and whether it has OpenAI's form. `None` unless it holds at least
+    /// one of the two counts: some providers send an empty object or figures of another kind.
+    pub(super) fn read(raw: &RawValue) -> Option<(Self, bool)> {
+        let figures: Figures<'_> = object(raw.get()).ok()?;
+        let tokens = figures.tokens()?;
+        Some((tokens, figures.are_in_openai_form(tokens)))
+    }
+
+    /// A provider's `usage` object with these figures, its other members as they are.
+    pub(super) fn told_with(self, usage: &str) -> String {
+        let mut usage = JsonObject::parse(usage).unwrap_or_default();
+        self.tell(&mut usage);
+        usage.to_string()
+    }
+
+    fn tell(self, usage: &mut JsonObject) {
+        usage.set("prompt_tokens", self.prompt.to_string());
+        usage.set("completion_tokens", self.completion.to_string());
+        usage.set("total_tokens", self.total().to_string());
     }
 }
 
 /// A provider's `usage` object in OpenAI's form: whole numbers, an answer that holds its thinking,
 /// cached and reasoning tokens with the details. Other members stay. `None` when it has that form
 /// or holds no figures that could be believed.
-pub fn usage_in_openai_form(usage: &str) -> Option<String> {
-    let figures: Figures<'_> = object(usage).ok()?;
+pub(super) fn in_openai_form(source: &str) -> Option<String> {
+    let figures: Figures<'_> = object(source).ok()?;
     let tokens = figures.tokens()?;
-    let told = figures.completion.and_then(figure).map_or(0, whole);
-    let cached = figures.cache_hit.or(figures.cached);
-    let hidden = tokens.completion.saturating_sub(told);
+    let hidden = tokens.completion.saturating_sub(figures.told_completion());
     let hidden = (hidden > 0).then(|| hidden.to_string());
     let thought = hidden.or(figures.reasoning.map(|it| it.get().to_owned()));
+    let cached = figures.cached().map(|it| it.get().to_owned());
     let details = [
-        ("prompt_tokens_details", "cached_tokens", cached.map(|it| it.get().to_owned())),
+        ("prompt_tokens_details", "cached_tokens", cached),
         ("completion_tokens_details", "reasoning_tokens", thought),
     ];
-    let counts = [figures.prompt, figures.completion, figures.total];
-    let is_plain = |it: Option<&RawValue>| it.is_some_and(|it| is_digits(it.get()));
-    if counts.into_iter().all(is_plain)
-        && told == tokens.completion
-        && details.iter().all(|it| it.2.is_none())
-    {
-        return None;
-    }
-    let mut usage = JsonObject::parse(usage).ok()?;
-    usage.set("prompt_tokens", tokens.prompt.to_string());
-    usage.set("completion_tokens", tokens.completion.to_string());
-    usage.set("total_tokens", tokens.total().to_string());
+    let mut usage = JsonObject::parse(source).ok()?;
+    tokens.tell(&mut usage);
     for (member, detail, count) in details {
         let Some(count) = count.filter(|it| is_digits(it)) else { continue };
         let mut inner = match usage.said(member) {
@@ -112,6 +116,22 @@ struct Figures<'a> {
 }
 
 impl Figures<'_> {
+    fn are_in_openai_form(&self, tokens: TokenUsage) -> bool {
+        let counts = [self.prompt, self.completion, self.total];
+        counts.iter().all(|it| it.is_some_and(|it| is_digits(it.get())))
+            && self.told_completion() == tokens.completion
+            && self.cached().or(self.reasoning).is_none()
+    }
+
+    /// The answer's tokens as they are told.
+    fn told_completion(&self) -> u64 {
+        self.completion.and_then(figure).map_or(0, whole)
+    }
+
+    fn cached(&self) -> Option<&RawValue> {
+        self.cache_hit.or(self.cached)
+    }
+
     fn tokens(&self) -> Option<TokenUsage> {
         let [prompt, completion, total] =
             [self.prompt, self.completion, self.total].map(|it| it.and_then(figure));
@@ -152,7 +172,7 @@ mod tests {
 
     fn check(source: &str, expected: Option<(u64, u64)>) {
         let raw: &RawValue = serde_json::from_str(source).unwrap();
-        let read = TokenUsage::read(raw).map(|it| (it.prompt, it.completion));
+        let read = TokenUsage::read(raw).map(|(it, _)| (it.prompt, it.completion));
         assert_eq!(read, expected, "{source}");
     }
 
@@ -174,9 +194,9 @@ mod tests {
     }
 
     fn check_form(source: &str, expected: Option<&str>) {
-        let form = usage_in_openai_form(source);
+        let form = in_openai_form(source);
         assert_eq!(form.as_deref(), expected, "{source}");
-        assert_eq!(form.and_then(|it| usage_in_openai_form(&it)), None, "{source}: once is enough");
+        assert_eq!(form.and_then(|it| in_openai_form(&it)), None, "{source}: once is enough");
     }
 
     #[test]

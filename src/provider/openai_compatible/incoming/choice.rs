@@ -94,6 +94,9 @@ impl ChoiceState {
             let _empty = choice.remove("delta");
             choice.rename("message", "delta");
         }
+        if choice.get("delta").is_none_or(|it| it == "null") {
+            choice.set("delta", "{}".to_owned());
+        }
         let delta = choice.said("delta").unwrap_or("{}");
         let mut delta = JsonObject::parse(delta).unwrap_or_default();
         let reason = choice.text("finish_reason");

@@ -8,7 +8,6 @@ use crate::openai::Completion;
 use crate::openai::JsonObject;
 use crate::openai::json_list;
 use crate::openai::json_list_of;
-use crate::openai::usage_in_openai_form;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::openai_compatible::incoming::arguments::once;
@@ -44,7 +43,7 @@ pub(in crate::provider::openai_compatible) fn complete(
     if completion.has_no_choices() {
         return stray().map_or(Ok(completion), Err);
     }
-    let usage = completion.usage_json().and_then(usage_in_openai_form);
+    let usage = completion.usage_in_openai_form();
     if completion.is_plain() && usage.is_none() {
         return Ok(completion);
     }
@@ -138,6 +137,10 @@ fn mend(provider: &str, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fa
         if let Some(thought) = message.text("reasoning_content") {
             message.set_text("content", &thought);
         }
+    }
+    if message.is_empty() {
+        message.set_text("role", "assistant");
+        message.set("content", "null".to_owned());
     }
     if message.is_changed() {
         choice.set("message", message.to_string());

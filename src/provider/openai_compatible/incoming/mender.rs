@@ -14,7 +14,6 @@ use crate::openai::ChunkChoice;
 use crate::openai::JsonObject;
 use crate::openai::json_list;
 use crate::openai::json_list_of;
-use crate::openai::usage_in_openai_form;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -114,8 +113,8 @@ impl Mender {
     /// Takes a chunk that comes after a choice has ended. If that one goes on after all, the reason
     /// it gave is forgotten; once that has gone out, what follows it is left out.
     fn follow(&mut self, chunk: Chunk) -> Result<(), Fault> {
-        let says = |it: &&ChunkChoice| !it.text.is_empty() || it.adds_else || it.is_odd;
-        let goes_on: Vec<u64> = chunk.choices.iter().filter(says).map(|it| it.index).collect();
+        let says = chunk.choices.iter().filter(|it| it.may_say_something());
+        let goes_on: Vec<u64> = says.map(|it| it.index).collect();
         let held = self.held.take();
         let is_taken_back = |it: &ChunkChoice| it.finish.is_some() && goes_on.contains(&it.index);
         if let Some(held) = held.as_ref().filter(|it| it.choices.iter().any(is_taken_back)) {
@@ -150,7 +149,7 @@ impl Mender {
 
     /// Sends a chunk on, mended if it has to be.
     fn pass(&mut self, chunk: Chunk) -> Result<(), Fault> {
-        let usage = chunk.usage_json().and_then(usage_in_openai_form);
+        let usage = chunk.usage_in_openai_form();
         let is_clean = usage.is_none()
             && match chunk.choices.as_slice() {
                 [] => true,

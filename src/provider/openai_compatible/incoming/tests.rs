@@ -335,6 +335,10 @@ fn the_finish_is_in_the_last_chunk_of_its_choice() {
     // A second one, and nothing more.
     let twice = [chunk(json!({"content": "a"}), &stop()), chunk(json!({}), &stop())];
     assert_eq!(join(&mended("", &twice)), said("", "a", "stop"));
+    // A choice with nothing in it takes no reason back.
+    let bare = json!({"choices": [{"index": 0}]});
+    let out = mended("", &[chunk(json!({"content": "a"}), &json!("length")), bare]);
+    assert_eq!(join(&out), said("", "a", "length"));
     // The usage behind it stays without its choice.
     let mut last = chunk(json!({"role": "assistant", "content": ""}), &Value::Null);
     last["usage"] = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
@@ -385,6 +389,15 @@ fn reasoning_comes_out_in_one_member() {
     check(&[part, text("Hi")], "stop", &said("hm", "Hi", "stop"));
     let message = json!({"choices": [{"message": {"content": "<think>hm</think>Hi"}, "finish_reason": "stop"}]});
     assert_eq!(join(&mended("", &[message])), said("hm", "Hi", "stop"));
+}
+
+#[test]
+fn a_choice_always_has_a_delta() {
+    for none in [json!({}), json!({"delta": null}), json!({"index": 0, "logprobs": null})] {
+        let out = mended("", &[json!({"choices": [none]})]);
+        assert_eq!(out[0]["choices"][0]["delta"], json!({}), "{none}");
+        assert_eq!(out[0]["choices"][0]["index"], 0, "{none}");
+    }
 }
 
 #[test]
