@@ -277,10 +277,8 @@ impl Travel {
         let demand = demand(&self.core, &self.request)(target.model);
         let opened = Attempt::open(&self.core, &target, demand, &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
-        if leg.context.is_some() {
-            // Less is sent than was estimated.
-            attempt.estimated_prompt = None;
-        }
+        // Of a conversation that was cut less is sent than was estimated.
+        attempt.estimated_prompt = attempt.estimated_prompt.filter(|_| leg.context.is_none());
         if let Some(place) = self.place.take() {
             place.served();
         }
