@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let cast: Vec<Provider> = serde_json::from_str(&line)?;
-    let cast = cast.into_iter().map(spec).collect::<Result<Vec<_>, _>>()?;
+    let cast = cast.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
     let clock: SharedClock = Arc::new(SystemClock::start());
     let config = SimConfig { keep_records: 0, ..SimConfig::new(cast) };
     let server = SimServer::start(config, SocketAddr::from(([127, 0, 0, 1], 0)), &clock)?;
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn spec(provider: Provider) -> Result<ProviderSpec, String> {
+fn spec(provider: &Provider) -> Result<ProviderSpec, String> {
     let unknown = || format!("there is no flavour {}", provider.flavour);
     let flavour = Flavour::from_name(&provider.flavour).ok_or_else(unknown)?;
     let spec = ProviderSpec::new(&provider.name, flavour);

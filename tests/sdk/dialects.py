@@ -5,6 +5,8 @@ Sources: the providers' documentation and error reports, gathered 2026-11.
 
 from dataclasses import dataclass, field
 
+from simulated import Simulated
+
 
 @dataclass(frozen=True)
 class Works:
@@ -74,6 +76,8 @@ class Dialect:
     vision: str = ""
     thinker: str = ""
     older: bool = False
+    # A gateway knows only one provider of a name: the second of them is at another gateway.
+    stage: int = 0
     differs: dict = field(default_factory=dict)
 
     @property
@@ -108,6 +112,13 @@ class Dialect:
         kind = {"kind": self.kind} if self.kind else {}
         models = [model(it) for it in self.names]
         return {"name": self.name, "url": url, "models": models, **kind}
+
+
+def staged(stage, dialects, **more):
+    """The cast of these dialects, started, and a gateway's providers in front of it."""
+    here = [it for it in dialects if it.stage == stage]
+    simulated = Simulated([it.cast(**more) for it in here])
+    return simulated, [it.entry(simulated.urls[it.name]) for it in here]
 
 
 DIALECTS = [
@@ -168,7 +179,7 @@ DIALECTS = [
         "NVIDIA, older models",
         "nvidia",
         "meta/llama-3.3-70b-instruct",
-        provider="nim",
+        stage=1,
         older=True,
         differs={"parallel tools": OneByOne(), "reasoning": NO_EFFORT},
     ),
@@ -238,6 +249,7 @@ DIALECTS = [
         "gemini-compat",
         "gemini-2.5-flash",
         provider="gemini",
+        stage=1,
         kind="openai",
         vision="gemini-2.5-flash",
         thinker="gemini-2.5-flash",
@@ -270,6 +282,7 @@ DIALECTS = [
         "ollama-compat",
         "gpt-oss:20b",
         provider="ollama",
+        stage=1,
         kind="openai",
         vision="gemma4:31b",
         thinker="gpt-oss:20b",
