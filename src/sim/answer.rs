@@ -97,14 +97,17 @@ fn woven(ask: &Ask, voice: Voice, signature: &str) -> (String, Vec<Call>) {
 /// JSON, where the request has a mode for it or a message insists on it. A model that is merely
 /// told wraps it as models do.
 fn told_as_json(ask: &Ask, topic: &str) -> Option<String> {
-    match &ask.format {
-        Format::Object => return Some(object(topic)),
-        Format::Schema(schema) => return Some(filled(schema, topic).to_string()),
-        Format::Text => {}
+    if let Format::Schema(schema) = &ask.format {
+        return Some(filled(schema, topic).to_string());
     }
-    let told = ask.instructions().find(|text| insists_on_json(text))?;
-    let json = schema_in(&told).map_or_else(|| object(topic), |it| filled(&it, topic).to_string());
-    Some(format!("Here is the JSON you asked for:\n```json\n{json}\n```\nAnything else?"))
+    let told = ask.instructions().find(|text| insists_on_json(text));
+    let schema = told.as_deref().and_then(schema_in);
+    let json = schema.map_or_else(|| object(topic), |it| filled(&it, topic).to_string());
+    match (&ask.format, told) {
+        (Format::Object, _) => Some(json),
+        (_, None) => None,
+        _ => Some(format!("Here is the JSON you asked for:\n```json\n{json}\n```\nAnything else?")),
+    }
 }
 
 fn insists_on_json(text: &str) -> bool {
@@ -286,19 +289,23 @@ mod tests {
 
     #[test]
     fn a_model_that_is_told_wraps_its_json() {
-        let told = |text: &str, role: &str| {
+        let asked = |text: &str, role: &str, format: Value| {
             let messages = serde_json::json!([{"role": role, "content": text},
                 {"role": "user", "content": "Paris and Rome"}]);
-            let body = serde_json::json!({"model": "m", "messages": messages}).to_string();
-            let ask = Ask::parse(body.as_bytes()).unwrap();
+            let body =
+                serde_json::json!({"model": "m", "messages": messages, "response_format": format});
+            let ask = Ask::parse(body.to_string().as_bytes()).unwrap();
             draft(&ask, &Answer::Woven(Voice::Plain), false, "x").text
         };
+        let told = |text: &str, role: &str| asked(text, role, Value::Null);
         let schema = "Answer with JSON only. Schema: {\"type\":\"object\",\"required\":[\"city\"]}";
         let text = told(schema, "system");
         assert!(text.contains("```json\n{\"city\":\"Paris\"}\n```"), "{text}");
         assert!(told("Nothing but a JSON object.", "system").contains("\"topic\":\"Paris\""));
         assert!(!told("JSON is a format.", "system").contains("```"));
         assert!(!told(schema, "assistant").contains("```"));
+        let mode = serde_json::json!({"type": "json_object"});
+        assert_eq!(asked(schema, "system", mode), "{\"city\":\"Paris\"}");
     }
 
     #[test]
