@@ -85,7 +85,7 @@ fn woven(ask: &Ask, voice: Voice, signature: &str) -> (String, Vec<Call>) {
     } else if let Some(result) = ask.tool_results() {
         format!("The tool says: {result} ({signature})")
     } else if let Some(seen) = seen(&ask.images()) {
-        format!("{seen} ({signature})")
+        format!("{seen} {}", weave(&question, voice, signature))
     } else if greets(&question) {
         format!("Hello! What would you like to know? ({signature})")
     } else {
