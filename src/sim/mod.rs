@@ -11,6 +11,7 @@
 //! It shares no code with the gateway but the clock: what reads and what writes a wire must not
 //! make the same mistake.
 
+mod agent;
 mod answer;
 mod anthropic;
 mod body;
@@ -19,6 +20,7 @@ mod cloudflare;
 mod connection;
 mod control;
 mod demo;
+mod dialect;
 mod fault;
 mod gemini;
 mod meter;
