@@ -26,7 +26,6 @@ use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
-use crate::dispatch::spared::dropped;
 use crate::dispatch::story::Story;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
@@ -308,14 +307,14 @@ impl Travel {
         let reply = reply.unwrap_or_else(|_| Err(late()));
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
-                route.warnings.extend(dropped(&reply.dropped, left_out));
+                route.warnings.extend(self.dropped(&reply.dropped, left_out));
                 whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
-                route.warnings.extend(dropped(&pieces.dropped, left_out));
+                route.warnings.extend(self.dropped(&pieces.dropped, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
