@@ -17,6 +17,7 @@ use crate::openai::json_list_of;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::choice::ChoiceState;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 
@@ -25,7 +26,7 @@ const CHOICES: usize = 128;
 
 /// Mends one stream, event by event.
 pub(in crate::provider::openai_compatible) struct Mender {
-    provider: &'static str,
+    asked: Asked,
     choices: Vec<(u64, ChoiceState)>,
     /// A chunk that ends a choice, unless more of it comes next.
     held: Option<Chunk>,
@@ -34,8 +35,8 @@ pub(in crate::provider::openai_compatible) struct Mender {
 }
 
 impl Mender {
-    pub(in crate::provider::openai_compatible) fn new(provider: &'static str, rng: Rng) -> Self {
-        Self { provider, choices: Vec::new(), held: None, ready: Vec::new(), rng }
+    pub(in crate::provider::openai_compatible) fn new(asked: Asked, rng: Rng) -> Self {
+        Self { asked, choices: Vec::new(), held: None, ready: Vec::new(), rng }
     }
 
     /// What may go out now.
@@ -65,7 +66,7 @@ impl Mender {
             }
         };
         if let Some(error) = &chunk.error {
-            return Err(classify_inside_answer(self.provider, error, now));
+            return Err(classify_inside_answer(self.asked.provider, error, now));
         }
         if chunk.choices.is_empty() && !chunk.is_usage_only() && chunk.usage.is_none() {
             return self.failure(data, now).map_or(Ok(()), Err);
@@ -107,7 +108,7 @@ impl Mender {
 
     fn failure(&self, data: &[u8], now: Now) -> Option<Fault> {
         let error = stray_error(data)?;
-        Some(classify_inside_answer(self.provider, &error, now))
+        Some(classify_inside_answer(self.asked.provider, &error, now))
     }
 
     /// Takes a chunk that comes after a choice has ended. If that one goes on after all, the reason
@@ -198,8 +199,7 @@ impl Mender {
     fn state(&mut self, index: u64) -> Option<&mut ChoiceState> {
         let known = self.choices.iter().position(|(it, _)| *it == index);
         if known.is_none() && self.choices.len() < CHOICES {
-            // Z.ai puts a whole answer into the reasoning at times.
-            self.choices.push((index, ChoiceState::new(self.provider == "zai")));
+            self.choices.push((index, ChoiceState::new(&self.asked)));
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
         self.choices.get_mut(at).filter(|(it, _)| *it == index).map(|(_, state)| state)
