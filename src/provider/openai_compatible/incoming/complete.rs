@@ -18,6 +18,7 @@ use crate::provider::openai_compatible::incoming::calls::call_id;
 use crate::provider::openai_compatible::incoming::choice::REFUSAL;
 use crate::provider::openai_compatible::incoming::choice::tell_reason;
 use crate::provider::openai_compatible::incoming::finish::Finish;
+use crate::provider::openai_compatible::incoming::mender::read;
 use crate::provider::openai_compatible::incoming::mender::unreadable;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
@@ -218,9 +219,4 @@ fn mend_function(call: &mut JsonObject) {
     if function.is_changed() {
         call.set("function", function.to_string());
     }
-}
-
-fn read(body: &[u8]) -> Result<JsonObject, Fault> {
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    JsonObject::parse(text).map_err(|it| unreadable(&it))
 }

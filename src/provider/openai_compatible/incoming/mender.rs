@@ -21,7 +21,7 @@ use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::choice::ChoiceState;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 
-/// Choices followed in one stream; `n` beyond it is passed on as it comes.
+/// Choices followed in one stream: OpenAI's own bound for `n`. Others beyond it pass as they come.
 const CHOICES: usize = 128;
 
 /// Mends one stream, event by event.
@@ -70,6 +70,9 @@ impl Mender {
         }
         if chunk.choices.is_empty() && !chunk.is_usage_only() && chunk.usage.is_none() {
             return self.failure(data, now).map_or(Ok(()), Err);
+        }
+        if chunk.choices.len() > CHOICES {
+            return Err(Fault::new(FaultKind::Unreadable, "more choices than can be asked for"));
         }
         if self.is_finished() {
             return self.follow(chunk);
@@ -174,16 +177,15 @@ impl Mender {
 
     fn mended(&mut self, chunk: &Chunk, usage: Option<String>) -> Result<Chunk, Fault> {
         let mut fault = None;
+        let mut rng = self.rng.fork();
         let mended = edited(chunk, |at, mut choice| {
             let known = chunk.choices.get(at)?;
             if choice.get("index").is_none_or(|it| it == "null") {
                 choice.set("index", known.index.to_string());
             }
-            let mut rng = self.rng.clone();
             if let Some(state) = self.state(known.index) {
                 fault = fault.take().or(state.mend(&mut choice, &mut rng).err());
             }
-            self.rng = rng;
             Some(choice)
         })?;
         if let Some(fault) = fault {
@@ -235,7 +237,8 @@ fn edited(
     parse(top.to_string())
 }
 
-fn read(body: &[u8]) -> Result<JsonObject, Fault> {
+/// The members of a body.
+pub(super) fn read(body: &[u8]) -> Result<JsonObject, Fault> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     JsonObject::parse(text).map_err(|it| unreadable(&it))
 }

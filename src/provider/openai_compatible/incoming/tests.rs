@@ -266,6 +266,7 @@ fn errors_inside_a_stream_are_told() {
         ),
         ("Internal Server Error", FaultKind::Unreadable),
         (r#"{"choices":7}"#, FaultKind::Unreadable),
+        (&format!(r#"{{"choices":[{}{{}}]}}"#, "{},".repeat(128)), FaultKind::Unreadable),
     ] {
         let stream = format!(": hi\r\n\r\nevent: error\r\ndata:{event}\r\n\r\n");
         let kind = read("", vec![stream.into()]).1;
@@ -581,8 +582,8 @@ proptest! {
             pieces.push(stream.split_to((*size).min(stream.len())));
         }
         prop_assert_eq!(read("", pieces), whole.clone());
-        // An answer that itself begins like a block would be taken for one the second time.
-        if !join(&whole.0).text.trim_start().starts_with('<') {
+        // An answer with a tag in it that came to be text may be taken for another the second time.
+        if !join(&whole.0).text.contains('<') {
             prop_assert_eq!(read("", vec![events(&whole.0)]), whole);
         }
     }

@@ -212,15 +212,17 @@ impl Written {
         if self.is_over {
             return text.to_owned();
         }
-        let all = std::mem::take(&mut self.held) + text;
-        let sure = match begin_of_mark(&all, self.at_line_start) {
-            Some(begin) if all.len() - begin.at <= HELD_BYTES => begin.at,
-            Some(_) => {
-                self.is_over = true;
-                return all;
-            }
-            None => all.len(),
-        };
+        let is_call = MARKS.iter().any(|it| self.held.starts_with(it));
+        self.held.push_str(text);
+        if self.held.len() > HELD_BYTES {
+            return self.give_up();
+        }
+        if is_call {
+            return String::new();
+        }
+        let all = std::mem::take(&mut self.held);
+        let begin = begin_of_mark(&all, self.at_line_start);
+        let sure = begin.map_or(all.len(), |it| it.at);
         let (sure, held) = all.split_at_checked(sure).unwrap_or((&all, ""));
         self.passed(sure);
         held.clone_into(&mut self.held);
@@ -313,6 +315,7 @@ mod tests {
             "<tool_call>",
             "<function=f>{}</function><b>",
             "a < b\n<c",
+            "a<function=f>{}</function>",
             "<|tool_calls_section_begin|>",
             "",
         ] {
