@@ -48,7 +48,8 @@ pub(in crate::provider::openai_compatible) fn complete(
     }
     let usage = completion.usage_in_openai_form();
     // Calls may stand in the text.
-    if completion.is_plain() && usage.is_none() && asked.tools.are_none() {
+    let may_call = !asked.tools.are_none() && completion.counted().any(|it| it.contains('<'));
+    if completion.is_plain() && usage.is_none() && !may_call {
         return Ok(completion);
     }
     let mut top = read(completion.body())?;
