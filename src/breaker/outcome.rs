@@ -122,13 +122,15 @@ pub(crate) enum Verdict {
 }
 
 impl Outcome {
-    /// The same; a throttle lasts until that monotonic time at least.
+    /// The same; a throttle lasts until that monotonic time, where it is known, and not as long as
+    /// is usual.
     #[must_use]
-    pub fn no_shorter_than(self, time: Option<Duration>) -> Self {
-        let later = |until: Duration| time.map_or(until, |it| it.max(until));
+    pub fn lasting_until(self, time: Option<Duration>) -> Self {
         match self {
-            Self::Throttled { until } => Self::Throttled { until: later(until) },
-            Self::AccountThrottled { until } => Self::AccountThrottled { until: later(until) },
+            Self::Throttled { until } => Self::Throttled { until: time.unwrap_or(until) },
+            Self::AccountThrottled { until } => {
+                Self::AccountThrottled { until: time.unwrap_or(until) }
+            }
             other => other,
         }
     }

@@ -211,7 +211,7 @@ impl Attempt {
         let spent = learning::refusal(&books.ledger, path.target, (fault, limits), now);
         let pass = pass.or_else(|| books.breakers.enter(path, now).ok());
         if let Some(pass) = pass {
-            pass.report(verdict::outcome(fault, now).no_shorter_than(spent), now);
+            pass.report(verdict::outcome(fault, now).lasting_until(spent), now);
         }
     }
 
