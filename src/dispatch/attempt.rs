@@ -64,16 +64,20 @@ struct Open {
 }
 
 impl Attempt {
-    /// Takes the quota and the breaker's leave, both or neither.
+    /// Takes the quota and the breaker's leave, both or neither. `early`: as a probe, though faults
+    /// have opened the breaker.
     pub(super) fn open(
         core: &Arc<Core>,
         target: &TargetView<'_>,
-        demand: Demand,
+        (demand, early): (Demand, bool),
         request: &Arc<ChatRequest>,
     ) -> Result<Self, Shut> {
         let now = core.clock.now();
         let path = Path::from(target);
-        let pass = core.books.breakers.enter(&path, now).map_err(Shut::Breaker)?;
+        let breakers = &core.books.breakers;
+        let pass =
+            if early { breakers.enter_early(&path, now) } else { breakers.enter(&path, now) };
+        let pass = pass.map_err(Shut::Breaker)?;
         let reservation = core.books.ledger.reserve(target.id, demand, now).map_err(Shut::Quota)?;
         let estimated = tokens::estimate(request.prompt_bytes());
         Ok(Self {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dispatch::exhausted;
+use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::queue::LineId;
@@ -56,6 +57,23 @@ impl Travel {
         let hope = self.watch().await;
         self.waited += began.elapsed();
         hope
+    }
+
+    /// With nobody left to ask or to wait for: whoever faults alone keep shut is asked all the same, the
+    /// least bad first and each by one request at a time. `false`: there is no such target, or no
+    /// attempt left.
+    pub(super) async fn pardon(&mut self) -> bool {
+        if self.attempts > self.core.params.max_retries || self.time_left().is_zero() {
+            return false;
+        }
+        match exhausted::least_bad(self) {
+            LeastBad::Target(target) => {
+                self.pardoned = Some(target);
+                true
+            }
+            LeastBad::Probed => self.rest(true).await,
+            LeastBad::Nobody => false,
+        }
     }
 
     /// Stands in line, and while it is first there, waits for the time at which quota comes free or
