@@ -393,9 +393,4 @@ impl Travel {
     pub(super) fn would_refuse(&self, target: TargetId) -> bool {
         self.refused.contains(&target)
     }
-
-    pub(super) fn time_left(&self) -> Duration {
-        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
-        self.core.params.deadline.saturating_sub(spent)
-    }
 }

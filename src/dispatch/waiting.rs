@@ -102,6 +102,12 @@ impl Travel {
         }
     }
 
+    /// What is left of the time until the answer's first byte.
+    pub(super) fn time_left(&self) -> Duration {
+        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.core.params.deadline.saturating_sub(spent)
+    }
+
     /// What is left of the time for waiting.
     fn patience_left(&self) -> Duration {
         self.core.params.max_quota_wait.saturating_sub(self.waited).min(self.time_left())

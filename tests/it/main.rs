@@ -9,6 +9,7 @@
 mod answers;
 mod bad_input;
 mod bad_upstream;
+mod chaos;
 mod chat;
 mod commands;
 mod configuration;
@@ -23,6 +24,7 @@ mod golden;
 mod graceful;
 mod hangup;
 mod http_surface;
+mod last_resort;
 mod layering;
 mod learning;
 mod metrics;
