@@ -25,6 +25,7 @@ use crate::openai::ChatRequest;
 use crate::openai::TokenUsage;
 use crate::provider::SentMark;
 use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 use crate::quota::Demand;
 use crate::quota::Reservation;
 use crate::select::Shut;
@@ -214,8 +215,15 @@ impl Attempt {
         learning::headers(&books.ledger, path.target, limits, now);
         let spent = learning::refusal(&books.ledger, path.target, (fault, limits), now);
         let pass = pass.or_else(|| books.breakers.enter(path, now).ok());
+        let outcome = match fault.kind {
+            // Fewer at once is enough, where that leaves any.
+            FaultKind::TooManyInFlight if books.ledger.crowded(path.target, now) => {
+                Outcome::Neutral
+            }
+            _ => verdict::outcome(fault, now).no_shorter_than(spent),
+        };
         if let Some(pass) = pass {
-            pass.report(verdict::outcome(fault, now).no_shorter_than(spent), now);
+            pass.report(outcome, now);
         }
     }
 

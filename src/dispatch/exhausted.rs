@@ -247,7 +247,7 @@ fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
 }
 
 fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlook {
-    if travel.would_refuse(target.id) {
+    if travel.refused.contains(&target.id) {
         return Outlook { when: When::Never, why: Why::Refused };
     }
     if travel.gave_something_else(target.id) {

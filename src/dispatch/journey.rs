@@ -388,9 +388,4 @@ impl Travel {
         let found = self.pool.selector.catalog.target(target);
         found.map_or_else(Vec::new, |it| it.model.targets.clone())
     }
-
-    /// Has this target's model refused the request for what it is?
-    pub(super) fn would_refuse(&self, target: TargetId) -> bool {
-        self.refused.contains(&target)
-    }
 }
