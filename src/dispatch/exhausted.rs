@@ -256,7 +256,11 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
     }
     match gates.check(target) {
         // It has just failed, and nothing says when it will do better.
-        Ok(()) if travel.faults.iter().any(|(it, _)| *it == target.id) => {
+        Ok(())
+            if travel.faults.iter().any(|(it, fault)| {
+                *it == target.id && fault.kind != FaultKind::TooManyInFlight
+            }) =>
+        {
             Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault }
         }
         Ok(()) => Outlook { when: When::At(gates.now.monotonic), why: Why::Ready },

@@ -363,8 +363,7 @@ impl Travel {
             },
             next => next,
         };
-        let for_later =
-            matches!(fault.kind, FaultKind::RateLimited(_) | FaultKind::TooManyInFlight);
+        let for_later = matches!(fault.kind, FaultKind::RateLimited(_));
         let repeats = verdict::may_pass(&fault) || for_later;
         if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.

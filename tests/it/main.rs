@@ -31,6 +31,7 @@ mod metrics;
 mod native_clients;
 mod native_conversations;
 mod normalizer;
+mod overload;
 mod patience;
 mod policy;
 mod quota;
