@@ -71,6 +71,12 @@ impl Reason {
         Self::Slow,
     ];
 
+    /// Has something failed, rather than told us to stay away or for somebody to mend it? Then it
+    /// may work again any moment.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::Faults | Self::Unreachable | Self::Slow)
+    }
+
     /// A short name for views and records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::agent::{Next, next};
+use super::recital::{Begun, recital};
 use super::request::{Ask, Format, Function, Thoughts, ToolChoice, quarter};
 use super::spec::{Answer, Voice};
 use super::weave::{greets, topics, weave};
@@ -42,7 +43,15 @@ const REASONING_NEEDS: u64 = 64;
 pub(super) fn draft(ask: &Ask, answer: &Answer, reasons: bool, signature: &str) -> Draft {
     let (text, calls) = match answer {
         Answer::Fixed(text) => (text.clone(), Vec::new()),
-        Answer::Woven(voice) => woven(ask, *voice, signature),
+        Answer::Recited(way) => {
+            let begun = Begun::of(ask);
+            let goes_on = begun.and_then(|it| it.continued(&recital(&it.question), *way));
+            (goes_on.unwrap_or_else(|| recital(&ask.question())), Vec::new())
+        }
+        Answer::Woven(voice) => match Begun::of(ask).and_then(|it| it.woven(signature)) {
+            Some(rest) => (rest, Vec::new()),
+            None => woven(ask, *voice, signature),
+        },
     };
     let (text, finish) = if calls.is_empty() { cut(text, ask) } else { (text, "tool_calls") };
     let room = ask.cap.is_none_or(|cap| cap >= REASONING_NEEDS);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::chaos::Chaos;
 use super::cloudflare;
+use super::recital::Continuing;
 
 /// Everything a [`SimServer`](crate::sim::SimServer) needs to start.
 #[derive(Clone, Debug)]
@@ -231,6 +233,9 @@ pub enum Answer {
     Woven(Voice),
     /// This text, whatever is asked; tools and JSON mode are ignored.
     Fixed(String),
+    /// What [`recital`](crate::sim::recital) makes of the question; an answer that was begun by
+    /// another model is gone on with in this way. Tools and JSON mode are ignored.
+    Recited(Continuing),
 }
 
 /// The manner of a woven answer, so that a reader sees who spoke.
@@ -269,6 +274,8 @@ pub struct ProviderSpec {
     /// The share of requests (0 to 1) that fails before the first content, and the seed that says
     /// which; `None` = none do.
     pub flaky: Option<(f64, u64)>,
+    /// Faults of every kind, on top of that; `None` = none.
+    pub chaos: Option<Chaos>,
 }
 
 impl ProviderSpec {
@@ -285,6 +292,7 @@ impl ProviderSpec {
             chunk_chars: None,
             tolerates: Vec::new(),
             flaky: None,
+            chaos: None,
         }
     }
 
