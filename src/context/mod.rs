@@ -5,6 +5,8 @@
 //! doing the same twice. [`style`] is what may be added to the caller's own instructions.
 
 pub mod fit;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod kind;
 mod layout;
 mod memory;
@@ -19,6 +21,8 @@ pub mod tokens;
 mod tests;
 
 pub use fit::{Fitted, TooLong, fit};
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 pub use memory::Memory;
 pub use plan::{Apply, Dynamic, Mode, Plan};
 pub use size::{Rules, Size};

@@ -16,7 +16,9 @@ use crate::openai::Role;
 /// fact, is left out.
 const SAID: f32 = 0.7;
 /// Less gain than this is small talk.
-const LEAST: f32 = 0.8;
+const LEAST: f32 = 1.6;
+/// Words that tell less stand everywhere: later turns don't refer to anything by them.
+const TELLING: f32 = 0.5;
 /// What the words add that later turns take up.
 const ASKED: f32 = 2.0;
 /// Tokens by which the room may be overdrawn at first, a tenth of it at most: what joins and marks
@@ -121,7 +123,7 @@ impl Said<'_> {
             all += tells;
             if !self.terms.contains(word) {
                 fresh += tells;
-                if self.referred.contains(word) {
+                if tells > TELLING && self.referred.contains(word) {
                     asked += tells;
                 }
             }
