@@ -19,10 +19,10 @@ use crate::openai::Message;
 /// When what comes out is larger than it may be, or is no conversation.
 #[expect(clippy::expect_used, reason = "this is what the fuzzer looks for")]
 pub fn fuzz(text: &str) {
-    let roles = ["user", "assistant", "tool"];
-    let turns = text.split("\n\n").enumerate();
+    let roles = ["user", "assistant", "tool"].into_iter().cycle();
+    let turns = text.split("\n\n").zip(roles);
     let messages: Vec<_> =
-        turns.map(|(i, it)| json!({"role": roles[i % 3], "content": it})).collect();
+        turns.map(|(text, role)| json!({"role": role, "content": text})).collect();
     let body = Bytes::from(json!({"messages": messages}).to_string());
     let request = ChatRequest::parse(&body).expect("what was made is a request");
     let (all, memory) = (request.messages(), Memory::default());

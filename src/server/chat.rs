@@ -17,6 +17,7 @@ use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
 use super::body::{self, Bounds};
+use super::ending::Ending;
 use super::errors::{refuse, told};
 use super::request_id::RequestId;
 use super::route_headers;
@@ -33,10 +34,12 @@ const STYLE_HEADER: HeaderName = HeaderName::from_static("x-use-serverside-syste
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
     Extension(id): Extension<RequestId>,
+    ending: Option<Extension<Ending>>,
     request: Request,
 ) -> Response {
+    let ending = ending.map(|it| it.0).unwrap_or_default();
     match take(&gateway, &id, request).await {
-        Ok((call, slot)) => answer(&gateway, &id, call, slot).await,
+        Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
         Err(error) => refuse(&error, &id),
     }
 }
@@ -99,7 +102,12 @@ fn style(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
     }
 }
 
-async fn answer(gateway: &Gateway, id: &RequestId, call: ChatCall, slot: Slot) -> Response {
+async fn answer(
+    gateway: &Gateway,
+    id: &RequestId,
+    call: ChatCall,
+    (ending, slot): (Ending, Slot),
+) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);
     let begun = if streamed {
@@ -113,7 +121,7 @@ async fn answer(gateway: &Gateway, id: &RequestId, call: ChatCall, slot: Slot) -
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
-    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, slot);
+    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
     stream(events, route.as_ref())
 }
 
