@@ -141,7 +141,7 @@ fn params() -> Params {
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
         first_token_timeout: Duration::from_secs(30),
-        context: context::Params { recent_keep: 10, enabled: true, answer_reserve: 1024 },
+        context: context_params(),
         normalizer: normalize::Params { enabled: true },
     }
 }
@@ -231,10 +231,25 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
     }
 }
 
+fn context_params() -> context::Params {
+    context::Params {
+        mode: context::Mode::Static,
+        apply: context::Apply::WhenNeeded,
+        static_keep: 10,
+        dynamic: context::Dynamic { target: 0.8, least: 0.3, most_boost: 1.5 },
+        reservoir_keep: 15,
+        reservoir_summary: 400,
+        adaptive_summary: 200,
+        summary_timeout: Duration::from_secs(2),
+        answer_reserve: 1024,
+        style: context::Style { enabled: false, guide: "".into(), handoff: false },
+    }
+}
+
 fn call(members: &str) -> ChatCall {
     let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
     let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
-    ChatCall { request, session: None, caller: 0, request_id: "req_test".into() }
+    ChatCall { request, session: None, style: None, caller: 0, request_id: "req_test".into() }
 }
 
 impl Stage {
