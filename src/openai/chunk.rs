@@ -4,12 +4,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use simdutf8::basic::from_utf8;
 
-use super::raw::{
-    Patch, RawObject, Unreadable, is_error, json_string, object, says_something, span_of, string_of,
-};
+use super::raw::{Patch, Unreadable, is_error, json_string, says_something, span_of, text_of};
+use super::reader::{Broken, Reader, read};
 use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion.chunk` as a provider sent it.
@@ -67,105 +65,150 @@ struct Inside {
     has_role: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    model: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    created: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    x_groq: Option<GroqExtra<'a>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<ChoiceMembers<'a>>>,
+    id: Option<&'a str>,
+    model: Option<&'a str>,
+    created: Option<&'a str>,
+    object: Option<&'a str>,
+    usage: Option<&'a str>,
+    /// Groq puts the usage of a stream into `x_groq`, whether asked or not.
+    groq_usage: Option<&'a str>,
+    error: Option<&'a str>,
+    choices: Vec<ChunkChoice>,
 }
 
-/// Groq puts the usage of a stream here whether asked or not.
-#[derive(Deserialize)]
-struct GroqExtra<'a> {
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
+impl<'a> Members<'a> {
+    fn read(reader: &mut Reader<'a>, whole: &[u8]) -> Result<Self, Broken> {
+        let mut found = Self::default();
+        reader.object(|it, key| {
+            match &*key {
+                "id" => found.id = Some(it.raw()?),
+                "model" => found.model = Some(it.raw()?),
+                "created" => found.created = Some(it.raw()?),
+                "object" => found.object = Some(it.raw()?),
+                "usage" => found.usage = Some(it.raw()?),
+                "error" => found.error = Some(it.raw()?),
+                "x_groq" if !it.is_null() => found.groq_usage = groq_usage(it)?,
+                "choices" if !it.is_null() => {
+                    found.choices.clear();
+                    it.list(|it| {
+                        let place = found.choices.len() as u64;
+                        found.choices.push(ChunkChoice::read(it, place, whole)?);
+                        Ok::<_, Broken>(())
+                    })?;
+                }
+                _ => {
+                    let _other = it.raw()?;
+                }
+            }
+            Ok::<_, Broken>(())
+        })?;
+        Ok(found)
+    }
 }
 
-#[derive(Deserialize)]
+fn groq_usage<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Broken> {
+    let mut usage = None;
+    reader.object(|it, key| {
+        let value = it.raw()?;
+        if key == "usage" {
+            usage = Some(value);
+        }
+        Ok::<_, Broken>(())
+    })?;
+    Ok(usage)
+}
+
+#[derive(Default)]
 struct ChoiceMembers<'a> {
-    #[serde(default)]
     index: Option<u64>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+    delta: Option<(&'a str, Said<'a>)>,
+    message: Option<(&'a str, Said<'a>)>,
+    finish: Option<String>,
+}
+
+impl<'a> ChoiceMembers<'a> {
+    fn take(&mut self, key: &str, value: &mut Reader<'a>) -> Result<(), Broken> {
+        match key {
+            "index" => self.index = value.count()?,
+            "finish_reason" if !value.is_null() => {
+                self.finish = Some(value.string()?.into_owned());
+            }
+            "delta" if !value.is_null() => self.delta = Some(value.raw_of(Said::read)?),
+            "message" if !value.is_null() => self.message = Some(value.raw_of(Said::read)?),
+            _ => {
+                let _other = value.raw()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a delta or a whole message holds, as far as it matters here.
 #[derive(Default)]
 pub(super) struct Said<'a> {
-    pub(super) role: Option<&'a RawValue>,
-    pub(super) content: Option<&'a RawValue>,
+    pub(super) role: Option<&'a str>,
+    pub(super) content: Option<&'a str>,
     /// The string that `content` is.
     pub(super) text: Option<Cow<'a, str>>,
-    pub(super) tool_calls: Option<&'a RawValue>,
+    pub(super) tool_calls: Option<&'a str>,
     pub(super) calls_tools: bool,
     pub(super) refuses: bool,
     /// Does any other member say something: reasoning, a refusal, audio, whatever comes next?
     pub(super) says_else: bool,
     /// Does something stand in another form than OpenAI's?
     pub(super) is_odd: bool,
-    pub(super) reasoning: Option<&'a RawValue>,
+    pub(super) reasoning: Option<&'a str>,
     /// What of it costs tokens beside the text: reasoning, refusals, calls.
     pub(super) uncounted: String,
 }
 
 impl<'a> Said<'a> {
-    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Unreadable> {
-        let RawObject(members) = serde_json::from_str(raw.get())?;
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Broken> {
         let mut said = Self::default();
-        for (key, value) in members {
-            match &*key {
-                "role" => said.role = Some(value),
-                "content" => said.take_content(value),
-                _ if !says_something(Some(value)) => {}
-                "tool_calls" | "function_call" => {
-                    said.calls_tools = true;
-                    said.uncounted.push_str(value.get());
-                    if key == "tool_calls" {
-                        said.tool_calls = Some(value);
-                    }
-                }
-                other => {
-                    said.says_else = true;
-                    let text = string_of(value);
-                    said.refuses |= other == "refusal";
-                    if other == "reasoning_content" {
-                        said.reasoning = Some(value);
-                    }
-                    said.is_odd |= match other {
-                        "reasoning" | "reasoning_details" | "thinking" => true,
-                        "reasoning_content" | "refusal" => text.is_none(),
-                        _ => false,
-                    };
-                    said.uncounted.push_str(&text.unwrap_or_default());
-                }
-            }
-        }
+        reader.object(|it, key| {
+            said.take(&key, it.raw()?);
+            Ok::<_, Broken>(())
+        })?;
         Ok(said)
     }
 
-    fn take_content(&mut self, value: &'a RawValue) {
+    fn take(&mut self, key: &str, value: &'a str) {
+        match key {
+            "role" => self.role = Some(value),
+            "content" => self.take_content(value),
+            _ if !says_something(Some(value)) => {}
+            "tool_calls" | "function_call" => {
+                self.calls_tools = true;
+                self.uncounted.push_str(value);
+                if key == "tool_calls" {
+                    self.tool_calls = Some(value);
+                }
+            }
+            other => {
+                self.says_else = true;
+                let text = text_of(value);
+                self.refuses |= other == "refusal";
+                if other == "reasoning_content" {
+                    self.reasoning = Some(value);
+                }
+                self.is_odd |= match other {
+                    "reasoning" | "reasoning_details" | "thinking" => true,
+                    "reasoning_content" | "refusal" => text.is_none(),
+                    _ => false,
+                };
+                self.uncounted.push_str(&text.unwrap_or_default());
+            }
+        }
+    }
+
+    fn take_content(&mut self, value: &'a str) {
         self.content = Some(value);
-        self.text = string_of(value);
+        self.text = text_of(value);
         let other_form = self.text.is_none() && says_something(Some(value));
         self.is_odd |= other_form;
-        self.says_else |= other_form && !value.get().starts_with('"');
+        self.says_else |= other_form && !value.starts_with('"');
     }
 }
 
@@ -185,36 +228,27 @@ impl Chunk {
     /// # Errors
     /// When it is not a JSON object of the expected shape.
     pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
-        let members: Members<'_> = object(text)?;
-        let place = |it: &RawValue| span_of(body, it.get());
-        let mut choices = Vec::with_capacity(1);
-        for choice in members.choices.iter().flatten() {
-            choices.push(ChunkChoice::of(choice, body)?);
-        }
-        let unnumbered: Vec<_> =
-            members.choices.iter().flatten().map(|it| it.index.is_none()).collect();
-        if unnumbered.contains(&true) {
-            number(&mut choices, &unnumbered, text)?;
-        }
-        let groq = members.x_groq.as_ref().and_then(|it| it.usage);
-        let told = |raw: &'_ RawValue| TokenUsage::read(raw).map(|it| (it, place(raw)));
+        let text = from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
+        let members = read(text, |it| Members::read(it, body))?;
+        let place = |it: &str| span_of(body, it);
+        let told = |raw: &'_ str| TokenUsage::read(raw).map(|it| (it, place(raw)));
         let own = members.usage.map(|it| (TokenUsage::read(it), place(it)));
-        let elsewhere = groq.and_then(told).filter(|_| !matches!(own, Some((Some(_), _))));
+        let elsewhere =
+            members.groq_usage.and_then(told).filter(|_| !matches!(own, Some((Some(_), _))));
         let usage_is_own = elsewhere.is_none();
         let told = elsewhere.map(|(read, span)| (Some(read), span)).or(own);
         let (read, usage_span) = told.unzip();
         let read = read.flatten();
         Ok(Self {
-            id: members.id.and_then(string_of).map(Cow::into_owned),
+            id: members.id.and_then(text_of).map(Cow::into_owned),
             usage: read.map(|(usage, _)| usage),
             usage_is_odd: read.is_some_and(|(_, in_form)| !in_form),
             usage_is_own,
-            error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
+            error: members.error.filter(|it| is_error(it)).map(str::to_owned),
             usage_span,
             heads: [members.id, members.model, members.created, members.object]
                 .map(|it| it.map(place)),
-            choices,
+            choices: members.choices,
             body: body.clone(),
         })
     }
@@ -227,7 +261,7 @@ impl Chunk {
     /// The figures it carries, as JSON text, wherever the provider puts them.
     pub fn usage_json(&self) -> Option<&str> {
         let span = self.usage_span.clone().filter(|_| self.usage.is_some())?;
-        std::str::from_utf8(self.body.get(span)?).ok()
+        from_utf8(self.body.get(span)?).ok()
     }
 
     /// The figures in OpenAI's form, where they came in another.
@@ -242,7 +276,7 @@ impl Chunk {
 
     /// What a choice of it adds to its tool calls, as JSON text.
     pub fn tool_calls(&self, choice: &ChunkChoice) -> Option<&str> {
-        std::str::from_utf8(self.body.get(choice.calls_span.clone()?)?).ok()
+        from_utf8(self.body.get(choice.calls_span.clone()?)?).ok()
     }
 
     /// Is it a chunk that only tells the usage?
@@ -290,46 +324,32 @@ impl Chunk {
     }
 }
 
-/// Cloudflare leaves the index out; the choices then stand in its order. Where it has to be put in
-/// takes a second look at the text, which the others are spared.
-fn number(choices: &mut [ChunkChoice], due: &[bool], text: &str) -> Result<(), Unreadable> {
-    #[derive(Deserialize)]
-    struct Places<'a> {
-        #[serde(borrow)]
-        choices: Vec<&'a RawValue>,
-    }
-    let places: Places<'_> = object(text)?;
-    for (i, ((choice, place), due)) in choices.iter_mut().zip(places.choices).zip(due).enumerate() {
-        if *due {
-            choice.index = i as u64;
-            choice.index_due = Some(span_of(text.as_bytes(), place.get()).start + 1);
-        }
-    }
-    Ok(())
-}
-
 impl ChunkChoice {
-    fn of(choice: &ChoiceMembers<'_>, body: &[u8]) -> Result<Self, Unreadable> {
-        let is_there = |it: &&RawValue| it.get() != "null";
-        let raw = choice.delta.filter(is_there).or(choice.message.filter(is_there));
-        let said = raw.map_or_else(|| Ok(Said::default()), Said::read)?;
-        let span = |it: &RawValue| span_of(body, it.get());
+    /// Cloudflare leaves the index out; the choices then stand in its order: `place` is this one's.
+    fn read(reader: &mut Reader<'_>, place: u64, whole: &[u8]) -> Result<Self, Broken> {
+        let mut found = ChoiceMembers::default();
+        let (raw, ()) = reader.raw_of(|it| it.object(|it, key| found.take(&key, it)))?;
+        let start = |it: &str| span_of(whole, it).start + 1;
         let is_empty = |it: &str| it.trim_start_matches('{').trim_start().starts_with('}');
+        let has_message = found.message.is_some();
+        let (json, said) = found.delta.or(found.message).unzip();
+        let said = said.unwrap_or_default();
+        let span = |it: &str| span_of(whole, it);
         Ok(Self {
-            index: choice.index.unwrap_or(0),
-            index_due: None,
+            index: found.index.unwrap_or(place),
+            index_due: found.index.is_none().then(|| start(raw)),
             adds_else: said.calls_tools || said.says_else,
             calls_or_refuses: said.calls_tools || said.refuses,
             uncounted: said.uncounted,
-            finish: choice.finish_reason.as_deref().map(str::to_owned),
-            is_odd: said.is_odd || choice.message.is_some() || raw.is_none(),
+            finish: found.finish,
+            is_odd: said.is_odd || has_message || json.is_none(),
             thinks: said.reasoning.is_some(),
-            text_span: said.content.filter(|it| it.get().starts_with('"')).map(span),
+            text_span: said.content.filter(|it| it.starts_with('"')).map(span),
             calls_span: said.tool_calls.map(span),
             text: said.text.unwrap_or_default().into_owned(),
-            delta: raw.map(|it| Inside {
-                start: span(it).start + 1,
-                is_empty: is_empty(it.get()),
+            delta: json.map(|it| Inside {
+                start: start(it),
+                is_empty: is_empty(it),
                 has_role: said.role.is_some(),
             }),
         })

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use simdutf8::basic::from_utf8;
 
 use super::chunk::Said;
-use super::raw::{Patch, Unreadable, is_error, json_string, object, span_of, string_of};
+use super::raw::{Patch, Unreadable, is_error, json_string, span_of, text_of};
+use super::reader::{Broken, Reader, read};
 use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion` as a provider sent it.
@@ -53,32 +53,43 @@ pub struct Spoken<'a> {
     pub finish: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    model: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    created: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::raw::raw")]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<ChoiceMembers<'a>>>,
+    id: Option<&'a str>,
+    model: Option<&'a str>,
+    object: Option<&'a str>,
+    created: Option<&'a str>,
+    usage: Option<&'a str>,
+    error: Option<&'a str>,
+    choices: Vec<Choice>,
 }
 
-#[derive(Deserialize)]
-struct ChoiceMembers<'a> {
-    #[serde(default)]
-    index: Option<u64>,
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+impl<'a> Members<'a> {
+    fn read(reader: &mut Reader<'a>, whole: &[u8]) -> Result<Self, Broken> {
+        let mut found = Self::default();
+        reader.object(|it, key| {
+            match &*key {
+                "id" => found.id = Some(it.raw()?),
+                "model" => found.model = Some(it.raw()?),
+                "object" => found.object = Some(it.raw()?),
+                "created" => found.created = Some(it.raw()?),
+                "usage" => found.usage = Some(it.raw()?),
+                "error" => found.error = Some(it.raw()?),
+                "choices" if !it.is_null() => {
+                    found.choices.clear();
+                    it.list(|it| {
+                        found.choices.push(Choice::read(it, whole)?);
+                        Ok::<_, Broken>(())
+                    })?;
+                }
+                _ => {
+                    let _other = it.raw()?;
+                }
+            }
+            Ok::<_, Broken>(())
+        })?;
+        Ok(found)
+    }
 }
 
 impl Completion {
@@ -87,22 +98,20 @@ impl Completion {
     /// # Errors
     /// When it is not a JSON object of the expected shape.
     pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
-        let members: Members<'_> = object(text)?;
-        let place = |it: &RawValue| span_of(body, it.get());
-        let choices = members.choices.iter().flatten().map(|it| Choice::of(it, &place));
-        let choices = choices.collect::<Result<_, _>>()?;
+        let text = from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
+        let members = read(text, |it| Members::read(it, body))?;
+        let place = |it: &str| span_of(body, it);
         let usage = members.usage.and_then(TokenUsage::read);
         Ok(Self {
-            id: members.id.and_then(string_of).map(Cow::into_owned),
+            id: members.id.and_then(text_of).map(Cow::into_owned),
             usage: usage.map(|(usage, _)| usage),
             usage_is_odd: usage.is_some_and(|(_, in_form)| !in_form),
             counted_usage: None,
-            error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
+            error: members.error.filter(|it| is_error(it)).map(str::to_owned),
             heads: [members.id, members.model, members.object, members.created]
                 .map(|it| it.map(place)),
             usage_span: members.usage.map(place),
-            choices,
+            choices: members.choices,
             body: body.clone(),
         })
     }
@@ -142,7 +151,7 @@ impl Completion {
     }
 
     fn usage_json(&self) -> Option<&str> {
-        std::str::from_utf8(self.body.get(self.usage_span.clone()?)?).ok()
+        from_utf8(self.body.get(self.usage_span.clone()?)?).ok()
     }
 
     /// Is there not even an empty choice in it?
@@ -213,26 +222,33 @@ impl Completion {
 }
 
 impl Choice {
-    fn of(
-        choice: &ChoiceMembers<'_>,
-        place: &impl Fn(&RawValue) -> Range<usize>,
-    ) -> Result<Self, Unreadable> {
-        let said = choice.message.map_or_else(|| Ok(Said::default()), Said::read)?;
+    fn read(reader: &mut Reader<'_>, whole: &[u8]) -> Result<Self, Broken> {
+        let (mut has_index, mut finish, mut said) = (false, None, Said::default());
+        reader.object(|it, key| {
+            match &*key {
+                "index" => has_index = it.count()?.is_some(),
+                "finish_reason" if !it.is_null() => finish = Some(it.string()?.into_owned()),
+                "message" if !it.is_null() => said = Said::read(it)?,
+                _ => {
+                    let _other = it.raw()?;
+                }
+            }
+            Ok::<_, Broken>(())
+        })?;
         let content = said.content.zip(said.text);
-        let finish = choice.finish_reason.as_deref();
         let says_text = content.as_ref().is_some_and(|(_, text)| !text.is_empty());
         Ok(Self {
-            is_plain: choice.index.is_some()
+            is_plain: has_index
                 && !said.is_odd
                 && !said.calls_tools
                 && says_text
-                && matches!(finish, Some("stop" | "length")),
-            content: content.map(|(raw, text)| (place(raw), text.into_owned())),
+                && matches!(finish.as_deref(), Some("stop" | "length")),
+            content: content.map(|(raw, text)| (span_of(whole, raw), text.into_owned())),
             calls_tools: said.calls_tools,
             says_else: said.says_else,
             refuses: said.refuses,
             uncounted: said.uncounted,
-            finish: finish.map(str::to_owned),
+            finish,
         })
     }
 }

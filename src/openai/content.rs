@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::message::{Message, Part};
-use super::raw::{json_string, span_of, string_of};
+use super::raw::{json_string, span_of, text_of};
 
 /// In which form text is added at the end of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +69,9 @@ impl<'a> Message<'a> {
     /// The byte of the message's JSON text where text can be added at the end of what it says.
     pub(super) fn end_of_text(&self) -> Option<(usize, Addition)> {
         let content = self.content?;
-        let end = span_of(self.json.as_bytes(), content.get()).end.checked_sub(1)?;
-        let inside = content.get().get(1..content.get().len().checked_sub(1)?)?;
-        let addition = if content.get().starts_with('"') {
+        let end = span_of(self.json.as_bytes(), content).end.checked_sub(1)?;
+        let inside = content.get(1..content.len().checked_sub(1)?)?;
+        let addition = if content.starts_with('"') {
             Addition::Text { first: inside.is_empty() }
         } else {
             Addition::Part { first: inside.trim_ascii().is_empty() }
@@ -81,23 +81,23 @@ impl<'a> Message<'a> {
 
     /// The longest text in the message, which is all of it but where the content is a list.
     pub fn longest_text(&self) -> Option<Cow<'a, str>> {
-        string_of(self.longest_raw()?)
+        text_of(self.longest_raw()?)
     }
 
     /// The message as JSON text with `text` in place of its longest text; `None` when it has none.
     pub fn with_text(&self, text: &str) -> Option<String> {
-        let span = span_of(self.json.as_bytes(), self.longest_raw()?.get());
+        let span = span_of(self.json.as_bytes(), self.longest_raw()?);
         let (before, after) = (self.json.get(..span.start)?, self.json.get(span.end..)?);
         Some([before, &json_string(text), after].concat())
     }
 
-    fn longest_raw(&self) -> Option<&'a RawValue> {
+    fn longest_raw(&self) -> Option<&'a str> {
         let content = self.content?;
-        if content.get().starts_with('"') {
+        if content.starts_with('"') {
             return Some(content);
         }
-        let parts: Vec<RawPart<'a>> = serde_json::from_str(content.get()).ok()?;
-        parts.into_iter().filter_map(|it| it.text).max_by_key(|it| it.get().len())
+        let parts: Vec<RawPart<'a>> = serde_json::from_str(content).ok()?;
+        parts.into_iter().filter_map(|it| it.text.map(RawValue::get)).max_by_key(|it| it.len())
     }
 
     /// The ids of the calls in this message.
@@ -109,7 +109,7 @@ impl<'a> Message<'a> {
 
     /// The id of the call that this message answers.
     pub fn answered_id(&self) -> Option<Cow<'a, str>> {
-        self.answers.and_then(string_of)
+        self.answers.and_then(text_of)
     }
 
     /// The images it shows.
@@ -126,18 +126,18 @@ impl<'a> Message<'a> {
     /// sound, what nobody here knows.
     pub fn other_bytes(&self) -> usize {
         let calls = self.calls_json().map_or(0, str::len);
-        let list = self.content.filter(|it| it.get().starts_with('['));
+        let list = self.content.filter(|it| it.starts_with('['));
         let content = match list {
-            None => self.content.map_or(0, |it| it.get().len()),
+            None => self.content.map_or(0, str::len),
             Some(list) => {
-                let parts: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+                let parts: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
                 let known = |it: &&&RawValue| {
                     let part: Option<Part<'_>> = serde_json::from_str(it.get()).ok();
                     part.is_some_and(|it| matches!(&*it.kind, "text" | "image_url"))
                 };
                 let other: usize =
                     parts.iter().filter(|it| !known(it)).map(|it| it.get().len()).sum();
-                list.get().len() - other
+                list.len() - other
             }
         };
         self.json.len().saturating_sub(content + calls)

@@ -1,13 +1,12 @@
 //! One message of a conversation, as a light view on the request's bytes.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::raw::{Key, RawObject, says_something, string_of};
+use super::raw::{RawObject, says_something, string_of, text_of};
+use super::reader::{Broken, Reader, read};
 use super::traits::{Trait, Traits};
 
 /// Who speaks.
@@ -61,31 +60,31 @@ pub struct Message<'a> {
     pub role: Role,
     /// The whole message as JSON text.
     pub json: &'a str,
-    pub(super) content: Option<&'a RawValue>,
-    tool_calls: Option<&'a RawValue>,
-    pub(super) answers: Option<&'a RawValue>,
+    pub(super) content: Option<&'a str>,
+    tool_calls: Option<&'a str>,
+    pub(super) answers: Option<&'a str>,
     pub(super) traits: Traits,
 }
 
 /// The members of a message that matter here, and what can be told from the rest.
 #[derive(Default)]
 struct Members<'a> {
-    role: Option<&'a RawValue>,
-    content: Option<&'a RawValue>,
-    tool_calls: Option<&'a RawValue>,
-    function_call: Option<&'a RawValue>,
-    tool_call_id: Option<&'a RawValue>,
+    role: Option<&'a str>,
+    content: Option<&'a str>,
+    tool_calls: Option<&'a str>,
+    function_call: Option<&'a str>,
+    tool_call_id: Option<&'a str>,
     traits: Traits,
 }
 
 impl<'a> Members<'a> {
-    fn take(&mut self, key: &str, value: &'a RawValue) {
+    fn take(&mut self, key: &str, value: &'a str) {
         match key {
             "role" => self.role = Some(value),
             "content" => self.content = Some(value),
             "tool_calls" => self.tool_calls = Some(value),
             "tool_call_id" => self.tool_call_id = Some(value),
-            "function_call" if value.get() != "null" => self.function_call = Some(value),
+            "function_call" if value != "null" => self.function_call = Some(value),
             "name" => self.traits.add_if(Trait::Name, true),
             "reasoning" | "reasoning_content" => self.traits.add_if(Trait::Reasoning, true),
             _ => self.traits.add_if(Trait::Extra, true),
@@ -93,32 +92,18 @@ impl<'a> Members<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a message")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Members::default();
-                while let Some((Key(key), value)) = map.next_entry::<Key<'_>, &RawValue>()? {
-                    members.take(&key, value);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Each)
-    }
+/// What is wrong with a message.
+pub(super) enum Fault {
+    /// It is no JSON.
+    Broken,
+    /// The member's path below it, and what is wanted.
+    Member(&'static str, String),
 }
 
-/// What is wrong with a message: the member's path below it, and what is wanted.
-pub(super) struct Fault {
-    pub(super) member: &'static str,
-    pub(super) message: String,
+impl From<Broken> for Fault {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
 }
 
 /// One part of a message whose content is a list.
@@ -140,25 +125,31 @@ struct ImageUrl<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn read(json: &'a RawValue) -> Result<Self, Fault> {
-        let fault = |member, message: &str| Fault { member, message: message.to_owned() };
-        if !json.get().starts_with('{') {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        let fault = |member, message: &str| Fault::Member(member, message.to_owned());
+        if reader.peek() != Some(b'{') {
+            let _text = reader.raw()?;
             return Err(fault("", "must be an object with a role and content"));
         }
-        let members: Members<'a> = serde_json::from_str(json.get())
-            .map_err(|it| Fault { member: "", message: format!("can't be read: {it}") })?;
-        let role = members.role.and_then(string_of);
+        let mut members = Members::default();
+        let (json, ()) = reader.raw_of(|it| {
+            it.object(|it, key| {
+                members.take(&key, it.raw()?);
+                Ok::<_, Broken>(())
+            })
+        })?;
+        let role = members.role.and_then(text_of);
         let role = role
             .as_deref()
             .and_then(Role::parse)
             .ok_or_else(|| fault(".role", &format!("must be one of {}", Role::NAMES)))?;
-        let content = members.content.filter(|it| it.get() != "null");
-        if content.is_some_and(|it| !it.get().starts_with(['"', '['])) {
+        let content = members.content.filter(|it| *it != "null");
+        if content.is_some_and(|it| !it.starts_with(['"', '['])) {
             return Err(fault(".content", "must be a string, a list of parts or null"));
         }
         let mut traits = members.traits;
-        let calls = members.tool_calls.filter(|it| it.get() != "null");
-        if calls.is_some_and(|it| !it.get().starts_with('[')) {
+        let calls = members.tool_calls.filter(|it| *it != "null");
+        if calls.is_some_and(|it| !it.starts_with('[')) {
             return Err(fault(".tool_calls", "must be a list or null"));
         }
         let void = members.tool_calls.is_some() && !says_something(calls);
@@ -167,7 +158,7 @@ impl<'a> Message<'a> {
         let says_nothing = !says_something(content) && !says_something(tool_calls);
         traits.add_if(Trait::EmptyTurn, role == Role::Assistant && says_nothing);
         traits.add_if(Trait::NoContent, content.is_none());
-        traits.add_if(Trait::Parts, content.is_some_and(|it| it.get().starts_with('[')));
+        traits.add_if(Trait::Parts, content.is_some_and(|it| it.starts_with('[')));
         if let Some(calls) = calls.filter(|it| says_something(Some(it))) {
             read_calls(calls, &mut traits);
         }
@@ -176,13 +167,20 @@ impl<'a> Message<'a> {
             traits.add_if(Trait::LostIds, !says_something(members.tool_call_id));
         }
         let answers = members.tool_call_id;
-        Ok(Self { role, json: json.get(), content, tool_calls, answers, traits })
+        Ok(Self { role, json, content, tool_calls, answers, traits })
     }
 
     /// The messages of a list as JSON text; none where it can't be read.
     pub fn list(json: &'a str) -> Vec<Self> {
-        let raw: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-        raw.into_iter().filter_map(|it| Self::read(it).ok()).collect()
+        let mut messages = Vec::new();
+        let all = read(json, |it| {
+            it.list(|it| {
+                let message = it.raw()?;
+                messages.extend(Self::read(&mut Reader::of(message)).ok());
+                Ok(())
+            })
+        });
+        if all.is_ok() { messages } else { Vec::new() }
     }
 
     /// Does the assistant call tools in this message?
@@ -192,13 +190,13 @@ impl<'a> Message<'a> {
 
     /// The calls in this message, as JSON text.
     pub fn calls_json(&self) -> Option<&'a str> {
-        self.tool_calls.filter(|it| says_something(Some(it))).map(RawValue::get)
+        self.tool_calls.filter(|it| says_something(Some(it)))
     }
 
     /// The text of the message, text parts joined by line ends; empty when it has none.
     pub fn text(&self) -> Cow<'a, str> {
         let Some(content) = self.content else { return Cow::Borrowed("") };
-        if let Some(text) = string_of(content) {
+        if let Some(text) = text_of(content) {
             return text;
         }
         let parts = self.parts();
@@ -217,18 +215,18 @@ impl<'a> Message<'a> {
     }
 
     pub(super) fn parts(&self) -> Vec<Part<'a>> {
-        let list = self.content.filter(|it| it.get().starts_with('['));
-        list.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default()
+        let list = self.content.filter(|it| it.starts_with('['));
+        list.and_then(|it| serde_json::from_str(it).ok()).unwrap_or_default()
     }
 }
 
 /// What is odd in the calls of a turn.
-fn read_calls(calls: &RawValue, traits: &mut Traits) {
-    let calls: Vec<RawObject<'_>> = serde_json::from_str(calls.get()).unwrap_or_default();
+fn read_calls(calls: &str, traits: &mut Traits) {
+    let calls: Vec<RawObject<'_>> = serde_json::from_str(calls).unwrap_or_default();
     traits.add_if(Trait::Calls, true);
     traits.add_if(Trait::ParallelCalls, calls.len() > 1);
     for call in &calls {
-        traits.add_if(Trait::LostIds, !says_something(call.get("id")));
+        traits.add_if(Trait::LostIds, !says_something(call.get("id").map(RawValue::get)));
         let plain = ["id", "type", "function"];
         let mut odd = call.0.iter().any(|(key, _)| !plain.contains(&&**key));
         odd |= call.get("type").is_none();

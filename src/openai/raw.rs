@@ -52,7 +52,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
 }
 
 /// An object's key, borrowed unless it is written with escapes.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
+struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -61,7 +61,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 }
 
 /// Reads a JSON string, borrowed unless it is written with escapes.
-pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
     struct Text;
     impl<'de> Visitor<'de> for Text {
         type Value = Cow<'de, str>;
@@ -81,28 +81,29 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de
     deserializer.deserialize_str(Text)
 }
 
-/// Keeps a member's raw text even where it is `null`, which `Option<&RawValue>` alone would lose.
-pub(super) fn raw<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
 /// The string a raw value holds; `None` when it is something else.
 pub fn string_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    let mut reader = serde_json::Deserializer::from_str(value.get());
-    text(&mut reader).ok()
+    text_of(value.get())
 }
 
-/// Is this raw value anything but `null`, `""`, `[]` and `{}`?
-pub fn says_something(value: Option<&RawValue>) -> bool {
-    value.is_some_and(|it| !matches!(it.get(), "null" | "\"\"" | "[]" | "{}"))
+/// The string that a value's JSON text holds; `None` when it is something else, or not Unicode.
+pub(super) fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    match memchr::memchr(b'\\', inside.as_bytes()) {
+        None => Some(Cow::Borrowed(inside)),
+        Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
+/// Is the JSON text of a value anything but `null`, `""`, `[]` and `{}`?
+pub(super) fn says_something(json: Option<&str>) -> bool {
+    json.is_some_and(|it| !matches!(it, "null" | "\"\"" | "[]" | "{}"))
 }
 
 /// Is this the `error` of something that went wrong? Some providers send an empty one with every
 /// answer.
-pub(super) fn is_error(value: &RawValue) -> bool {
-    says_something(Some(value)) && value.get() != "false"
+pub(super) fn is_error(json: &str) -> bool {
+    says_something(Some(json)) && json != "false"
 }
 
 /// Where `part`, a slice of `whole`, stands in it.
@@ -112,18 +113,18 @@ pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
     start.min(end)..end
 }
 
-/// Reads an object into `T`. serde would take a list for a struct as well; no provider means that.
-pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Unreadable("expected a JSON object".to_owned()));
-    }
-    Ok(serde_json::from_str(text)?)
-}
-
 /// `text` as a JSON string with its quotes.
 pub fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let is_plain = |it: &u8| *it >= b' ' && *it != b'"' && *it != b'\\';
+    if text.len() <= SHORT && text.as_bytes().iter().all(is_plain) {
+        return ["\"", text, "\""].concat();
+    }
+    // A string can always be written.
+    serde_json::to_string(text).unwrap_or_default()
 }
+
+/// Ids and names, in bytes: they hardly ever need escapes, and looking is cheaper than writing.
+const SHORT: usize = 128;
 
 /// JSON text with some slices replaced and some inserted; the rest is copied as it stands.
 #[derive(Debug, Default)]

@@ -1,15 +1,18 @@
 //! A chat request: the caller's bytes, where its members stand, and the few facts routing needs.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::instruction::Place;
-use super::message::Message;
-use super::raw::{RawObject, says_something, span_of, string_of};
-use super::shape::{MAX_DEPTH, check_shape, nested_too_deep};
+use super::message::{self, Message};
+use super::raw::{RawObject, says_something, span_of, string_of, text_of};
+use super::reader::{Broken, MAX_DEPTH, Reader, why_broken};
+use super::shape::{check_shape, nested_too_deep};
 use super::traits::{Trait, Traits};
 
 /// Members that speak to this gateway; they are never sent to a provider.
@@ -68,14 +71,14 @@ pub struct Filters {
 /// One member of the body: its key, and where its value stands.
 #[derive(Clone, Debug)]
 struct Member {
-    key: Box<str>,
+    key: Cow<'static, str>,
     value: Range<usize>,
 }
 
 /// A checked chat request.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
-    body: Bytes,
+    body: ByteString,
     members: Vec<Member>,
     instruction: Option<Place>,
     /// The model asked for; `None` when the request names none.
@@ -117,43 +120,29 @@ impl ChatRequest {
     /// # Errors
     /// A 400 whose `param` names the member at fault.
     pub fn parse(body: &Bytes) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(body).map_err(|it| {
-            let at = it.valid_up_to();
-            ApiError::invalid(format!("The body must be UTF-8: the byte at {at} is not."), None)
-        })?;
-        if nested_too_deep(text.as_bytes()) {
-            let message = format!("The body is nested more than {MAX_DEPTH} levels deep.");
-            return Err(ApiError::invalid(message, None));
-        }
-        let RawObject(found) = serde_json::from_str(text).map_err(|it| {
-            let message = format!("The body must be a JSON object that OpenAI would take: {it}.");
-            ApiError::invalid(message, None)
-        })?;
-        let mut members: Vec<Member> = Vec::with_capacity(found.len());
-        for (key, value) in &found {
-            check_shape(key, value)?;
-            let value = span_of(body, value.get());
-            // Of two members with one key the last counts, as in every JSON reader.
-            match members.iter_mut().find(|it| *it.key == **key) {
-                Some(member) => member.value = value,
-                None => members.push(Member { key: (&**key).into(), value }),
-            }
-        }
+        let body = ByteString::try_from(body.clone()).map_err(|_| not_utf8(body))?;
+        let found = Found::read(&body)?;
+        let messages = found.messages()?;
+        // The search is cheap; the parts are read only where one of them may be an image.
+        let images = match memchr::memmem::find(body.as_bytes(), b"\"image_url\"") {
+            Some(_) => images_of(messages),
+            None => Images::default(),
+        };
         let mut request = Self {
-            body: body.clone(),
-            members,
-            instruction: None,
+            instruction: Place::in_list(found.member("messages"), messages),
+            traits: Traits::of(messages),
+            images,
+            members: found.places(&body),
             model: None,
             stream: false,
             include_usage: false,
             has_tools: false,
-            images: Images::default(),
-            traits: Traits::default(),
             tool_choice: ToolChoice::Auto,
             json_mode: JsonMode::Off,
             max_tokens: None,
             n: 1,
             filters: Filters::default(),
+            body,
         };
         request.read_facts()?;
         Ok(request)
@@ -162,8 +151,7 @@ impl ChatRequest {
     /// A member's JSON text; `None` when it is absent or `null`.
     pub fn member(&self, key: &str) -> Option<&str> {
         let span = &self.members.iter().find(|it| &*it.key == key)?.value;
-        let text = self.body.get(span.clone()).and_then(|it| std::str::from_utf8(it).ok())?;
-        (text != "null").then_some(text)
+        self.body.get(span.clone()).filter(|it| *it != "null")
     }
 
     /// The schema in its `response_format`, as JSON text; `None` when there is none.
@@ -181,7 +169,7 @@ impl ChatRequest {
     /// The conversation.
     pub fn messages(&self) -> Vec<Message<'_>> {
         // `parse` has read every one of them, so nothing is lost here.
-        self.read_messages().unwrap_or_default()
+        listed(&mut Reader::of(self.member("messages").unwrap_or("[]"))).unwrap_or_default()
     }
 
     /// Does the body have this member, or one of its messages beside those all messages may have?
@@ -238,7 +226,8 @@ impl ChatRequest {
                 continue;
             }
             // Keys that stand in the body with escapes are written anew; both mean the same.
-            write_member(&mut out, key, self.body.get(value.clone()).unwrap_or_default());
+            let value = self.body.get(value.clone()).unwrap_or_default();
+            write_member(&mut out, key, value.as_bytes());
         }
         for (key, json) in &edits.set {
             write_member(&mut out, key, json.as_bytes());
@@ -254,19 +243,6 @@ impl ChatRequest {
             model_scale: self.string("model_scale")?,
             model_name: self.string("model_name")?,
         };
-        let messages = self.read_messages()?;
-        if messages.is_empty() {
-            let message = "messages must hold at least one message.";
-            return Err(ApiError::invalid(message, Some("messages")));
-        }
-        // The search is cheap; the parts are read only where one of them may be an image.
-        let images = match memchr::memmem::find(&self.body, b"\"image_url\"") {
-            Some(_) => images_of(&messages),
-            None => Images::default(),
-        };
-        let traits = Traits::of(&messages);
-        let listed = self.member("messages").unwrap_or_default();
-        let instruction = Place::in_list(listed, &messages);
         let max_tokens = match self.whole("max_completion_tokens")? {
             None => self.whole("max_tokens")?,
             some => some,
@@ -277,11 +253,8 @@ impl ChatRequest {
         self.stream = self.member("stream") == Some("true");
         self.include_usage = include_usage;
         self.has_tools = self.lists_something("tools") || self.lists_something("functions");
-        self.instruction = instruction;
         self.model = model;
         self.filters = filters;
-        self.images = images;
-        self.traits = traits;
         self.tool_choice = self.read_tool_choice();
         self.max_tokens = max_tokens;
         self.n = n;
@@ -291,9 +264,10 @@ impl ChatRequest {
 
     /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
     fn string(&self, key: &str) -> Result<Option<String>, ApiError> {
-        let Some(text) = self.member(key) else { return Ok(None) };
-        serde_json::from_str(text).map(Some).map_err(|it| {
-            ApiError::invalid(format!("{key} must be a string of Unicode text: {it}."), Some(key))
+        let Some(json) = self.member(key) else { return Ok(None) };
+        let text = text_of(json).map(Cow::into_owned);
+        text.map(Some).ok_or_else(|| {
+            ApiError::invalid(format!("{key} must be a string of Unicode text."), Some(key))
         })
     }
 
@@ -307,8 +281,7 @@ impl ChatRequest {
     }
 
     fn lists_something(&self, key: &str) -> bool {
-        let raw = self.member(key).and_then(|it| serde_json::from_str::<&RawValue>(it).ok());
-        says_something(raw)
+        says_something(self.member(key))
     }
 
     fn read_tool_choice(&self) -> ToolChoice {
@@ -318,25 +291,6 @@ impl ChatRequest {
             Some(other) if other.starts_with('"') => ToolChoice::Required,
             Some(_) => ToolChoice::Function,
         }
-    }
-
-    fn read_messages(&self) -> Result<Vec<Message<'_>>, ApiError> {
-        let Some(text) = self.member("messages") else {
-            let message = "messages is missing: it must hold at least one message.";
-            return Err(ApiError::invalid(message, Some("messages")));
-        };
-        let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|it| {
-            ApiError::invalid(format!("messages can't be read: {it}."), Some("messages"))
-        })?;
-        raw.into_iter()
-            .enumerate()
-            .map(|(i, json)| {
-                Message::read(json).map_err(|fault| {
-                    let param = format!("messages[{i}]{}", fault.member);
-                    ApiError::invalid(format!("{param} {}.", fault.message), Some(&param))
-                })
-            })
-            .collect()
     }
 
     fn read_json_mode(&self) -> Result<JsonMode, ApiError> {
@@ -371,6 +325,109 @@ impl ChatRequest {
             }
         }
     }
+}
+
+/// What a body holds, as slices of it.
+#[derive(Default)]
+struct Found<'a> {
+    members: Vec<(Cow<'static, str>, &'a str)>,
+    messages: Vec<Message<'a>>,
+}
+
+/// Why a body can't be read.
+enum Fault {
+    Broken,
+    Refused(ApiError),
+}
+
+impl From<Broken> for Fault {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
+}
+
+impl<'a> Found<'a> {
+    fn read(text: &'a str) -> Result<Self, ApiError> {
+        let mut found = Self { members: Vec::with_capacity(8), ..Self::default() };
+        let mut reader = Reader::of(text);
+        let read = reader.object(|it, key| found.take(&key, it));
+        match read.and_then(|()| Ok(reader.end()?)) {
+            Ok(()) => Ok(found),
+            Err(Fault::Refused(error)) => Err(error),
+            Err(Fault::Broken) if nested_too_deep(text.as_bytes()) => {
+                let message = format!("The body is nested more than {MAX_DEPTH} levels deep.");
+                Err(ApiError::invalid(message, None))
+            }
+            Err(Fault::Broken) => {
+                let why = why_broken(text);
+                let message =
+                    format!("The body must be a JSON object that OpenAI would take: {why}.");
+                Err(ApiError::invalid(message, None))
+            }
+        }
+    }
+
+    fn take(&mut self, key: &str, reader: &mut Reader<'a>) -> Result<(), Fault> {
+        let first = reader.peek().filter(|it| !b"}],:".contains(it)).ok_or(Broken)?;
+        let known = check_shape(key, first).map_err(Fault::Refused)?;
+        let value = if known == Some("messages") && first == b'[' {
+            let (json, messages) = reader.raw_of(listed)?;
+            self.messages = messages;
+            json
+        } else {
+            reader.raw()?
+        };
+        // Of two members with one key the last counts, as in every JSON reader.
+        if let Some(member) = self.members.iter_mut().find(|(it, _)| it == key) {
+            member.1 = value;
+        } else {
+            let key = known.map_or_else(|| Cow::Owned(key.to_owned()), Cow::Borrowed);
+            self.members.push((key, value));
+        }
+        Ok(())
+    }
+
+    /// A member's JSON text, `null` where it is absent.
+    fn member(&self, key: &str) -> &'a str {
+        self.members.iter().find(|(it, _)| it == key).map_or("null", |(_, it)| *it)
+    }
+
+    fn messages(&self) -> Result<&[Message<'a>], ApiError> {
+        let message = match self.member("messages") {
+            "null" => "messages is missing: it must hold at least one message.",
+            _ if self.messages.is_empty() => "messages must hold at least one message.",
+            _ => return Ok(&self.messages),
+        };
+        Err(ApiError::invalid(message, Some("messages")))
+    }
+
+    fn places(&self, body: &str) -> Vec<Member> {
+        let place = |it: &str| span_of(body.as_bytes(), it);
+        let members = self.members.iter();
+        members.map(|(key, it)| Member { key: key.clone(), value: place(it) }).collect()
+    }
+}
+
+/// The messages of a list.
+fn listed<'a>(reader: &mut Reader<'a>) -> Result<Vec<Message<'a>>, Fault> {
+    let mut messages = Vec::new();
+    reader.list(|it| {
+        let message = Message::read(it).map_err(|fault| match fault {
+            message::Fault::Broken => Fault::Broken,
+            message::Fault::Member(member, wanted) => {
+                let param = format!("messages[{}]{member}", messages.len());
+                Fault::Refused(ApiError::invalid(format!("{param} {wanted}."), Some(&param)))
+            }
+        })?;
+        messages.push(message);
+        Ok::<_, Fault>(())
+    })?;
+    Ok(messages)
+}
+
+fn not_utf8(body: &[u8]) -> ApiError {
+    let at = std::str::from_utf8(body).map_or_else(|it| it.valid_up_to(), str::len);
+    ApiError::invalid(format!("The body must be UTF-8: the byte at {at} is not."), None)
 }
 
 /// A `response_format` as far as its schema goes.

@@ -1,12 +1,7 @@
 //! What a body and its known members must look like, before anything is made of them.
 
-use serde_json::value::RawValue;
-
 use super::error::ApiError;
-
-/// How deep JSON may be nested. Providers refuse far less; the bound keeps every reader of the
-/// body, theirs and ours, from being led into the depths.
-pub(super) const MAX_DEPTH: usize = 128;
+use super::reader::MAX_DEPTH;
 
 /// The first characters a JSON number may have.
 const NUMBER: &[char] = &['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
@@ -40,32 +35,27 @@ const SHAPES: &[(&str, &[char], &str)] = &[
     ("model_name", &['"'], "a string"),
 ];
 
-/// Refuses a member that is not what it must be.
-pub(super) fn check_shape(key: &str, value: &RawValue) -> Result<(), ApiError> {
-    let Some((_, starts, wanted)) = SHAPES.iter().find(|(it, _, _)| *it == key) else {
-        return Ok(());
+/// Refuses a member that is not what it must be, told by the first byte of its value. Gives the name
+/// of one that is known.
+pub(super) fn check_shape(key: &str, first: u8) -> Result<Option<&'static str>, ApiError> {
+    let Some((known, starts, wanted)) = SHAPES.iter().find(|(it, _, _)| *it == key) else {
+        return Ok(None);
     };
-    let text = value.get();
-    if text == "null" || text.starts_with(*starts) {
-        return Ok(());
+    if first == b'n' || starts.contains(&char::from(first)) {
+        return Ok(Some(known));
     }
-    let got = match text.as_bytes().first() {
-        Some(b'"') => "a string",
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        Some(b't' | b'f') => "true or false",
+    let got = match first {
+        b'"' => "a string",
+        b'[' => "a list",
+        b'{' => "an object",
+        b't' | b'f' => "true or false",
         _ => "a number",
     };
     Err(ApiError::invalid(format!("{key} must be {wanted}, not {got}."), Some(key)))
 }
 
-/// Is the text nested deeper than [`MAX_DEPTH`]? Most bodies have fewer brackets than the bound in all, so they are counted before they are
-/// followed: counting runs at memory speed.
+/// Is text that could not be read nested deeper than [`MAX_DEPTH`]?
 pub(super) fn nested_too_deep(text: &[u8]) -> bool {
-    let opening = |it: &&u8| matches!(**it, b'[' | b'{');
-    if text.iter().filter(opening).count() <= MAX_DEPTH {
-        return false;
-    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text {
         match byte {

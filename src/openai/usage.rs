@@ -1,10 +1,7 @@
 //! Token figures as providers report them.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::json::JsonObject;
-use super::raw::object;
+use super::reader::{Broken, Reader, read};
 
 /// What one answer used, in the provider's own tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +39,8 @@ impl TokenUsage {
 
     /// Reads a `usage` object, and whether it has OpenAI's form. `None` unless it holds at least
     /// one of the two counts: some providers send an empty object or figures of another kind.
-    pub(super) fn read(raw: &RawValue) -> Option<(Self, bool)> {
-        let figures: Figures<'_> = object(raw.get()).ok()?;
+    pub(super) fn read(json: &str) -> Option<(Self, bool)> {
+        let figures = Figures::of(json)?;
         let tokens = figures.tokens()?;
         Some((tokens, figures.are_in_openai_form(tokens)))
     }
@@ -66,12 +63,12 @@ impl TokenUsage {
 /// cached and reasoning tokens with the details. Other members stay. `None` when it has that form
 /// or holds no figures that could be believed.
 pub(super) fn in_openai_form(source: &str) -> Option<String> {
-    let figures: Figures<'_> = object(source).ok()?;
+    let figures = Figures::of(source)?;
     let tokens = figures.tokens()?;
     let hidden = tokens.completion.saturating_sub(figures.told_completion());
     let hidden = (hidden > 0).then(|| hidden.to_string());
-    let thought = hidden.or(figures.reasoning.map(|it| it.get().to_owned()));
-    let cached = figures.cached().map(|it| it.get().to_owned());
+    let thought = hidden.or(figures.reasoning.map(str::to_owned));
+    let cached = figures.cached().map(str::to_owned);
     let details = [
         ("prompt_tokens_details", "cached_tokens", cached),
         ("completion_tokens_details", "reasoning_tokens", thought),
@@ -97,28 +94,46 @@ pub(super) fn in_openai_form(source: &str) -> Option<String> {
 const SANE: f64 = 1e7;
 
 /// Counts may come as floats or as strings; other members of the object are of no concern here.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Figures<'a> {
-    #[serde(borrow, default, rename = "prompt_tokens")]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "completion_tokens")]
-    completion: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "total_tokens")]
-    total: Option<&'a RawValue>,
-    /// `DeepSeek`'s name for the part of the prompt that was cached.
-    #[serde(borrow, default, rename = "prompt_cache_hit_tokens")]
-    cache_hit: Option<&'a RawValue>,
-    /// Moonshot's.
-    #[serde(borrow, default, rename = "cached_tokens")]
-    cached: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "reasoning_tokens")]
-    reasoning: Option<&'a RawValue>,
+    prompt: Option<&'a str>,
+    completion: Option<&'a str>,
+    total: Option<&'a str>,
+    cache_hit: Option<&'a str>,
+    cached: Option<&'a str>,
+    reasoning: Option<&'a str>,
+}
+
+impl<'a> Figures<'a> {
+    fn of(json: &'a str) -> Option<Self> {
+        read(json, Self::read).ok()
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Broken> {
+        let mut found = Self::default();
+        reader.object(|it, key| {
+            let value = it.raw()?;
+            let place = match &*key {
+                "prompt_tokens" => &mut found.prompt,
+                "completion_tokens" => &mut found.completion,
+                "total_tokens" => &mut found.total,
+                // DeepSeek's name for the part of the prompt that was cached, and Moonshot's.
+                "prompt_cache_hit_tokens" => &mut found.cache_hit,
+                "cached_tokens" => &mut found.cached,
+                "reasoning_tokens" => &mut found.reasoning,
+                _ => return Ok(()),
+            };
+            *place = Some(value).filter(|it| *it != "null");
+            Ok::<_, Broken>(())
+        })?;
+        Ok(found)
+    }
 }
 
 impl Figures<'_> {
     fn are_in_openai_form(&self, tokens: TokenUsage) -> bool {
         let counts = [self.prompt, self.completion, self.total];
-        counts.iter().all(|it| it.is_some_and(|it| is_digits(it.get())))
+        counts.iter().all(|it| it.is_some_and(is_digits))
             && self.told_completion() == tokens.completion
             && self.cached().or(self.reasoning).is_none()
     }
@@ -128,7 +143,7 @@ impl Figures<'_> {
         self.completion.and_then(figure).map_or(0, whole)
     }
 
-    fn cached(&self) -> Option<&RawValue> {
+    fn cached(&self) -> Option<&str> {
         self.cache_hit.or(self.cached)
     }
 
@@ -149,8 +164,8 @@ impl Figures<'_> {
     }
 }
 
-fn figure(raw: &RawValue) -> Option<f64> {
-    raw.get().trim_matches('"').parse().ok().filter(|it: &f64| it.is_finite())
+fn figure(json: &str) -> Option<f64> {
+    json.trim_matches('"').parse().ok().filter(|it: &f64| it.is_finite())
 }
 
 fn is_digits(text: &str) -> bool {
@@ -171,8 +186,7 @@ mod tests {
     use super::*;
 
     fn check(source: &str, expected: Option<(u64, u64)>) {
-        let raw: &RawValue = serde_json::from_str(source).unwrap();
-        let read = TokenUsage::read(raw).map(|(it, _)| (it.prompt, it.completion));
+        let read = TokenUsage::read(source).map(|(it, _)| (it.prompt, it.completion));
         assert_eq!(read, expected, "{source}");
     }
 
