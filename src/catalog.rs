@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use secrecy::SecretString;
 
 macro_rules! id {
@@ -345,13 +346,13 @@ pub struct TargetView<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     providers: Vec<Provider>,
-    places: HashMap<TargetId, Place>,
+    places: FxHashMap<TargetId, Place>,
 }
 
 impl Catalog {
     /// Indexes `providers`.
     pub fn new(providers: Vec<Provider>) -> Self {
-        let mut places = HashMap::new();
+        let mut places = FxHashMap::default();
         for (p, provider) in providers.iter().enumerate() {
             for (m, model) in provider.models.iter().enumerate() {
                 for (k, target) in model.targets.iter().enumerate() {

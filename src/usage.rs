@@ -1,10 +1,11 @@
 //! What was spent, by model.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+
+use rustc_hash::FxHashMap;
 
 use crate::catalog::ModelId;
 
@@ -51,7 +52,7 @@ impl Usage {
 /// The totals of every model that was ever asked. Figures of one model are always consistent.
 #[derive(Debug, Default)]
 pub struct UsageBook {
-    cells: RwLock<HashMap<ModelId, Arc<Mutex<Usage>>>>,
+    cells: RwLock<FxHashMap<ModelId, Arc<Mutex<Usage>>>>,
 }
 
 impl UsageBook {

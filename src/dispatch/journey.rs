@@ -171,7 +171,10 @@ impl Travel {
     pub(super) async fn run(&mut self) -> Result<Begun, Failure> {
         self.line_up();
         loop {
-            if !self.turn().await && !self.pardon().await {
+            if self.place.is_some()
+                && !Box::pin(self.turn()).await
+                && !Box::pin(self.pardon()).await
+            {
                 return Err(self.failure(exhausted::error(self)));
             }
             let failures = self.faults.len();
@@ -181,7 +184,7 @@ impl Travel {
                 return Ok(answer);
             }
             let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
-            if !self.rest(passing).await && !self.pardon().await {
+            if !Box::pin(self.rest(passing)).await && !Box::pin(self.pardon()).await {
                 return Err(self.failure(exhausted::error(self)));
             }
         }

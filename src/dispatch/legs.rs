@@ -66,6 +66,16 @@ impl Travel {
         if done.len() == self.eligible.len() {
             return Ok(None);
         }
+        // Boxed, as all that few requests come to: each would carry the room for it.
+        Box::pin(self.counted(done, always)).await
+    }
+
+    /// Those whose room is compared with the request's tokens.
+    async fn counted(
+        &mut self,
+        mut done: Eligible,
+        always: bool,
+    ) -> Result<Option<Begun>, Failure> {
         let measured = self.measured().await;
         let shortened = if always { self.shortened(&measured).await } else { None };
         for guided in [true, false] {

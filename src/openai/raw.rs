@@ -115,16 +115,14 @@ pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
 
 /// `text` as a JSON string with its quotes.
 pub fn json_string(text: &str) -> String {
-    let is_plain = |it: &u8| *it >= b' ' && *it != b'"' && *it != b'\\';
-    if text.len() <= SHORT && text.as_bytes().iter().all(is_plain) {
+    // Most have nothing to be escaped. Counted rather than searched: that is done many at a time.
+    let is_odd = |it: &&u8| **it < b' ' || **it == b'"' || **it == b'\\';
+    if text.as_bytes().chunks(256).all(|it| it.iter().filter(is_odd).count() == 0) {
         return ["\"", text, "\""].concat();
     }
     // A string can always be written.
     serde_json::to_string(text).unwrap_or_default()
 }
-
-/// Ids and names, in bytes: they hardly ever need escapes, and looking is cheaper than writing.
-const SHORT: usize = 128;
 
 /// JSON text with some slices replaced and some inserted; the rest is copied as it stands.
 #[derive(Debug, Default)]

@@ -128,9 +128,17 @@ const OTHERS: &[Form] = &[
     form(Unit::Tokens, Period::Day, named!("tokens-day")),
 ];
 
+/// What the names of all these headers begin with.
+const NAMES_BEGIN: [&str; 4] = ["x-ratelimit-", "x-tokenlimit-", "x-trial-", "anthropic-rate"];
+
 /// The windows that `headers` of the provider of that name (in lower case) speak of. One that is
 /// not known by name is taken to write as OpenAI does.
 pub fn read(provider: &str, headers: &HeaderMap, now: Now) -> Vec<RateLimit> {
+    // Looking for each of the names costs more than seeing that there are none.
+    let may_tell = |it: &str| NAMES_BEGIN.iter().any(|begins| it.starts_with(begins));
+    if !headers.keys().any(|it| may_tell(it.as_str())) {
+        return Vec::new();
+    }
     let forms = match provider {
         "groq" => GROQ,
         "openai" => OPENAI,

@@ -22,6 +22,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
 
 use crate::catalog::AccountId;
 use crate::catalog::Limit;
@@ -85,7 +86,7 @@ pub struct TargetBooks {
 /// All accounts' windows.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    targets: ArcSwap<HashMap<TargetId, Arc<Target>>>,
+    targets: ArcSwap<FxHashMap<TargetId, Arc<Target>>>,
     /// Accounts stay when a reload takes their targets away: their counts hold when they return.
     accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
     ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
@@ -107,7 +108,7 @@ impl Ledger {
             let ratio = ratios.entry(it.model).or_default();
             (it.target, Arc::new(Target::new(it, Arc::clone(account), Arc::clone(ratio))))
         });
-        let targets: HashMap<_, _> = targets.collect();
+        let targets: FxHashMap<_, _> = targets.collect();
         self.targets.store(Arc::new(targets));
     }
 

@@ -1,7 +1,8 @@
 //! The log: where it goes and how its lines look.
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::FormatTime;
+
+use super::line::Line;
 
 /// What is logged when the environment says nothing.
 const DEFAULT_FILTER: &str = "info";
@@ -16,19 +17,9 @@ pub fn start(filter: Option<&str>) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
-        .with_target(false)
         // A log that can't be written (a closed terminal, a full disk) must not stop the service.
         .log_internal_errors(false)
-        .with_timer(LocalTime);
+        .event_format(Line);
     // Only a log that was started before can be in the way, and then all is well.
     log.try_init().ok();
-}
-
-/// The time of day where the machine stands: a line is read by someone who is there.
-struct LocalTime;
-
-impl FormatTime for LocalTime {
-    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", jiff::Zoned::now().strftime("%H:%M:%S%.3f"))
-    }
 }

@@ -1,5 +1,6 @@
 //! What people watch: the log, and counters for Prometheus.
 
+mod line;
 mod log;
 mod metrics;
 
