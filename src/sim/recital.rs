@@ -50,10 +50,15 @@ impl Begun {
     /// it is very short) and the user again.
     pub(super) fn of(ask: &Ask) -> Option<Self> {
         let (last, before) = ask.messages.split_last().filter(|(it, _)| it.role == "user")?;
-        let after_answer = before.last().is_some_and(|it| it.role == "assistant");
-        if let ([question, .., told], false) = (last.texts().as_slice(), after_answer) {
-            // Wires that take no two turns of the user in a row have them as parts of one.
-            let (question, instruction) = ((*question).to_owned(), (*told).to_owned());
+        let alone = before.last().is_none_or(|it| it.role == "system");
+        // Wires that take no two turns of the user in a row have them as parts or lines of one.
+        let both = match last.texts().as_slice() {
+            [question, .., told] => Some((*question, *told)),
+            [only] => only.split_once('\n'),
+            [] => None,
+        };
+        if let (Some((question, told)), true) = (both, alone) {
+            let (question, instruction) = (question.to_owned(), told.to_owned());
             return Some(Self { question, shown: String::new(), instruction });
         }
         let (turn, earlier) = before.split_last()?;
@@ -223,10 +228,11 @@ mod tests {
         check(&[question, go_on], Some(("Why?", "")));
         check(&[question], None);
         check(&[question, begun], None);
-        let parts = r#"[{"type":"text","text":"Why?"},{"type":"text","text":"Go on"}]"#;
-        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{parts}}}]}}"#);
-        let begun = Begun::of(&Ask::parse(body.as_bytes()).unwrap()).unwrap();
-        assert_eq!((&*begun.question, &*begun.shown), ("Why?", ""));
+        for one in [r#"[{"text":"Why?"},{"text":"Go on"}]"#, r#""Why?\nGo on""#] {
+            let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{one}}}]}}"#);
+            let begun = Begun::of(&Ask::parse(body.as_bytes()).unwrap()).unwrap();
+            assert_eq!((&*begun.question, &*begun.instruction), ("Why?", "Go on"));
+        }
     }
 
     #[test]

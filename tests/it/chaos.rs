@@ -91,7 +91,7 @@ async fn one(gateway: &Gateway, number: u64) -> String {
 /// Is it whole, exact and in the form of one answer?
 fn verdict(answer: &StreamAnswer, expected: &str) -> Result<(), String> {
     if !answer.done || !answer.error().is_null() {
-        return Err(format!("ended with {}", answer.error()));
+        return Err(format!("ended with {} after {:?}", answer.error(), answer.said()));
     }
     if answer.said() != expected {
         return Err(format!("other text: {:?} for {expected:?}", answer.said()));

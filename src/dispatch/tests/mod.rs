@@ -1,5 +1,7 @@
 //! Journeys over scripted providers in virtual time: minutes of waiting pass in no time.
 
+mod line;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
