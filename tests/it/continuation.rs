@@ -131,3 +131,38 @@ async fn the_next_model_is_shown_what_was_sent() {
     assert!(told.contains(&cue), "{cue}: {told}");
     assert!(body["max_tokens"].as_u64() < Some(700), "{body}");
 }
+
+#[tokio::test]
+async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
+    let gateway = pair().start().await;
+    for name in ["one", "two"] {
+        gateway.upstream(name).script(None, vec![Fault::CutAfterChunks(20)]);
+    }
+    let asked = json!({"model": "one/m", "stream_options": {"include_usage": true}});
+    let answer = gateway.stream(&with(ask("m"), asked)).await.expect_done();
+    let told = answer.events.last().expect("a usage chunk")["usage"].clone();
+    let last = gateway.upstream("one").records().pop().expect("two calls").reported_usage;
+    let (prompt, completion) = last.expect("figures of the second");
+    assert!(told["prompt_tokens"].as_u64() > Some(prompt), "{told}");
+    assert!(told["completion_tokens"].as_u64() > Some(completion), "{told}");
+    let usage = gateway.counted(2).await;
+    for it in ["prompt_tokens", "completion_tokens"] {
+        assert_eq!(usage[it], told[it], "{usage} {told}");
+    }
+}
+
+/// The cut uses up what `Two` allows in a minute: it goes on where there is quota, and no window is
+/// overdrawn.
+#[tokio::test]
+async fn whoever_goes_on_needs_quota_like_any_other() {
+    let teller =
+        |name| Upstream::plain(name).simulated(|it| it.answer = Answer::Fixed(TEXT.to_owned()));
+    let two = teller("Two").limits(json!({"requests_per_minute": 1}));
+    let gateway = Gateway::with([teller("One"), two]).start().await;
+    gateway.chat(&ask("two/m")).await.expect(200);
+    gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(9)]);
+    let answer = gateway.stream(&ask("m")).await.expect_done();
+    assert_eq!(answer.said(), TEXT);
+    assert_eq!(answer.comments, [": continued by One/m"]);
+    assert_eq!((gateway.reached("one"), gateway.reached("two")), (2, 1));
+}
