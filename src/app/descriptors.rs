@@ -36,7 +36,7 @@ pub(super) fn fit(params: server::Params) -> server::Params {
     let (sockets, connections) = shares(bound);
     // Each request has a connection and calls a provider.
     if sockets / 2 < params.max_concurrent_requests {
-        tracing::warn!(
+        tracing::info!(
             "this process may open {bound} files (ulimit -n): some {} requests at once",
             sockets / 2
         );
