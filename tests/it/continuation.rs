@@ -103,6 +103,26 @@ async fn tool_calls_and_json_are_never_spliced() {
 }
 
 #[tokio::test]
+async fn white_space_before_the_text_does_not_come_twice() {
+    let text = format!("\n\n{TEXT}");
+    for cut in [1, 2, 3] {
+        let tellers = ["One", "Two"].map(|name| {
+            Upstream::plain(name).simulated(|it| {
+                it.answer = Answer::Fixed(text.clone());
+                it.chunk_chars = Some(1);
+            })
+        });
+        let as_it_is = json!({"normalizer": {"enabled": false}});
+        let gateway = Gateway::with(tellers).settings(as_it_is).start().await;
+        gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(cut)]);
+        let asked = json!({"stream_options": {"include_usage": true}});
+        let answer = gateway.stream(&with(ask("one/m"), asked)).await.expect_done();
+        assert_eq!(answer.said(), text, "{cut}");
+        check_seamless(&answer);
+    }
+}
+
+#[tokio::test]
 async fn it_can_be_switched_off() {
     let settings = json!({"routing": {"stream_continuation": false}});
     let gateway = pair().settings(settings).start().await;
