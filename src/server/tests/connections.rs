@@ -134,7 +134,7 @@ async fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
     let begun = Instant::now();
     kept.send("GET /health HTT").await;
     kept.rest().await;
-    assert!((150..350).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!((150..700).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     let mut idle = Client::connect(&server).await;
     idle.send(request("GET /health", &[], "")).await;
     assert_eq!(idle.reply().await.status, 200);
