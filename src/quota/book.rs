@@ -171,10 +171,17 @@ fn reset_of(period: Period, reset: Reset) -> Reset {
     }
 }
 
+/// How much longer than the provider we keep a unit. It counts a call when the call arrives, we when
+/// it is admitted, and no two calls travel equally long: without this the second of two calls that
+/// are exactly one period apart may arrive too early.
+fn grace(period: Period) -> Duration {
+    (period.rolling() / 25).min(Duration::from_millis(250))
+}
+
 /// The window of a `reset` that [`reset_of`] has simplified.
 fn shape_of(period: Period, reset: Reset) -> Shape {
     match reset {
-        Reset::Rolling => Shape::Rolling(period.rolling()),
+        Reset::Rolling => Shape::Rolling(period.rolling() + grace(period)),
         Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),
         Reset::PacificDay => Shape::Calendar(Calendar::PacificDay),
         Reset::Month => Shape::Calendar(Calendar::UtcMonth),
