@@ -32,6 +32,7 @@ mod normalizer;
 mod patience;
 mod policy;
 mod quota;
+mod quota_yield;
 mod registry;
 mod restart;
 mod routing;
