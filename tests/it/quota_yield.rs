@@ -6,7 +6,7 @@ use std::time::Duration;
 use relayfreellm::select::Strategy;
 
 #[path = "../../examples/quota_yield/lab/mod.rs"]
-mod lab;
+pub(crate) mod lab;
 
 use lab::{Demand, Figures, Gateway, Pool, Scenario};
 
@@ -52,7 +52,7 @@ fn every_kind_of_window_yields_what_it_has() {
     let gateway = Gateway::Ours(Strategy::Weighted);
     check(
         &Scenario { demand, gateway, ..scenario(Pool::mixed().with_one_key(), 24 * 60) },
-        0.98,
+        0.97,
         1.0,
     );
 }

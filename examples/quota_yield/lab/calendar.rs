@@ -1,22 +1,22 @@
 //! Where days and months begin, worked out here a second time: the gateway and the providers it is
 //! measured against must not share a mistake.
 
-pub(super) const HOUR_MS: u64 = 3_600_000;
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Which day it is in UTC.
-pub(super) fn utc_day(unix_ms: u64) -> u64 {
+pub(crate) fn utc_day(unix_ms: u64) -> u64 {
     unix_ms / DAY_MS
 }
 
 /// Which day it is in Los Angeles.
-pub(super) fn pacific_day(unix_ms: u64) -> u64 {
+pub(crate) fn pacific_day(unix_ms: u64) -> u64 {
     let hours_behind = if is_summer(unix_ms) { 7 } else { 8 };
     (unix_ms - hours_behind * HOUR_MS) / DAY_MS
 }
 
 /// Which month it is in UTC, counted from year 0.
-pub(super) fn utc_month(unix_ms: u64) -> u64 {
+pub(crate) fn utc_month(unix_ms: u64) -> u64 {
     let (year, month) = year_and_month(utc_day(unix_ms));
     year * 12 + month
 }

@@ -1,16 +1,16 @@
 //! A day of a pool's life in virtual time: the gateway's real dispatcher, selector and ledger in
 //! front of providers in memory that count for themselves.
 
-mod calendar;
+pub(crate) mod calendar;
 mod clients;
 mod flow;
 mod limiter;
 mod naive;
 mod optimum;
-mod pool;
+pub(crate) mod pool;
 mod provider;
 mod scenario;
-mod stage;
+pub(crate) mod stage;
 
 pub(crate) use clients::Demand;
 pub(crate) use pool::Pool;

@@ -3,31 +3,33 @@
 use std::collections::HashMap;
 
 use relayfreellm::catalog::{
-    Catalog, IdBook, Key, Kind, Limit, Model, Period, Privacy, Provider, QuotaScope, Reset, Scale,
-    Unit,
+    Catalog, IdBook, ImageLimits, Key, Kind, Limit, Model, Period, Privacy, Provider, QuotaScope,
+    Reset, Scale, Unit,
 };
 use secrecy::SecretString;
 
 /// A provider with its keys and what it allows them.
 #[derive(Clone, Debug)]
 pub(crate) struct House {
-    pub(super) name: &'static str,
-    pub(super) keys: usize,
-    pub(super) models: usize,
-    pub(super) limits: Vec<Limit>,
-    pub(super) scope: QuotaScope,
-    pub(super) reset: Reset,
-    pub(super) reserves: bool,
-    pub(super) refusals_count: bool,
+    pub(crate) name: &'static str,
+    pub(crate) keys: usize,
+    pub(crate) models: usize,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) scope: QuotaScope,
+    pub(crate) reset: Reset,
+    pub(crate) reserves: bool,
+    pub(crate) refusals_count: bool,
+    /// Calls that may be under way at once with one key and model.
+    pub(crate) max_concurrent: Option<u32>,
     /// Bytes of a prompt for each of its tokens; the gateway takes four for one.
-    pub(super) bytes_per_token: f64,
+    pub(crate) bytes_per_token: f64,
 }
 
 /// Some providers.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) name: String,
-    pub(super) houses: Vec<House>,
+    pub(crate) houses: Vec<House>,
 }
 
 fn house(name: &'static str, keys: usize, models: usize, limits: &[(Unit, Period, u64)]) -> House {
@@ -42,6 +44,7 @@ fn house(name: &'static str, keys: usize, models: usize, limits: &[(Unit, Period
         reset: Reset::Rolling,
         reserves: false,
         refusals_count: false,
+        max_concurrent: None,
         bytes_per_token: 4.2,
     }
 }
@@ -100,7 +103,7 @@ impl Pool {
         self
     }
 
-    pub(super) fn catalog(&self) -> Catalog {
+    pub(crate) fn catalog(&self) -> Catalog {
         let mut ids = IdBook::default();
         Catalog::new(self.houses.iter().map(|it| it.provider(&mut ids)).collect())
     }
@@ -156,13 +159,14 @@ impl House {
             kind: "text".into(),
             scale: Scale::Medium,
             vision: false,
+            images: ImageLimits::default(),
             limits: self.limits.clone(),
             scope: self.scope,
             reset: self.reset,
             max_context: None,
             capabilities: HashMap::new(),
             weight: None,
-            max_concurrent: None,
+            max_concurrent: self.max_concurrent,
             failed_requests_count: self.refusals_count,
             reserves_max_tokens: self.reserves,
             privacy: Privacy::Unknown,

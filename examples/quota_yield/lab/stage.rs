@@ -52,7 +52,8 @@ impl Stage {
     }
 }
 
-fn books(catalog: &Catalog) -> Books {
+/// The books of a gateway that begins.
+pub(crate) fn books(catalog: &Catalog) -> Books {
     let ledger = Arc::new(Ledger::new());
     ledger.configure(catalog.targets().map(|it| TargetBooks {
         target: it.id,
@@ -76,7 +77,7 @@ fn books(catalog: &Catalog) -> Books {
 }
 
 /// The settings' defaults.
-fn journeys() -> Params {
+pub(crate) fn journeys() -> Params {
     Params {
         max_retries: 8,
         max_quota_wait: Duration::from_secs(10),
@@ -85,6 +86,7 @@ fn journeys() -> Params {
         first_token_timeout: Duration::from_secs(30),
         context: context::Params { recent_keep: 10, enabled: true, answer_reserve: 1_024 },
         normalizer: normalize::Params { enabled: true },
+        stream_continuation: true,
     }
 }
 
