@@ -172,8 +172,12 @@ impl CalendarCount {
 
     pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
         let now = self.advance(now);
-        let entries =
-            [(self.current.bounds.start, self.current.used), (now.unix_ms, self.held_amount())];
+        // What is held goes by the last moment it is held for: it may lie in the window after this.
+        let held = self.held.as_ref().map_or(Duration::ZERO, |it| it.until);
+        let wait = held.saturating_sub(now.monotonic).as_millis();
+        let last = u64::try_from(wait).unwrap_or(u64::MAX).saturating_sub(1);
+        let last = now.unix_ms.saturating_add(last);
+        let entries = [(self.current.bounds.start, self.current.used), (last, self.held_amount())];
         entries.into_iter().filter(|(_, amount)| *amount > 0).collect()
     }
 
