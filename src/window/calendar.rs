@@ -383,6 +383,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_outlives_a_restart_after_the_midnight_it_is_held_over() {
+        let mut before = CalendarCount::new(Calendar::UtcDay);
+        before.charge(5, now(0, "2026-05-04T00:00:05Z"));
+        let saved = before.snapshot(now(1, "2026-05-03T23:59:59Z"));
+        let mut after = CalendarCount::new(Calendar::UtcDay);
+        after.restore(&saved, now(0, "2026-05-04T00:00:06Z"));
+        assert_eq!(after.used(now(1, "2026-05-04T00:00:07Z")), 5);
+        assert_eq!(after.used(now(2 * 86_400, "2026-05-06T00:00:06Z")), 0);
+    }
+
+    #[test]
     fn a_step_forward_and_back_again_forgets_nothing() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
         count.charge(5, now(0, "2026-05-04T12:00:00Z"));
