@@ -11,12 +11,18 @@ use crate::clock::Now;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::rate_limits::RateLimit;
+use crate::quota::AsOf;
 use crate::quota::Ledger;
 use crate::quota::Observation;
 use crate::quota::Refusal;
 
-/// Takes over what the headers of an answer said.
-pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], now: Now) {
+/// Takes over what the headers of an answer said, of the moment its call was made.
+pub(super) fn headers(
+    ledger: &Ledger,
+    target: TargetId,
+    (limits, as_of): (&[RateLimit], &AsOf),
+    now: Now,
+) {
     for it in limits {
         let seen = Observation {
             unit: it.unit,
@@ -27,7 +33,7 @@ pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], n
             refills_evenly: it.refills_evenly,
             account_wide: false,
         };
-        ledger.learn(target, seen, now);
+        ledger.learn(target, seen, as_of, now);
     }
 }
 
@@ -36,7 +42,7 @@ pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], n
 pub(super) fn refusal(
     ledger: &Ledger,
     target: TargetId,
-    (fault, limits): (&Fault, &[RateLimit]),
+    (fault, limits, as_of): (&Fault, &[RateLimit], &AsOf),
     now: Now,
 ) -> Option<Duration> {
     let mut spent_until = None;
@@ -51,7 +57,7 @@ pub(super) fn refusal(
             refills_evenly: false,
             account_wide: said.account_wide,
         };
-        ledger.learn(target, seen, now);
+        ledger.learn(target, seen, as_of, now);
         if said.exhausted {
             let (unit, period, account_wide) = (said.unit, said.period, said.account_wide);
             let exhausted = |until| {
@@ -133,7 +139,7 @@ mod tests {
     fn a_spent_window_lasts_as_long_as_is_told_or_its_calendar_says() {
         let check = |fault: Fault, expected: Option<Duration>| {
             let ledger = ledger();
-            let until = refusal(&ledger, TARGET, (&fault, &[]), NOW);
+            let until = refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
             assert_eq!(until, expected.map(|it| NOW.monotonic + it), "{fault:?}");
         };
         let until = |seconds| QuotaSaid { until: Some(Duration::from_secs(seconds)), ..SAID };
@@ -151,7 +157,7 @@ mod tests {
     fn only_a_refusal_that_tells_nothing_is_guessed_at() {
         let check = |fault: Fault, limits: &[RateLimit], expected: Option<u64>| {
             let ledger = ledger();
-            refusal(&ledger, TARGET, (&fault, limits), NOW);
+            refusal(&ledger, TARGET, (&fault, limits, &AsOf::default()), NOW);
             let views = ledger.view(TARGET, NOW);
             let minute = views.iter().find(|it| it.period == Period::Minute).expect("a window");
             assert_eq!(minute.learned, expected, "{fault:?}");

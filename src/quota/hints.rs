@@ -8,6 +8,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::quota::AsOf;
 use crate::quota::Ledger;
 use crate::quota::book::Book;
 use crate::quota::book::Counter;
@@ -63,16 +64,19 @@ impl Ledger {
     /// answers correct that. A `remaining` above our own is ignored, and so answers may arrive in
     /// any order: the lowest figure holds. A `remaining` whose `reset_at` has passed is no news.
     ///
+    /// `as_of` is the call that brought the figure, which is as old as the call: what has come back
+    /// to us since had not come back when it was taken.
+    ///
     /// Call it once the answer that brought the figure is settled: what it cost more than was
     /// reserved would be taken for somebody else's otherwise, and charged twice.
-    pub fn learn(&self, target: TargetId, seen: Observation, now: Now) {
+    pub fn learn(&self, target: TargetId, seen: Observation, as_of: &AsOf, now: Now) {
         let Some(target) = self.target(target) else { return };
         if seen.account_wide && target.scope == QuotaScope::Model {
             // A figure for all models says nothing of the count of one.
             return;
         }
         if let Some(book) = target.account.lock().book(target.book) {
-            book.learn(&target, seen, now);
+            book.learn(&target, (seen, as_of), now);
         }
     }
 
@@ -105,7 +109,7 @@ impl Ledger {
 }
 
 impl Book {
-    fn learn(&mut self, target: &Target, seen: Observation, now: Now) {
+    fn learn(&mut self, target: &Target, (seen, as_of): (Observation, &AsOf), now: Now) {
         let place = self.counter_of(seen.unit, seen.period, target.reset);
         let Some(counter) = self.counters.get_mut(place) else { return };
         if let Some(max) = seen.limit {
@@ -119,7 +123,7 @@ impl Book {
             }
             return;
         };
-        let left = max.saturating_sub(counter.window.used(now));
+        let left = max.saturating_sub(counter.used_since(as_of.mark(place), now));
         let foreign = left.saturating_sub(remaining);
         if foreign > 0 {
             counter.charge_foreign(foreign, &seen, now);
@@ -165,6 +169,8 @@ impl Counter {
 
     /// Charges what somebody else has used.
     fn charge_foreign(&mut self, amount: u64, seen: &Observation, now: Now) {
+        self.charged = self.charged.saturating_add(amount);
+        self.foreign_at = Some(now.monotonic);
         let Some(reset) = seen.reset_at.filter(|it| *it > now.monotonic || !seen.refills_evenly)
         else {
             return self.window.charge_until(amount, Duration::MAX, now);

@@ -91,7 +91,10 @@ impl Counter {
             let wait = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms));
             now.monotonic.saturating_add(wait)
         };
+        let before = self.window.used(now);
         self.window.restore(&saved.entries, now);
+        let restored = self.window.used(now).saturating_sub(before);
+        self.charged = self.charged.saturating_add(restored);
         if let Some((max, until)) = saved.learned {
             self.learn(Learned { max, until: monotonic(until) }, now);
         }

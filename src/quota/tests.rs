@@ -267,7 +267,7 @@ fn what_providers_say_lowers_and_never_raises() {
     let check = |seen: Observation, expected: u64| {
         let ledger = ledger(&[requests(Period::Minute, 30)]);
         spend(&ledger, at(1_000));
-        ledger.learn(TARGET, seen, at(2_000));
+        ledger.learn(TARGET, seen, &AsOf::default(), at(2_000));
         assert_eq!(left(&ledger, at(2_000)), Some(expected), "{seen:?}");
     };
     check(seen(None, Some(29), None), 29);
@@ -286,17 +286,61 @@ fn what_providers_say_lowers_and_never_raises() {
 #[test]
 fn another_programs_use_comes_back_at_the_reset_it_told() {
     let ledger = ledger(&[requests(Period::Minute, 30)]);
-    ledger.learn(TARGET, seen(None, Some(10), Some(15)), at(0));
-    ledger.learn(TARGET, seen(None, Some(12), Some(15)), at(0));
+    ledger.learn(TARGET, seen(None, Some(10), Some(15)), &AsOf::default(), at(0));
+    ledger.learn(TARGET, seen(None, Some(12), Some(15)), &AsOf::default(), at(0));
     assert_eq!(left(&ledger, at(14_999)), Some(10));
     assert_eq!(left(&ledger, at(15_000)), Some(30));
+}
+
+#[test]
+fn a_little_is_kept_free_for_somebody_else_who_was_seen() {
+    let ledger = ledger(&[requests(Period::Minute, 100)]);
+    let demand = |requests| Demand { requests, tokens: 0 };
+    assert_eq!(free_at(&ledger, demand(100), at(0)), None);
+    ledger.learn(TARGET, seen(None, Some(90), Some(30)), &AsOf::default(), at(0));
+    assert_eq!(free_at(&ledger, demand(88), at(0)), None);
+    assert!(free_at(&ledger, demand(89), at(0)).is_some());
+    assert_eq!(left(&ledger, at(0)), Some(90), "it is there all the same");
+    assert_eq!(free_at(&ledger, demand(100), at(30_000)), None, "what fits but once fits");
+    ledger.reserve(TARGET, demand(50), at(31_000)).expect("fits").settle(0);
+    assert!(free_at(&ledger, demand(49), at(31_000)).is_some());
+    assert_eq!(free_at(&ledger, demand(50), at(120_000)), None, "nobody was seen for two minutes");
+}
+
+#[test]
+fn what_came_back_while_the_answer_was_on_its_way_is_nobody_elses() {
+    let check = |remaining, expected| {
+        let ledger = ledger(&[requests(Period::Minute, 30)]);
+        for _ in 0..10 {
+            spend(&ledger, at(0));
+        }
+        let call = ledger.reserve(TARGET, ONE, at(MINUTE_OVER - 100)).expect("fits");
+        let as_of = call.as_of();
+        call.settle(ONE.tokens);
+        let later = at(MINUTE_OVER + 400);
+        spend(&ledger, later);
+        ledger.learn(TARGET, seen(None, Some(remaining), None), &as_of, later);
+        assert_eq!(left(&ledger, later), Some(expected), "{remaining} remained");
+    };
+    // Eleven were used when the call was made, and perhaps the one made since.
+    check(19, 28);
+    check(18, 28);
+    check(13, 23);
+    // What another call gave back meanwhile is its own too.
+    let ledger = ledger(&[tokens(Period::Minute, 1_000)]);
+    let other = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    let call = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    other.settle(10);
+    let seen = Observation { unit: Unit::Tokens, ..seen(None, Some(800), None) };
+    ledger.learn(TARGET, seen, &call.as_of(), at(0));
+    assert_eq!(left(&ledger, at(0)), Some(890));
 }
 
 #[test]
 fn a_limit_that_is_not_configured_is_supplied_and_forgotten() {
     let ledger = ledger(&[]);
     assert!(ledger.view(TARGET, at(0)).is_empty());
-    ledger.learn(TARGET, seen(Some(3), Some(1), None), at(0));
+    ledger.learn(TARGET, seen(Some(3), Some(1), None), &AsOf::default(), at(0));
     let view = ledger.view(TARGET, at(0));
     assert_eq!((view[0].configured, view[0].learned, view[0].left), (None, Some(3), Some(1)));
     spend(&ledger, at(0));
@@ -380,7 +424,7 @@ fn what_is_spent_for_an_account_is_so_for_every_key_and_model_of_it() {
     assert!(ledger.peek(TargetId(2), ONE, at(7_200_000)).is_ok());
     // A figure for all models is nothing to hold against the count of one.
     let all = Observation { account_wide: true, ..seen(Some(3), Some(0), None) };
-    ledger.learn(TargetId(4), all, noon);
+    ledger.learn(TargetId(4), all, &AsOf::default(), noon);
     assert_eq!(ledger.view(TargetId(4), noon)[0].left, Some(30));
 }
 
@@ -447,14 +491,14 @@ fn what_others_used_comes_back_as_the_window_refills() {
         refills_evenly: true,
         ..seen(None, Some(200), Some(16 * 3_600))
     };
-    ledger.learn(TARGET, day, at(0));
+    ledger.learn(TARGET, day, &AsOf::default(), at(0));
     let left_after = |hours: u64| left(&ledger, at(hours * 3_600_000)).expect("a window");
     assert_eq!((left_after(0), left_after(1), left_after(8)), (200, 250, 600));
     assert_eq!(left_after(16), 1_000);
     // In a short one it comes back as our own would.
     let ledger = self::ledger(&[requests(Period::Minute, 30)]);
     let minute = Observation { refills_evenly: true, ..seen(None, Some(10), Some(40)) };
-    ledger.learn(TARGET, minute, at(0));
+    ledger.learn(TARGET, minute, &AsOf::default(), at(0));
     assert_eq!(left(&ledger, at(MINUTE_OVER - 1)), Some(10));
     assert_eq!(left(&ledger, at(MINUTE_OVER)), Some(30));
 }
@@ -512,7 +556,7 @@ fn a_restart_keeps_everything() {
         spend(&before, noon);
     }
     let _open = before.reserve(TARGET, ONE, noon).expect("fits");
-    before.learn(TARGET, seen(Some(4), None, None), noon);
+    before.learn(TARGET, seen(Some(4), None, None), &AsOf::default(), noon);
     let later = refusal(Unit::Tokens, Period::Hour, Some(noon.monotonic * 2));
     before.exhausted(TARGET, later, noon);
     let saved = before.snapshot(noon);
@@ -782,10 +826,10 @@ proptest! {
                 break;
             }
             let it = told.swap_remove(place % told.len());
-            ledger.learn(TARGET, it, at(0));
+            ledger.learn(TARGET, it, &AsOf::default(), at(0));
         }
         for it in told {
-            ledger.learn(TARGET, it, at(0));
+            ledger.learn(TARGET, it, &AsOf::default(), at(0));
         }
         let ours = u64::try_from(uses.iter().filter(|it| **it).count()).expect("few");
         let believed = left(&ledger, at(0)).expect("a window");
@@ -814,7 +858,7 @@ proptest! {
             let word = Observation {
                 unit, period, limit, remaining, reset_at, refills_evenly: flag, account_wide: false,
             };
-            ledger.learn(TARGET, word, now);
+            ledger.learn(TARGET, word, &AsOf::default(), now);
             if flag {
                 let account_wide = tokens;
                 ledger.exhausted(TARGET, Refusal { unit, period, until: reset_at, account_wide }, now);

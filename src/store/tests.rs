@@ -24,6 +24,7 @@ use crate::catalog::Reset;
 use crate::catalog::Scale;
 use crate::catalog::TargetId;
 use crate::catalog::Unit;
+use crate::quota::AsOf;
 use crate::quota::Demand;
 use crate::quota::Observation;
 use crate::quota::TargetBooks;
@@ -153,7 +154,7 @@ impl Process {
             refills_evenly: false,
             account_wide: false,
         };
-        self.rooms.ledger.learn(self.target((0, 2, 1)), told, now);
+        self.rooms.ledger.learn(self.target((0, 2, 1)), told, &AsOf::default(), now);
         self.rooms.sessions.pin("first", self.pin((0, 0, 1)), now);
         self.rooms.sessions.pin("second", self.pin((1, 0, 0)), now);
         self.trouble((0, 0, 1), Outcome::KeyRejected, now);
