@@ -56,7 +56,7 @@ impl Pool {
     /// Nothing but minutes: requests and tokens, three keys, one account with two models.
     pub(crate) fn minutes() -> Self {
         let steady = house("steady", 3, 1, &[(Requests, Minute, 6)]);
-        let wordy = house("wordy", 1, 1, &[(Requests, Minute, 60), (Tokens, Minute, 10_000)]);
+        let wordy = house("wordy", 1, 1, &[(Requests, Minute, 200), (Tokens, Minute, 24_000)]);
         let shared = house("shared", 1, 2, &[(Requests, Minute, 10)]);
         let shared = House { scope: QuotaScope::Account, ..shared };
         Self { name: "minutes".to_owned(), houses: vec![steady, wordy, shared] }
