@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod abandoned;
 mod answers;
 mod bad_input;
 mod bad_upstream;
@@ -14,6 +15,7 @@ mod commands;
 mod configuration;
 mod context;
 mod continuation;
+mod crash;
 mod distribution;
 mod edges;
 mod exhaustion;
@@ -25,6 +27,7 @@ mod hangup;
 mod http_surface;
 mod layering;
 mod learning;
+mod ledger_model;
 mod metrics;
 mod native_clients;
 mod native_conversations;
