@@ -116,6 +116,7 @@ fn select(c: &mut Criterion) {
             breakers: &breakers,
             latencies: &latencies,
             demand: &demand,
+            pardoned: None,
             now: Now::default(),
         };
         c.bench_function(&format!("select 1,000 models x 3 keys, {name}"), |b| {

@@ -27,9 +27,10 @@ fi
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 
-# The integration tests need the program too, so cargo test leaves it in target/debug.
+# The integration tests need the program too, so cargo test leaves it in target/debug, and the
+# examples beside it.
 if $sdk_only; then
-    cargo build --locked --bin relayfreellm
+    cargo build --locked --bin relayfreellm --example providers
 else
     cargo test --locked --workspace
 fi
@@ -61,4 +62,5 @@ export RELAYFREELLM_NODE_MODULES="$packages/node_modules"
 
 # Let RELAYFREELLM_BINARY name another build, such as target/release/relayfreellm.
 export RELAYFREELLM_BINARY="${RELAYFREELLM_BINARY:-$target/debug/relayfreellm}"
+export RELAYFREELLM_PROVIDERS="${RELAYFREELLM_PROVIDERS:-$target/debug/examples/providers}"
 "$venv/bin/python" -B -m pytest tests/sdk "$@"

@@ -50,6 +50,7 @@ use crate::server;
 use crate::session;
 use crate::session::Sessions;
 use crate::sim;
+use crate::sim::Chaos;
 use crate::sim::SimServer;
 use crate::status;
 use crate::status::pace::Pace;
@@ -73,6 +74,7 @@ pub struct App {
     tasks: TaskTracker,
     saving: Option<Saving>,
     sim: Option<SimServer>,
+    chaos: Option<Chaos>,
 }
 
 /// Why a gateway could not start.
@@ -117,7 +119,7 @@ impl App {
             .map_err(|fault| StartError::Listen { host: host.clone(), port, fault })?;
         let addr =
             listener.local_addr().map_err(|fault| StartError::Listen { host, port, fault })?;
-        let Parts { catalog, clients, transport, sim } =
+        let Parts { catalog, clients, transport, sim, chaos } =
             Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
         let books = books(&config.settings);
         books.ledger.configure(target_books(&catalog));
@@ -164,7 +166,7 @@ impl App {
         let stopping = shutdown.clone();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
-        Ok(Self { addr, catalog, shutdown, serving, tasks, saving, sim })
+        Ok(Self { addr, catalog, shutdown, serving, tasks, saving, sim, chaos })
     }
 
     /// Where it listens.
@@ -180,6 +182,11 @@ impl App {
     /// Where the simulated providers of a demo listen.
     pub fn sim_addr(&self) -> Option<SocketAddr> {
         self.sim.as_ref().map(SimServer::addr)
+    }
+
+    /// What goes wrong in a demo with chaos.
+    pub fn chaos(&self) -> Option<Chaos> {
+        self.chaos
     }
 
     /// Stops accepting, lets running answers finish (30 s at most), saves, and says how many
@@ -211,6 +218,8 @@ pub struct Parts {
     pub transport: Transport,
     /// The simulated providers, when it is a demo; they live as long as this.
     pub sim: Option<SimServer>,
+    /// What goes wrong with them on purpose.
+    pub chaos: Option<Chaos>,
 }
 
 impl Parts {
@@ -225,15 +234,20 @@ impl Parts {
         clock: &SharedClock,
     ) -> Result<Self, StartError> {
         let mut sim = None;
+        let seeded = |it: config::Chaos| Chaos {
+            rate: it.rate,
+            seed: it.seed.unwrap_or_else(|| fastrand::u64(..)),
+        };
+        let chaos = config.chaos.map(seeded);
         if config.demo {
-            let server = start_sim(port, clock).map_err(StartError::Simulation)?;
+            let server = start_sim(port, chaos, clock).map_err(StartError::Simulation)?;
             config.catalog = demo_catalog(&server, ids);
             sim = Some(server);
         }
         let catalog = Arc::new(std::mem::take(&mut config.catalog));
         let transport = Transport::new(&config.network);
         let clients = clients(&catalog, &transport, clock)?;
-        Ok(Self { catalog, clients, transport, sim })
+        Ok(Self { catalog, clients, transport, sim, chaos })
     }
 }
 
@@ -347,9 +361,15 @@ fn server_params(config: &Config) -> server::Params {
 
 /// Starts the demo's providers beside the gateway: on the next port, so that the README can name
 /// it, or on any when that one is taken.
-fn start_sim(gateway_port: u16, clock: &SharedClock) -> std::io::Result<SimServer> {
+fn start_sim(
+    gateway_port: u16,
+    chaos: Option<Chaos>,
+    clock: &SharedClock,
+) -> std::io::Result<SimServer> {
+    let mut cast = sim::demo();
+    cast.providers.iter_mut().for_each(|it| it.chaos = chaos);
     let start =
-        |port| SimServer::start(sim::demo(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)), clock);
+        |port| SimServer::start(cast.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)), clock);
     start(gateway_port.wrapping_add(1)).or_else(|_| start(0))
 }
 

@@ -91,9 +91,10 @@ impl Cell {
         self.open_until.is_none() && self.strikes == 0 && self.level == 0
     }
 
-    /// Makes `pass` the probe of a half-open breaker. The caller has seen that there is none.
-    pub(crate) fn take_probe(&mut self, pass: u64, now: Now) -> bool {
-        let wanted = self.status(now).state == State::HalfOpen;
+    /// Makes `pass` the probe of a breaker that is not closed. The caller has seen that it may pass
+    /// and that there is no other.
+    pub(crate) fn take_probe(&mut self, pass: u64) -> bool {
+        let wanted = self.open_until.is_some();
         if wanted {
             self.probe = Some(pass);
         }
@@ -157,6 +158,10 @@ impl Cell {
     fn trip(&mut self, reason: Reason, now: Now) {
         if now.monotonic.saturating_sub(self.changed) > self.forgiven_after() {
             self.level = 0;
+        }
+        if self.open_until.is_some_and(|it| it > now.monotonic) {
+            // A probe before its time: the same cooldown once more. It had no chance to heal.
+            self.level = self.level.saturating_sub(1);
         }
         let (first, most) = reason.cooldown();
         let cooldown = first.saturating_mul(2_u32.saturating_pow(self.level)).min(most);

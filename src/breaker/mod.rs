@@ -129,6 +129,8 @@ pub struct Blocked {
     pub reason: Reason,
     /// Open, or half-open with its probe under way.
     pub state: State,
+    /// Is a probe under way?
+    pub probed: bool,
 }
 
 /// All breakers.
@@ -175,6 +177,21 @@ impl Breakers {
 
     /// Lets a call pass, as the one probe of each of its scopes that is half-open.
     pub fn enter(self: &Arc<Self>, path: &Path, now: Now) -> Result<Pass, Blocked> {
+        self.enter_unless(path, now, blocked)
+    }
+
+    /// The same, and a scope that faults have opened takes it as its probe before its time: for
+    /// when nobody else is left to ask.
+    pub fn enter_early(self: &Arc<Self>, path: &Path, now: Now) -> Result<Pass, Blocked> {
+        self.enter_unless(path, now, |cells, path, now| chance(cells, path, now).err())
+    }
+
+    fn enter_unless(
+        self: &Arc<Self>,
+        path: &Path,
+        now: Now,
+        blocked: impl FnOnce(&HashMap<Scope, Cell>, &Path, Now) -> Option<Blocked>,
+    ) -> Result<Pass, Blocked> {
         let serial = self.next_pass.fetch_add(1, Ordering::Relaxed);
         let mut probing = false;
         if let Some(mut cells) = self.shard(path.provider).and_then(Shard::lock_if_troubled) {
@@ -183,11 +200,20 @@ impl Breakers {
             }
             for scope in path.scopes() {
                 if let Some(cell) = cells.get_mut(&scope) {
-                    probing |= cell.take_probe(serial, now);
+                    probing |= cell.take_probe(serial);
                 }
             }
         }
         Ok(Pass::new(Arc::clone(self), *path, serial, probing))
+    }
+
+    /// Would [`Self::enter_early`] let this call pass now? Takes nothing.
+    ///
+    /// # Errors
+    /// The breaker in the way: one that faults have not opened, or one whose probe is under way.
+    pub fn check_early(&self, path: &Path, now: Now) -> Result<(), Blocked> {
+        let cells = self.shard(path.provider).and_then(Shard::lock_if_troubled);
+        cells.map_or(Ok(()), |it| chance(&it, path, now))
     }
 
     /// How long until this call may pass; `None` when it may now.
@@ -210,17 +236,49 @@ impl Breakers {
 
 /// The breaker that keeps this call from passing for longest.
 fn blocked(cells: &HashMap<Scope, Cell>, path: &Path, now: Now) -> Option<Blocked> {
-    let all = path.scopes().into_iter().filter_map(|scope| {
+    in_the_way(cells, path, now).map(|(it, _)| it).max_by_key(|it| it.until)
+}
+
+/// May this call pass as a probe although breakers are open? Not before a time that a provider
+/// has told, nor with a key or for a model that somebody has to see to, nor beside another probe.
+fn chance(cells: &HashMap<Scope, Cell>, path: &Path, now: Now) -> Result<(), Blocked> {
+    let firm = in_the_way(cells, path, now).filter_map(|(blocked, cell)| match cell.is_probed() {
+        true => Some(blocked.under_probe(now)),
+        false if blocked.reason.is_fault() => None,
+        false => Some(blocked),
+    });
+    firm.max_by_key(|it| it.until).map_or(Ok(()), Err)
+}
+
+/// The breakers that keep this call from passing.
+fn in_the_way<'a>(
+    cells: &'a HashMap<Scope, Cell>,
+    path: &Path,
+    now: Now,
+) -> impl Iterator<Item = (Blocked, &'a Cell)> {
+    path.scopes().into_iter().filter_map(move |scope| {
         let cell = cells.get(&scope)?;
         let status = cell.status(now);
-        let until = match status.state {
-            State::Open => status.until?,
-            State::HalfOpen if cell.is_probed() => now.monotonic.saturating_add(PROBE_PATIENCE),
-            State::Closed | State::HalfOpen => return None,
+        let blocked = Blocked {
+            scope,
+            until: status.until.unwrap_or_default(),
+            reason: cell.reason(),
+            state: status.state,
+            probed: cell.is_probed(),
         };
-        Some(Blocked { scope, until, reason: cell.reason(), state: status.state })
-    });
-    all.max_by_key(|it| it.until)
+        match status.state {
+            State::Open => Some((blocked, cell)),
+            State::HalfOpen if cell.is_probed() => Some((blocked.under_probe(now), cell)),
+            State::Closed | State::HalfOpen => None,
+        }
+    })
+}
+
+impl Blocked {
+    /// The same, told by when the probe under way may have ended.
+    fn under_probe(self, now: Now) -> Self {
+        Self { until: now.monotonic.saturating_add(PROBE_PATIENCE), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,12 @@ impl Reason {
         Self::Slow,
     ];
 
+    /// Has something failed, rather than told us to stay away or for somebody to mend it? Then it
+    /// may work again any moment.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::Faults | Self::Unreachable | Self::Slow)
+    }
+
     /// A short name for views and records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,13 +128,15 @@ pub(crate) enum Verdict {
 }
 
 impl Outcome {
-    /// The same; a throttle lasts until that monotonic time at least.
+    /// The same; a throttle lasts until that monotonic time, where it is known, and not as long as
+    /// is usual.
     #[must_use]
-    pub fn no_shorter_than(self, time: Option<Duration>) -> Self {
-        let later = |until: Duration| time.map_or(until, |it| it.max(until));
+    pub fn lasting_until(self, time: Option<Duration>) -> Self {
         match self {
-            Self::Throttled { until } => Self::Throttled { until: later(until) },
-            Self::AccountThrottled { until } => Self::AccountThrottled { until: later(until) },
+            Self::Throttled { until } => Self::Throttled { until: time.unwrap_or(until) },
+            Self::AccountThrottled { until } => {
+                Self::AccountThrottled { until: time.unwrap_or(until) }
+            }
             other => other,
         }
     }

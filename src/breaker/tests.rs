@@ -221,3 +221,48 @@ fn a_restart_keeps_what_is_open() {
     report(&after, Outcome::Fault, 0);
     assert_eq!(blocked_for(&after, &PATH, 0), Some((TARGET, 40_000)));
 }
+
+#[test]
+fn a_probe_before_its_time_passes_what_faults_have_opened_and_nothing_else() {
+    let check = |outcomes: &[Outcome], expected: Option<Reason>| {
+        let breakers = breakers();
+        report_all(&breakers, outcomes, 0);
+        assert!(breakers.check(&PATH, at(1)).is_err(), "{outcomes:?}");
+        let refused = breakers.check_early(&PATH, at(1)).err().map(|it| it.reason);
+        assert_eq!(refused, expected, "{outcomes:?}");
+        assert_eq!(breakers.enter_early(&PATH, at(1)).is_ok(), expected.is_none());
+    };
+    let until = Duration::from_secs(7);
+    check(&[Outcome::Fault; 3], None);
+    check(&[Outcome::Slow; 6], None);
+    check(&[Outcome::ConnectFault; 2], None);
+    check(&[Outcome::Throttled { until }], Some(Reason::Throttled));
+    check(&[Outcome::Overloaded { until }], Some(Reason::Overloaded));
+    check(&[Outcome::KeyRejected], Some(Reason::KeyRejected));
+    check(&[Outcome::ModelGone], Some(Reason::ModelGone));
+    let breakers = breakers();
+    let sibling = Path { model: ModelId(30), target: TargetId(40), ..PATH };
+    report_all(&breakers, &[Outcome::Fault; 3], 0);
+    breakers.enter(&sibling, at(0)).expect("passes").report(Outcome::KeyRejected, at(0));
+    let refused = breakers.check_early(&PATH, at(1)).expect_err("its key is out as well");
+    assert_eq!(refused.reason, Reason::KeyRejected);
+}
+
+#[test]
+fn one_probe_before_its_time_passes_at_once() {
+    let breakers = breakers();
+    report_all(&breakers, &[Outcome::Fault; 3], 0);
+    let probe = breakers.enter_early(&PATH, at(1_000)).expect("passes");
+    assert!(probe.is_probe());
+    let blocked = breakers.enter_early(&PATH, at(1_000)).expect_err("one at a time");
+    assert!(blocked.probed);
+    drop(probe);
+    // It failed: shut for as long again, and no longer, for it had no time to heal.
+    breakers.enter_early(&PATH, at(2_000)).expect("passes").report(Outcome::Fault, at(2_000));
+    assert_eq!(blocked_for(&breakers, &PATH, 2_000), Some((TARGET, 10_000)));
+    breakers.enter_early(&PATH, at(3_000)).expect("passes").report(Outcome::Success, at(3_000));
+    assert_eq!(blocked_for(&breakers, &PATH, 3_000), None);
+    // After its time a failed probe doubles it.
+    report_all(&breakers, &[Outcome::Fault; 3], 4_000);
+    assert_eq!(blocked_for(&breakers, &PATH, 4_000), Some((TARGET, 20_000)));
+}

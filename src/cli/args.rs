@@ -61,6 +61,9 @@ struct CommonFlags {
     /// Route to simulated providers: no key and no network needed
     #[arg(long, global = true)]
     demo: bool,
+    /// With --demo: this share of requests (0 to 1) meets a fault; the same ones with the same seed
+    #[arg(long, global = true, value_name = "RATE[,SEED]")]
+    chaos: Option<String>,
     #[arg(long, global = true, help = "Serve callers from any address without RELAY_API_KEY")]
     insecure: bool,
 }
@@ -77,7 +80,7 @@ const PRECEDENCE: &str =
 impl CommandLine {
     /// The command, and what the flags say.
     pub fn into_parts(self) -> (Command, Flags) {
-        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, insecure } =
+        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, chaos, insecure } =
             self.flags;
         let usual = Flags::default();
         let choose = |named: Option<PathBuf>, usual| named.map_or(usual, FileChoice::named);
@@ -89,6 +92,7 @@ impl CommandLine {
             env_file: choose(env_file, usual.env_file),
             data_dir,
             demo,
+            chaos,
             insecure,
         };
         (self.command.unwrap_or_default(), flags)
@@ -139,6 +143,7 @@ mod tests {
             "--env-file",
             "--data-dir",
             "--demo",
+            "--chaos",
             "--insecure",
             "--help",
             "--version",

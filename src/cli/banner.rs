@@ -32,6 +32,16 @@ pub(super) fn text(app: &App) -> String {
             addr = app.addr()
         );
     }
+    if let Some(chaos) = app.chaos() {
+        let _ = writeln!(
+            out,
+            "\nChaos: {}% of the requests at every provider meet a fault; to see the same ones again:\n\n  \
+             --demo --chaos {},{}",
+            chaos.rate * 100.0,
+            chaos.rate,
+            chaos.seed
+        );
+    }
     out
 }
 

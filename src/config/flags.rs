@@ -40,6 +40,8 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     /// Simulated providers in place of real ones.
     pub demo: bool,
+    /// How often they fail: `RATE` or `RATE,SEED`. Only with `demo`.
+    pub chaos: Option<String>,
     /// Any caller from anywhere.
     pub insecure: bool,
 }
@@ -55,6 +57,7 @@ impl Default for Flags {
             env_file: FileChoice::usual("./.env"),
             data_dir: None,
             demo: false,
+            chaos: None,
             insecure: false,
         }
     }

@@ -3,6 +3,7 @@
 //! beats `.env`, that beats the files, and these beat the defaults. All faults are found at once.
 
 mod address;
+mod chaos;
 mod demo;
 mod environment;
 mod faults;
@@ -36,6 +37,7 @@ use pool::Workshop;
 use reader::Document;
 use rules::Whole;
 
+pub use chaos::Chaos;
 pub use demo::DemoEntry;
 pub use demo::DemoModel;
 pub use demo::demo_catalog;
@@ -66,6 +68,8 @@ pub struct Config {
     pub insecure: bool,
     /// Simulated providers are asked in place of real ones.
     pub demo: bool,
+    /// How often the simulated providers fail, beside what they do anyway.
+    pub chaos: Option<Chaos>,
     /// Where quota and usage are kept; `None` keeps nothing. Default `./data`, none with `demo`.
     pub data_dir: Option<PathBuf>,
     /// The key callers must show, if any.
@@ -102,6 +106,7 @@ pub fn load(
     let host = host(flags, &environment, &faults);
     let port = port(flags, &environment, &faults);
     let settings = settings(flags, &environment, &faults, &mut notes);
+    let chaos = chaos::chaos(flags, &faults);
     let (entries, providers) = if flags.demo {
         note_ignored_flags(flags, &mut notes);
         (Vec::new(), Vec::new())
@@ -120,6 +125,7 @@ pub fn load(
         port,
         insecure: flags.insecure,
         demo: flags.demo,
+        chaos,
         data_dir: data_dir(flags),
         master_key,
         settings,

@@ -25,6 +25,7 @@ use crate::openai::ChatRequest;
 use crate::openai::TokenUsage;
 use crate::provider::SentMark;
 use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 use crate::quota::AsOf;
 use crate::quota::Demand;
 use crate::quota::Reservation;
@@ -65,16 +66,20 @@ struct Open {
 }
 
 impl Attempt {
-    /// Takes the quota and the breaker's leave, both or neither.
+    /// Takes the quota and the breaker's leave, both or neither. `early`: as a probe, though faults
+    /// have opened the breaker.
     pub(super) fn open(
         core: &Arc<Core>,
         target: &TargetView<'_>,
-        demand: Demand,
+        (demand, early): (Demand, bool),
         request: &Arc<ChatRequest>,
     ) -> Result<Self, Shut> {
         let now = core.clock.now();
         let path = Path::from(target);
-        let pass = core.books.breakers.enter(&path, now).map_err(Shut::Breaker)?;
+        let breakers = &core.books.breakers;
+        let pass =
+            if early { breakers.enter_early(&path, now) } else { breakers.enter(&path, now) };
+        let pass = pass.map_err(Shut::Breaker)?;
         let reservation = core.books.ledger.reserve(target.id, demand, now).map_err(Shut::Quota)?;
         let estimated = tokens::estimate(request.prompt_bytes());
         Ok(Self {
@@ -219,8 +224,15 @@ impl Attempt {
         learning::headers(&books.ledger, path.target, (limits, as_of), now);
         let spent = learning::refusal(&books.ledger, path.target, (fault, limits, as_of), now);
         let pass = pass.or_else(|| books.breakers.enter(path, now).ok());
+        let outcome = match fault.kind {
+            // Fewer at once is enough, where that leaves any.
+            FaultKind::TooManyInFlight if books.ledger.crowded(path.target, now) => {
+                Outcome::Neutral
+            }
+            _ => verdict::outcome(fault, now).lasting_until(spent),
+        };
         if let Some(pass) = pass {
-            pass.report(verdict::outcome(fault, now).no_shorter_than(spent), now);
+            pass.report(outcome, now);
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) fn gates<'a>(
         breakers: &core.books.breakers,
         latencies: &core.books.latencies,
         demand,
+        pardoned: None,
         now,
     }
 }

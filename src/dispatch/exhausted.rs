@@ -7,6 +7,7 @@ use crate::breaker::Scope;
 use crate::breaker::State;
 use crate::catalog::Model;
 use crate::catalog::Provider;
+use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::dispatch::demand::demand;
@@ -95,10 +96,49 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
     wait(&outlooks(travel, now), now)
 }
 
+/// Who may be asked although faults have shut them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeastBad {
+    /// This one.
+    Target(TargetId),
+    /// Another request is just asking.
+    Probed,
+    /// None: something else than faults is in the way.
+    Nobody,
+}
+
 /// Could some target be asked now?
 pub(super) fn is_ready(travel: &Travel) -> bool {
     let now = travel.core.clock.now();
     outlooks(travel, now).iter().any(|it| it.why == Why::Ready)
+}
+
+/// Of those whose breakers faults have opened, and who have quota, the one that is to be asked again
+/// soonest.
+pub(super) fn least_bad(travel: &Travel) -> LeastBad {
+    let now = travel.core.clock.now();
+    let demand = demand(&travel.core, &travel.request);
+    let gates = gates(&travel.core, &demand, now);
+    let mut probed = false;
+    let shut_by_faults = targets(travel).filter_map(|it| {
+        let may_be_asked = |pardoned| Gates { pardoned, ..gates }.check(&it);
+        let Err(Shut::Breaker(shut)) = may_be_asked(None) else { return None };
+        match may_be_asked(Some(it.id)) {
+            _ if travel.out.contains(&it.id) => None,
+            Ok(()) => Some((shut.until, it.id)),
+            Err(Shut::Breaker(it)) if it.reason.is_fault() && it.probed => {
+                probed = true;
+                None
+            }
+            Err(_) => None,
+        }
+    });
+    let soonest = shut_by_faults.min_by_key(|(until, _)| *until);
+    match soonest {
+        Some((_, target)) => LeastBad::Target(target),
+        None if probed => LeastBad::Probed,
+        None => LeastBad::Nobody,
+    }
 }
 
 fn wait(outlooks: &[Outlook], now: Now) -> Wait {
@@ -207,7 +247,7 @@ fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
 }
 
 fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlook {
-    if travel.would_refuse(target.id) {
+    if travel.refused.contains(&target.id) {
         return Outlook { when: When::Never, why: Why::Refused };
     }
     if travel.gave_something_else(target.id) {
@@ -216,7 +256,11 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
     }
     match gates.check(target) {
         // It has just failed, and nothing says when it will do better.
-        Ok(()) if travel.faults.iter().any(|(it, _)| *it == target.id) => {
+        Ok(())
+            if travel.faults.iter().any(|(it, fault)| {
+                *it == target.id && fault.kind != FaultKind::TooManyInFlight
+            }) =>
+        {
             Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault }
         }
         Ok(()) => Outlook { when: When::At(gates.now.monotonic), why: Why::Ready },

@@ -26,7 +26,6 @@ use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
-use crate::dispatch::spared::dropped;
 use crate::dispatch::story::Story;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
@@ -46,6 +45,7 @@ use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
+use crate::select::Gates;
 use crate::select::Walk;
 
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
@@ -117,6 +117,8 @@ pub(super) struct Travel {
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
     pub(super) refused: Vec<TargetId>,
+    /// With nobody left, the one whose breaker is passed by in this round.
+    pub(super) pardoned: Option<TargetId>,
     pub(super) last_route: Option<Route>,
     pub(super) answered_by: Option<TargetId>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
@@ -151,6 +153,7 @@ impl Travel {
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
+            pardoned: None,
             last_route: None,
             answered_by: None,
             goal: None,
@@ -163,15 +166,17 @@ impl Travel {
     pub(super) async fn run(&mut self) -> Result<Begun, Failure> {
         self.line_up();
         loop {
-            if !self.turn().await {
+            if !self.turn().await && !self.pardon().await {
                 return Err(self.failure(exhausted::error(self)));
             }
             let failures = self.faults.len();
-            if let Some(answer) = self.round().await? {
+            let answer = self.round().await?;
+            self.pardoned = None;
+            if let Some(answer) = answer {
                 return Ok(answer);
             }
             let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
-            if !self.rest(passing).await {
+            if !self.rest(passing).await && !self.pardon().await {
                 return Err(self.failure(exhausted::error(self)));
             }
         }
@@ -236,7 +241,7 @@ impl Travel {
         let home = self.home(leg);
         let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request);
-        let gates = gates(&self.core, &demand, now);
+        let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };
         let selector = &self.pool.selector;
         let mut walk =
             selector.walk((&self.asked, leg.eligible.clone()), home, &gates, &mut self.rng);
@@ -250,7 +255,7 @@ impl Travel {
         let core = Arc::clone(&self.core);
         let request = Arc::clone(&self.request);
         let demand = demand(&core, &request);
-        let gates = gates(&core, &demand, now);
+        let gates = Gates { pardoned: self.pardoned, ..gates(&core, &demand, now) };
         let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
         let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
             return Some(candidate);
@@ -276,12 +281,11 @@ impl Travel {
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
         let demand = demand(&self.core, &self.request)(target.model);
-        let opened = Attempt::open(&self.core, &target, demand, &self.request);
+        let early = self.pardoned == Some(target.id);
+        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
-        if leg.context.is_some() {
-            // Less is sent than was estimated.
-            attempt.estimated_prompt = None;
-        }
+        // Of a conversation that was cut less is sent than was estimated.
+        attempt.estimated_prompt = attempt.estimated_prompt.filter(|_| leg.context.is_none());
         if let Some(place) = self.place.take() {
             place.served();
         }
@@ -308,14 +312,14 @@ impl Travel {
         let reply = reply.unwrap_or_else(|_| Err(late()));
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
-                route.warnings.extend(dropped(&reply.dropped, left_out));
+                route.warnings.extend(self.dropped(&reply.dropped, left_out));
                 whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
-                route.warnings.extend(dropped(&pieces.dropped, left_out));
+                route.warnings.extend(self.dropped(&pieces.dropped, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }
@@ -356,8 +360,7 @@ impl Travel {
             },
             next => next,
         };
-        let for_later =
-            matches!(fault.kind, FaultKind::RateLimited(_) | FaultKind::TooManyInFlight);
+        let for_later = matches!(fault.kind, FaultKind::RateLimited(_));
         let repeats = verdict::may_pass(&fault) || for_later;
         if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
@@ -380,15 +383,5 @@ impl Travel {
     fn keys_of_the_same_model(&self, target: TargetId) -> Vec<TargetId> {
         let found = self.pool.selector.catalog.target(target);
         found.map_or_else(Vec::new, |it| it.model.targets.clone())
-    }
-
-    /// Has this target's model refused the request for what it is?
-    pub(super) fn would_refuse(&self, target: TargetId) -> bool {
-        self.refused.contains(&target)
-    }
-
-    pub(super) fn time_left(&self) -> Duration {
-        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
-        self.core.params.deadline.saturating_sub(spent)
     }
 }

@@ -57,21 +57,25 @@ impl Travel {
             }
         }
     }
-}
 
-/// The warning of what was not sent: what the provider is known not to take, and what was `left_out`.
-pub(super) fn dropped(members: &[&str], left_out: &[String]) -> Option<String> {
-    // What is asked for by instruction is not dropped, and what the caller did not ask for neither.
-    let bound_holds = BOUNDS.iter().any(|it| !left_out.iter().any(|gone| gone == it));
-    let left_out = left_out.iter().map(String::as_str);
-    let left_out = left_out.filter(|it| ![RESPONSE_FORMAT, "stream_options"].contains(it));
-    // Under its other name it is still sent.
-    let left_out = left_out.filter(|it| !(bound_holds && BOUNDS.contains(it)));
-    let mut all: Vec<&str> = Vec::new();
-    for member in members.iter().copied().chain(left_out) {
-        if !all.contains(&member) {
-            all.push(member);
+    /// The warning of what was not sent: what the provider is known not to take, and what was
+    /// `left_out`.
+    pub(super) fn dropped(&self, members: &[&str], left_out: &[String]) -> Option<String> {
+        let bound_holds = BOUNDS.iter().any(|it| !left_out.iter().any(|gone| gone == it));
+        let is_missed = |it: &&str| {
+            // What is asked for by instruction is not dropped, nor is a bound sent by its other
+            // name. Usage is asked for by us. What goes from messages the provider tells of.
+            let ours = [RESPONSE_FORMAT, "stream_options"].contains(it);
+            let still_sent = bound_holds && BOUNDS.contains(it);
+            !ours && !still_sent && self.request.member(it).is_some()
+        };
+        let left_out = left_out.iter().map(String::as_str).filter(is_missed);
+        let mut all: Vec<&str> = Vec::new();
+        for member in members.iter().copied().chain(left_out) {
+            if !all.contains(&member) {
+                all.push(member);
+            }
         }
+        (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
     }
-    (!all.is_empty()).then(|| format!("dropped={}", all.join(",")))
 }

@@ -142,6 +142,7 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
             | FaultKind::Empty
             | FaultKind::Cut
             | FaultKind::Connect
+            | FaultKind::TooManyInFlight
     )
 }
 

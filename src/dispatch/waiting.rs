@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dispatch::exhausted;
+use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::queue::LineId;
@@ -58,6 +59,23 @@ impl Travel {
         hope
     }
 
+    /// With nobody left to ask or to wait for: whoever faults alone keep shut is asked all the same, the
+    /// least bad first and each by one request at a time. `false`: there is no such target, or no
+    /// attempt left.
+    pub(super) async fn pardon(&mut self) -> bool {
+        if self.attempts > self.core.params.max_retries || self.time_left().is_zero() {
+            return false;
+        }
+        match exhausted::least_bad(self) {
+            LeastBad::Target(target) => {
+                self.pardoned = Some(target);
+                true
+            }
+            LeastBad::Probed => self.rest(true).await,
+            LeastBad::Nobody => false,
+        }
+    }
+
     /// Stands in line, and while it is first there, waits for the time at which quota comes free or
     /// for the call that frees some earlier.
     async fn watch(&mut self) -> bool {
@@ -82,6 +100,12 @@ impl Travel {
                 Ok(()) => {}
             }
         }
+    }
+
+    /// What is left of the time until the answer's first byte.
+    pub(super) fn time_left(&self) -> Duration {
+        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.core.params.deadline.saturating_sub(spent)
     }
 
     /// What is left of the time for waiting.

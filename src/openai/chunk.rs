@@ -25,8 +25,8 @@ pub struct Chunk {
     /// Its choices; empty in a usage chunk.
     pub choices: Vec<ChunkChoice>,
     usage_span: Option<Range<usize>>,
-    /// Where the figures stand, be it in `usage` or elsewhere.
-    told_span: Option<Range<usize>>,
+    /// Does that stand in `usage`, not in another member?
+    usage_is_own: bool,
     usage_is_odd: bool,
     heads: [Option<Range<usize>>; 4],
 }
@@ -199,14 +199,19 @@ impl Chunk {
         }
         let groq = members.x_groq.as_ref().and_then(|it| it.usage);
         let told = |raw: &'_ RawValue| TokenUsage::read(raw).map(|it| (it, place(raw)));
-        let (read, told_span) = members.usage.and_then(told).or(groq.and_then(told)).unzip();
+        let own = members.usage.map(|it| (TokenUsage::read(it), place(it)));
+        let elsewhere = groq.and_then(told).filter(|_| !matches!(own, Some((Some(_), _))));
+        let usage_is_own = elsewhere.is_none();
+        let told = elsewhere.map(|(read, span)| (Some(read), span)).or(own);
+        let (read, usage_span) = told.unzip();
+        let read = read.flatten();
         Ok(Self {
             id: members.id.and_then(string_of).map(Cow::into_owned),
             usage: read.map(|(usage, _)| usage),
             usage_is_odd: read.is_some_and(|(_, in_form)| !in_form),
-            told_span,
+            usage_is_own,
             error: members.error.filter(|it| is_error(it)).map(|it| it.get().to_owned()),
-            usage_span: members.usage.map(place),
+            usage_span,
             heads: [members.id, members.model, members.created, members.object]
                 .map(|it| it.map(place)),
             choices,
@@ -221,7 +226,8 @@ impl Chunk {
 
     /// The figures it carries, as JSON text, wherever the provider puts them.
     pub fn usage_json(&self) -> Option<&str> {
-        std::str::from_utf8(self.body.get(self.told_span.clone()?)?).ok()
+        let span = self.usage_span.clone().filter(|_| self.usage.is_some())?;
+        std::str::from_utf8(self.body.get(span)?).ok()
     }
 
     /// The figures in OpenAI's form, where they came in another.
@@ -241,7 +247,7 @@ impl Chunk {
 
     /// Is it a chunk that only tells the usage?
     pub fn is_usage_only(&self) -> bool {
-        self.choices.is_empty() && self.usage_span.is_some()
+        self.choices.is_empty() && self.usage_span.is_some() && self.usage_is_own
     }
 
     /// The event's data under the stream's own id, model and `created`. `texts` holds, in the
@@ -273,7 +279,7 @@ impl Chunk {
             let open = self.body.iter().position(|it| *it == b'{').unwrap_or_default();
             patch.insert(open + 1, missing);
         }
-        if let (Some(span), Some(usage)) = (&self.usage_span, usage) {
+        if let (Some(span), Some(usage), true) = (&self.usage_span, usage, self.usage_is_own) {
             patch.replace(span.clone(), usage.to_owned());
         }
         for (i, choice) in self.choices.iter().enumerate() {

@@ -233,14 +233,15 @@ fn is_unknown(kind: &str, message: &str) -> bool {
     kind == "extra_forbidden" || has(message, WORDS)
 }
 
-/// The member a provider says it doesn't know, unless it stands within a message or a tool: that
-/// can't be left out of the request.
+/// The member a provider says it doesn't know, unless it stands within a tool, say: that can't be
+/// left out of the request.
 fn unknown_field(said: &Said) -> Option<String> {
     if said.nested {
         return None;
     }
     // The words name the member more reliably than `param`, which may hold the error's own name.
-    let quoted = said.message.split(['\'', '"', '`']).nth(1);
+    let words = said.message.rsplit("property ").next().unwrap_or_default();
+    let quoted = words.split(['\'', '"', '`']).nth(1);
     let last = said.message.rsplit(": ").next().filter(|it| it.len() < said.message.len());
     let all = [quoted, said.param.as_deref(), last].into_iter().flatten();
     let mut named = all.map(|it| it.trim_start_matches("body.").trim_end_matches('.'));

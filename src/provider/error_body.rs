@@ -11,7 +11,8 @@ pub(super) struct Said {
     pub(super) kind: Option<String>,
     /// The member it blames.
     pub(super) param: Option<String>,
-    /// Does that member stand within another, in a message or a tool, say?
+    /// Does that member stand within another, in a tool, say? One of a message counts as its own: it
+    /// can be left out of all of them.
     pub(super) nested: bool,
     /// When the limit is whole again, as the body writes it.
     pub(super) reset: Option<String>,
@@ -65,8 +66,9 @@ impl Said {
         let word = |key| detail.get(key).and_then(Value::as_str).map(str::to_owned);
         let path: Vec<&Value> =
             detail.get("loc").and_then(Value::as_array).into_iter().flatten().collect();
-        let depth = path.iter().filter(|it| it.as_str() != Some("body")).count();
-        self.nested = depth > 1;
+        let mut within = path.iter().filter(|it| it.as_str() != Some("body"));
+        let of_messages = within.next().and_then(|it| it.as_str()) == Some("messages");
+        self.nested = !of_messages && within.next().is_some();
         self.kind = word("type");
         self.param = path.last().and_then(|it| it.as_str()).map(str::to_owned);
         self.message = word("msg").unwrap_or_else(|| std::mem::take(&mut self.message));
@@ -119,8 +121,11 @@ mod tests {
         let detail =
             |loc: &str| format!(r#"[{{"type":"extra_forbidden","loc":{loc},"msg":"no"}}]"#);
         let top = detail(r#"["body","seed"]"#);
-        let deep = detail(r#"["body","messages",0,"user","name"]"#);
-        for (list, param, nested) in [(&top, "seed", false), (&deep, "name", true)] {
+        let message = detail(r#"["body","messages",0,"user","name"]"#);
+        let deep = detail(r#"["body","tools",0,"strict"]"#);
+        for (list, param, nested) in
+            [(&top, "seed", false), (&message, "name", false), (&deep, "strict", true)]
+        {
             for body in [
                 format!(r#"{{"detail":{list}}}"#),
                 format!(r#"{{"object":"error","message":{{"detail":{list}}}}}"#),

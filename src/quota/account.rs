@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::catalog::AccountId;
 use crate::catalog::ModelId;
@@ -51,6 +52,30 @@ pub(crate) struct State {
 struct Seat {
     target: TargetId,
     open: u32,
+    crowd: Option<Crowd>,
+}
+
+/// The provider found that too many calls were under way.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    /// How many it took then.
+    taken: u32,
+    /// When, in monotonic time.
+    at: Duration,
+}
+
+/// One call more is tried each time so long has passed since a provider said "too many".
+const ROOM_GROWS: Duration = Duration::from_secs(10);
+/// After this a provider's "too many" is forgotten.
+const CROWD_FORGOTTEN: Duration = Duration::from_secs(600);
+
+impl Crowd {
+    /// How many calls may be under way now; `None` = it is long ago.
+    fn room(self, now: Now) -> Option<u32> {
+        let age = now.monotonic.saturating_sub(self.at);
+        let more = u32::try_from(age.as_secs() / ROOM_GROWS.as_secs()).unwrap_or(u32::MAX);
+        (age < CROWD_FORGOTTEN).then(|| self.taken.saturating_add(more))
+    }
 }
 
 /// How a reservation ends.
@@ -86,7 +111,7 @@ impl State {
     /// The place of a target's seat, made when there is none.
     pub(crate) fn seat_of(&mut self, target: TargetId) -> usize {
         self.seats.iter().position(|it| it.target == target).unwrap_or_else(|| {
-            self.seats.push(Seat { target, open: 0 });
+            self.seats.push(Seat { target, open: 0, crowd: None });
             self.seats.len() - 1
         })
     }
@@ -113,8 +138,9 @@ impl State {
         if let Some(shared) = self.shared_beside(target) {
             shared.check_spent(QuotaScope::Account, now)?;
         }
-        let open = self.seats.get(target.seat).map_or(0, |it| it.open);
-        if target.max_concurrent.is_some_and(|max| open >= max) {
+        let (open, crowd) = self.seats.get(target.seat).map_or((0, None), |it| (it.open, it.crowd));
+        let room = crowd.and_then(|it| it.room(now));
+        if target.max_concurrent.into_iter().chain(room).any(|max| open >= max) {
             return Err(Denial {
                 bound: Bound::Concurrency,
                 free: FreeAt::Unknown,
@@ -122,6 +148,12 @@ impl State {
             });
         }
         Ok(())
+    }
+
+    /// A call was one too many beside those that are under way. `false`: there are none.
+    pub(crate) fn crowded(&mut self, target: &Target, now: Now) -> bool {
+        let seat = self.seats.get_mut(target.seat).filter(|it| it.open > 0);
+        seat.map(|it| it.crowd = Some(Crowd { taken: it.open, at: now.monotonic })).is_some()
     }
 
     /// Charges `demand`, unconditionally. Says where, in the order of the book's counters.

@@ -139,6 +139,13 @@ impl Ledger {
         self.targets.load().get(&target).map_or(estimated, |it| it.ratio.of(estimated))
     }
 
+    /// The provider has refused a call of `target` because too many were under way. From now on no
+    /// more are than those that are, its own reservation closed; one more each ten seconds, and any
+    /// number after ten minutes. `false`: there are none, so the bound is not one that holds here.
+    pub fn crowded(&self, target: TargetId, now: Now) -> bool {
+        self.target(target).is_some_and(|it| it.account.lock().crowded(&it, now))
+    }
+
     fn target(&self, target: TargetId) -> Option<Arc<Target>> {
         self.targets.load().get(&target).cloned()
     }

@@ -892,3 +892,24 @@ fn ledger_at_rest(ledger: &Ledger, millis: u64, then: Now, demand: Demand) -> bo
     copy.restore(ledger.snapshot(at(millis)), at(millis));
     copy.peek(TARGET, demand, then).is_ok()
 }
+
+#[test]
+fn a_crowd_is_thinned_and_grows_again() {
+    let ledger = Ledger::new();
+    ledger.configure([books(&[])]);
+    let reserve = |at| ledger.reserve(TARGET, ONE, at);
+    assert!(!ledger.crowded(TARGET, at(0)), "nobody else is there");
+    let first = reserve(at(0)).expect("no bound");
+    let second = reserve(at(0)).expect("no bound");
+    drop(reserve(at(0)).expect("no bound"));
+    assert!(ledger.crowded(TARGET, at(0)));
+    let denial = reserve(at(9_999)).expect_err("two were taken");
+    assert_eq!((denial.bound, denial.free), (Bound::Concurrency, FreeAt::Unknown));
+    drop(first);
+    drop(reserve(at(9_999)).expect("one is gone"));
+    let third = reserve(at(10_000)).expect("one is gone");
+    let fourth = reserve(at(10_000)).expect("and one more is tried");
+    reserve(at(10_000)).expect_err("but one");
+    let many: Vec<_> = (0..100).map(|_| reserve(at(600_000)).expect("forgotten")).collect();
+    drop((second, third, fourth, many));
+}

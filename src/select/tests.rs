@@ -140,6 +140,7 @@ impl Bench {
             breakers: &self.breakers,
             latencies: &self.latencies,
             demand: &demand,
+            pardoned: None,
             now: self.now,
         };
         let needs = Needs::of(&request(""));
@@ -341,6 +342,7 @@ fn round_robin_is_fair_between_threads() {
             breakers: &bench.breakers,
             latencies: &bench.latencies,
             demand: &demand,
+            pardoned: None,
             now: bench.now,
         };
         let all = eligible(&bench.selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();

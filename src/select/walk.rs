@@ -34,6 +34,8 @@ pub struct Gates<'a> {
     pub latencies: &'a Latencies,
     /// What the request would take of a model's quota.
     pub demand: &'a dyn Fn(&Model) -> Demand,
+    /// Of all that faults have shut, the one that may be asked all the same.
+    pub pardoned: Option<TargetId>,
     /// The time.
     pub now: Now,
 }
@@ -283,7 +285,13 @@ impl Slot {
 impl Gates<'_> {
     /// May `target` be asked now?
     pub fn check(&self, target: &TargetView<'_>) -> Result<(), Shut> {
-        self.breakers.check(&target.into(), self.now).map_err(Shut::Breaker)?;
+        let path = target.into();
+        let breakers = if self.pardoned == Some(target.id) {
+            self.breakers.check_early(&path, self.now)
+        } else {
+            self.breakers.check(&path, self.now)
+        };
+        breakers.map_err(Shut::Breaker)?;
         self.ledger.peek(target.id, (self.demand)(target.model), self.now).map_err(Shut::Quota)
     }
 }

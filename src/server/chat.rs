@@ -17,6 +17,7 @@ use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
 use super::body::{self, Bounds};
+use super::ending::Ending;
 use super::errors::{refuse, told};
 use super::request_id::RequestId;
 use super::route_headers;
@@ -30,10 +31,12 @@ const MAX_SESSION_LEN: usize = 256;
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
     Extension(id): Extension<RequestId>,
+    ending: Option<Extension<Ending>>,
     request: Request,
 ) -> Response {
+    let ending = ending.map(|it| it.0).unwrap_or_default();
     match take(&gateway, &id, request).await {
-        Ok((call, slot)) => answer(&gateway, &id, call, slot).await,
+        Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
         Err(error) => refuse(&error, &id),
     }
 }
@@ -76,7 +79,12 @@ fn session(headers: &HeaderMap, header: &HeaderName) -> Result<Option<String>, A
     })
 }
 
-async fn answer(gateway: &Gateway, id: &RequestId, call: ChatCall, slot: Slot) -> Response {
+async fn answer(
+    gateway: &Gateway,
+    id: &RequestId,
+    call: ChatCall,
+    (ending, slot): (Ending, Slot),
+) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);
     let begun = if streamed {
@@ -90,7 +98,7 @@ async fn answer(gateway: &Gateway, id: &RequestId, call: ChatCall, slot: Slot) -
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
-    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, slot);
+    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
     stream(events, route.as_ref())
 }
 

@@ -77,6 +77,12 @@ pub(super) fn no_such_model(model: &str) -> ApiError {
         .with_code("model_not_found")
 }
 
+/// The gateway stops, and this answer has taken longer than it may then.
+pub(super) fn stopping() -> ApiError {
+    let message = "The gateway is stopping, and this answer took too long to be finished.";
+    ApiError::new(503, "server_error", message).with_code("stream_interrupted")
+}
+
 /// More is under way than the gateway takes on.
 pub(super) fn overloaded() -> ApiError {
     let message = "The gateway is answering as many requests as it takes on at once.";

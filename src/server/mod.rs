@@ -4,8 +4,10 @@
 mod admission;
 mod body;
 mod chat;
+mod ending;
 mod errors;
 mod guard;
+mod idle;
 mod params;
 mod request_id;
 mod route_headers;

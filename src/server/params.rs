@@ -22,10 +22,13 @@ pub struct Params {
     pub max_body_memory: usize,
     /// Chat requests under way at once; one more is told to come back.
     pub max_concurrent_requests: usize,
-    /// Connections open at once; more wait in the system's queue.
+    /// Connections open at once. A few more are told so, whatever they ask but for `/health` and
+    /// `/metrics`; those beyond are closed.
     pub max_connections: usize,
-    /// How long a connection may take for the head of a request, idle time before it included.
+    /// How long a connection may take for the head of a request.
     pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
     /// How long a whole body may take to arrive.
     pub body_timeout: Duration,
     /// How long a caller may leave what is written to it unread.
@@ -51,6 +54,7 @@ impl Default for Params {
             max_concurrent_requests: 10_000,
             max_connections: 20_000,
             header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(10),

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -19,7 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::ending::Ending;
+use super::errors::{overloaded, refuse};
+use super::idle::HeadTimer;
 use super::params::Params;
+use super::request_id::RequestId;
 use super::socket::{Patience, Socket};
 
 /// The largest head of a request, in bytes; also what a connection buffers in each direction.
@@ -27,6 +32,13 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// How long to wait when the system has no socket to give: some will be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long before the end of its grace a stream is told of it.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// Connections beyond the bound that are told so at once, and for how long each may stay.
+const CROWD: usize = 256;
+const CROWD_STAYS: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `shutdown`; then takes no new connections, lets what is
 /// under way finish within `grace`, and cuts the rest. Gives the number of connections cut.
@@ -44,10 +56,16 @@ pub async fn serve(
     // From here on the system refuses connections.
     drop(listener);
     server.connections.close();
-    if timeout(grace, server.connections.wait()).await.is_ok() {
+    // Streams are told shortly before the end, so that what they are told still goes out.
+    let leave = (grace / 4).min(LEAVE);
+    if timeout(grace.saturating_sub(leave), server.connections.wait()).await.is_ok() {
         return 0;
     }
-    let cut = server.connections.len();
+    server.ending.announce();
+    if timeout(leave, server.connections.wait()).await.is_ok() {
+        return server.ending.counted();
+    }
+    let cut = server.connections.len() + server.ending.counted();
     server.cut.cancel();
     server.connections.wait().await;
     cut
@@ -57,17 +75,19 @@ struct Server {
     http: http1::Builder,
     router: Router,
     patience: Patience,
+    head_timer: HeadTimer,
     places: Arc<Semaphore>,
+    crowd: Arc<Semaphore>,
     connections: TaskTracker,
     shutdown: CancellationToken,
+    ending: Ending,
     cut: CancellationToken,
 }
 
 impl Server {
     fn new(router: Router, params: &Params, shutdown: CancellationToken) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(params.header_timeout)
+        http.header_read_timeout(params.header_timeout)
             .max_buf_size(MAX_HEAD)
             .max_header_size(MAX_HEAD);
         let places = params.max_connections.min(Semaphore::MAX_PERMITS);
@@ -75,9 +95,16 @@ impl Server {
             http,
             router,
             patience: Patience { write: params.write_timeout, linger: params.linger },
+            head_timer: HeadTimer {
+                read: Arc::default(),
+                head: params.header_timeout,
+                idle: params.idle_timeout,
+            },
             places: Arc::new(Semaphore::new(places)),
+            crowd: Arc::new(Semaphore::new(CROWD)),
             connections: TaskTracker::new(),
             shutdown,
+            ending: Ending::default(),
             cut: CancellationToken::new(),
         }
     }
@@ -85,10 +112,8 @@ impl Server {
     async fn accept_all(&self, listener: &TcpListener) {
         let accepting = async {
             loop {
-                // The semaphore is never closed.
-                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok((stream, _)) => self.spawn(stream, place),
+                    Ok((stream, _)) => self.take_in(stream),
                     Err(fault) if is_callers(&fault) => {}
                     Err(fault) => {
                         tracing::warn!(error = %fault, "can't accept connections");
@@ -103,18 +128,38 @@ impl Server {
         }
     }
 
-    fn spawn(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    /// A caller is never left waiting outside: it could not even ask how the gateway is.
+    fn take_in(&self, stream: TcpStream) {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.spawn(stream, place, false);
+        } else if let Ok(place) = Arc::clone(&self.crowd).try_acquire_owned() {
+            self.spawn(stream, place, true);
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, place: OwnedSemaphorePermit, crowded: bool) {
         // Without this the last packet of an answer may wait for the caller's acknowledgement.
         if let Err(fault) = stream.set_nodelay(true) {
             tracing::debug!(error = %fault, "can't set TCP_NODELAY");
         }
-        let (http, router, patience) = (self.http.clone(), self.router.clone(), self.patience);
+        let mut http = self.http.clone();
+        let timer = HeadTimer { read: Arc::default(), ..self.head_timer.clone() };
+        let read = Arc::clone(&timer.read);
+        http.timer(timer).keep_alive(!crowded);
+        let refused = Arc::new(AtomicBool::new(false));
+        let socket = Socket::new(stream, self.patience, (Arc::clone(&refused), read));
+        let ending = self.ending.clone();
+        let callee = Callee { router: self.router.clone(), ending, refused, crowded };
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {
-            let connection = pin!(converse(&http, stream, router, patience, shutdown));
+            let stays = async {
+                if crowded { sleep(CROWD_STAYS).await } else { std::future::pending().await }
+            };
+            let connection = pin!(converse(&http, socket, callee, shutdown));
             tokio::select! {
                 () = connection => {}
                 () = cut.cancelled() => {}
+                () = stays => {}
             }
             drop(place);
         });
@@ -124,22 +169,13 @@ impl Server {
 /// Serves one connection to its end; after `shutdown` that is the end of the answer under way.
 async fn converse(
     http: &http1::Builder,
-    stream: TcpStream,
-    router: Router,
-    patience: Patience,
+    socket: Socket,
+    callee: Callee,
     shutdown: CancellationToken,
 ) {
-    let refused = Arc::new(AtomicBool::new(false));
-    let socket = Socket::new(stream, patience, Arc::clone(&refused));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, refused) = (router.clone(), Arc::clone(&refused));
-        async move {
-            let Ok(response) = router.oneshot(request).await;
-            let status = response.status();
-            let refuses = status.is_client_error() || status.is_server_error();
-            refused.store(refuses, Ordering::Relaxed);
-            Ok::<_, Infallible>(response)
-        }
+    let service = service_fn(move |request| {
+        let callee = callee.clone();
+        async move { Ok::<_, Infallible>(callee.answer(request).await) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     let ended = tokio::select! {
@@ -153,6 +189,39 @@ async fn converse(
         tracing::debug!(error = %fault, "a connection ended early");
     }
 }
+
+/// Whom a connection speaks to.
+#[derive(Clone)]
+struct Callee {
+    router: Router,
+    ending: Ending,
+    /// Was the last answer a refusal?
+    refused: Arc<AtomicBool>,
+    /// Is it one connection too many?
+    crowded: bool,
+}
+
+impl Callee {
+    async fn answer(self, mut request: hyper::Request<Incoming>) -> Response {
+        let response = if self.crowded && !WATCHED.contains(&request.uri().path()) {
+            let id = RequestId::of(request.headers());
+            let mut response = refuse(&overloaded(), &id);
+            id.stamp(response.headers_mut());
+            response
+        } else {
+            request.extensions_mut().insert(self.ending);
+            let Ok(response) = self.router.oneshot(request).await;
+            response
+        };
+        let status = response.status();
+        let refuses = status.is_client_error() || status.is_server_error();
+        self.refused.store(refuses, Ordering::Relaxed);
+        response
+    }
+}
+
+/// What is answered however many come.
+const WATCHED: [&str; 2] = ["/health", "/metrics"];
 
 /// Is it about the connection that was to be accepted, and not about this machine?
 fn is_callers(fault: &io::Error) -> bool {

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::idle::BytesRead;
+
 /// The most that is taken in and thrown away after a refusal, in bytes.
 const MAX_DISCARDED: usize = 64 << 20;
 
@@ -29,14 +31,19 @@ pub(super) struct Socket {
     patience: Patience,
     /// Was the last answer a refusal, which may have left a body unread?
     refused: Arc<AtomicBool>,
+    read: BytesRead,
     stalled: Option<Pin<Box<Sleep>>>,
     leaving: Option<Pin<Box<Sleep>>>,
     discarded: usize,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, patience: Patience, refused: Arc<AtomicBool>) -> Self {
-        Self { stream, patience, refused, stalled: None, leaving: None, discarded: 0 }
+    pub(super) fn new(
+        stream: TcpStream,
+        patience: Patience,
+        (refused, read): (Arc<AtomicBool>, BytesRead),
+    ) -> Self {
+        Self { stream, patience, refused, read, stalled: None, leaving: None, discarded: 0 }
     }
 
     /// Passes on what a write came to, unless it has waited for too long.
@@ -82,7 +89,11 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let more = buffer.filled().len() - before;
+        self.read.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+        read
     }
 }
 

@@ -13,11 +13,13 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use http_body::{Body, Frame};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::dispatch::outcome::{Answer, Event, Events, Failure};
 use crate::openai::ApiError;
 
-use super::errors::broken;
+use super::ending::Ending;
+use super::errors::{broken, stopping};
 use super::slots::Slot;
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
@@ -41,6 +43,8 @@ pub(super) struct EventBody {
     ticks: Interval,
     /// Has anything been sent since the last tick?
     spoke: bool,
+    ending: Ending,
+    time_is_up: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: Slot,
 }
 
@@ -57,14 +61,15 @@ impl EventBody {
         source: Source,
         request_id: Arc<str>,
         keep_alive: Duration,
-        slot: Slot,
+        (ending, slot): (Ending, Slot),
     ) -> Self {
         // A comment follows a whole tick without a word, so silence lasts two ticks at most. To
         // set a timer anew with every event would be exact and cost more than the event.
         let mut ticks = interval((keep_alive / 2).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        Self { source, request_id, ticks, spoke: false, _slot: slot }
+        let time_is_up = Box::pin(ending.wait());
+        Self { source, request_id, ticks, spoke: false, ending, time_is_up, _slot: slot }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -87,6 +92,11 @@ impl EventBody {
             Poll::Ready(Said::Complete) => {
                 self.source = Source::Over;
                 DONE
+            }
+            Poll::Pending if self.time_is_up.as_mut().poll(cx).is_ready() => {
+                self.ending.count();
+                self.source = Source::Over;
+                event(stopping().to_json(&self.request_id).as_bytes())
             }
             Poll::Pending => {
                 ready!(self.poll_silence(cx));

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::agent::{Next, next};
+use super::recital::{Begun, recital};
 use super::request::{Ask, Format, Function, Thoughts, ToolChoice, quarter};
 use super::spec::{Answer, Voice};
 use super::weave::{greets, topics, weave};
@@ -18,7 +20,7 @@ pub(super) struct Draft {
 }
 
 /// A call to one of the request's tools.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) name: String,
     /// A JSON object as text.
@@ -41,7 +43,15 @@ const REASONING_NEEDS: u64 = 64;
 pub(super) fn draft(ask: &Ask, answer: &Answer, reasons: bool, signature: &str) -> Draft {
     let (text, calls) = match answer {
         Answer::Fixed(text) => (text.clone(), Vec::new()),
-        Answer::Woven(voice) => woven(ask, *voice, signature),
+        Answer::Recited(way) => {
+            let begun = Begun::of(ask);
+            let goes_on = begun.and_then(|it| it.continued(&recital(&it.question), *way));
+            (goes_on.unwrap_or_else(|| recital(&ask.question())), Vec::new())
+        }
+        Answer::Woven(voice) => match Begun::of(ask).and_then(|it| it.woven(signature)) {
+            Some(rest) => (rest, Vec::new()),
+            None => woven(ask, *voice, signature),
+        },
     };
     let (text, finish) = if calls.is_empty() { cut(text, ask) } else { (text, "tool_calls") };
     let room = ask.cap.is_none_or(|cap| cap >= REASONING_NEEDS);
@@ -61,22 +71,84 @@ pub(super) fn draft(ask: &Ask, answer: &Answer, reasons: bool, signature: &str) 
 
 fn woven(ask: &Ask, voice: Voice, signature: &str) -> (String, Vec<Call>) {
     let question = ask.question();
-    if let Some(result) = ask.tool_result() {
-        return (format!("The tool says: {result} ({signature})"), Vec::new());
-    }
-    let asked_by_user = ask.messages.last().is_some_and(|message| message.role == "user");
-    if asked_by_user && let Some(function) = wanted_tool(ask) {
-        return (String::new(), calls(function, &question));
-    }
-    let text = match &ask.format {
-        Format::Text if greets(&question) => {
-            format!("Hello! What would you like to know? ({signature})")
+    let done = match next(ask) {
+        Some(Next::Calls(calls)) if ask.tool_choice != ToolChoice::None => {
+            return (String::new(), calls);
         }
-        Format::Text => weave(&question, voice, signature),
-        Format::Object => object(&question),
-        Format::Schema(schema) => fill(schema, &question, DEEPEST).to_string(),
+        Some(Next::Done(result)) => Some(result),
+        _ => None,
+    };
+    let asked_by_user = ask.messages.last().is_some_and(|message| message.role == "user");
+    if done.is_none()
+        && asked_by_user
+        && let Some(function) = wanted_tool(ask)
+    {
+        return (String::new(), calls(ask, function, &question));
+    }
+    let topic = done.as_deref().map_or_else(|| topics(&question).0, str::to_owned);
+    if let Some(text) = told_as_json(ask, &topic) {
+        return (text, Vec::new());
+    }
+    let text = if let Some(result) = done {
+        format!("Done: {result}.")
+    } else if let Some(result) = ask.tool_results() {
+        format!("The tool says: {result} ({signature})")
+    } else if let Some(seen) = seen(&ask.images()) {
+        format!("{seen} {}", weave(&question, voice, signature))
+    } else if greets(&question) {
+        format!("Hello! What would you like to know? ({signature})")
+    } else {
+        weave(&question, voice, signature)
     };
     (text, Vec::new())
+}
+
+/// JSON, where the request has a mode for it or a message insists on it. A model that is merely
+/// told wraps it as models do.
+fn told_as_json(ask: &Ask, topic: &str) -> Option<String> {
+    if let Format::Schema(schema) = &ask.format {
+        return Some(filled(schema, topic).to_string());
+    }
+    let told = ask.instructions().find(|text| insists_on_json(text));
+    let schema = told.as_deref().and_then(schema_in);
+    let json = schema.map_or_else(|| object(topic), |it| filled(&it, topic).to_string());
+    match (&ask.format, told) {
+        (Format::Object, _) => Some(json),
+        (_, None) => None,
+        _ => Some(format!("Here is the JSON you asked for:\n```json\n{json}\n```\nAnything else?")),
+    }
+}
+
+fn insists_on_json(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let strict = ["only", "nothing else", "nothing but", "no other text", "must", "matches"];
+    lower.contains("json") && strict.iter().any(|it| lower.contains(it))
+}
+
+/// The first JSON schema that stands in a text.
+fn schema_in(text: &str) -> Option<Value> {
+    let begins = text.char_indices().filter(|(_, c)| *c == '{').map(|(at, _)| at);
+    let object = |at: usize| {
+        let mut read = serde_json::Deserializer::from_str(text.get(at..)?).into_iter::<Value>();
+        read.next()?.ok()
+    };
+    let is_schema = |it: &Value| {
+        ["type", "properties", "enum", "anyOf", "$ref"].iter().any(|key| it.get(key).is_some())
+    };
+    begins.filter_map(object).find(is_schema)
+}
+
+/// What is in the pictures, as far as this room can see.
+fn seen(images: &[&str]) -> Option<String> {
+    let one = |url: &&str| match url.split_once(";base64,") {
+        Some((_, data)) => {
+            let padding = data.bytes().rev().take_while(|it| *it == b'=').count();
+            format!("an image of {} bytes", (data.len() / 4 * 3).saturating_sub(padding))
+        }
+        None => format!("the image at {url}"),
+    };
+    let seen: Vec<String> = images.iter().map(one).collect();
+    (!seen.is_empty()).then(|| format!("I see {}.", seen.join(" and ")))
 }
 
 /// The tool to call, if the request wants one called: the named one, else the first.
@@ -91,25 +163,28 @@ fn wanted_tool(ask: &Ask) -> Option<&Function> {
     }
 }
 
-/// One call, or two when the question asks for "both" or "parallel".
-fn calls(function: &Function, question: &str) -> Vec<Call> {
+/// One call, or two when the question asks for "both" or "parallel" and the request allows it.
+fn calls(ask: &Ask, function: &Function, question: &str) -> Vec<Call> {
     let lower = question.to_lowercase();
     let (first, second) = topics(question);
     let call = |topic: &str| Call {
         name: function.name.clone(),
-        arguments: fill(&function.parameters, topic, DEEPEST).to_string(),
+        arguments: filled(&function.parameters, topic).to_string(),
     };
-    if lower.contains("both") || lower.contains("parallel") {
+    if ask.parallel_calls && (lower.contains("both") || lower.contains("parallel")) {
         vec![call(&first), call(&second)]
     } else {
         vec![call(&first)]
     }
 }
 
-fn object(question: &str) -> String {
-    let (topic, other) = topics(question);
-    serde_json::json!({"topic": topic, "related": [other], "answer": format!("About {topic}.")})
-        .to_string()
+fn object(topic: &str) -> String {
+    serde_json::json!({"topic": topic, "answer": format!("About {topic}.")}).to_string()
+}
+
+/// A value that a simple JSON schema takes.
+pub(super) fn filled(schema: &Value, text: &str) -> Value {
+    fill(schema, text, DEEPEST)
 }
 
 /// How deep [`fill`] follows a schema.
@@ -219,6 +294,39 @@ mod tests {
         let fixed = Answer::Fixed("one two three".to_owned());
         let made = draft(&ask(r#","stop":["three"," two"]"#), &fixed, false, "x");
         assert_eq!((made.text.as_str(), made.finish), ("one", "stop"));
+    }
+
+    #[test]
+    fn a_model_that_is_told_wraps_its_json() {
+        let asked = |text: &str, role: &str, format: Value| {
+            let messages = serde_json::json!([{"role": role, "content": text},
+                {"role": "user", "content": "Paris and Rome"}]);
+            let body =
+                serde_json::json!({"model": "m", "messages": messages, "response_format": format});
+            let ask = Ask::parse(body.to_string().as_bytes()).unwrap();
+            draft(&ask, &Answer::Woven(Voice::Plain), false, "x").text
+        };
+        let told = |text: &str, role: &str| asked(text, role, Value::Null);
+        let schema = "Answer with JSON only. Schema: {\"type\":\"object\",\"required\":[\"city\"]}";
+        let text = told(schema, "system");
+        assert!(text.contains("```json\n{\"city\":\"Paris\"}\n```"), "{text}");
+        assert!(told("Nothing but a JSON object.", "system").contains("\"topic\":\"Paris\""));
+        assert!(!told("JSON is a format.", "system").contains("```"));
+        assert!(!told(schema, "assistant").contains("```"));
+        let mode = serde_json::json!({"type": "json_object"});
+        assert_eq!(asked(schema, "system", mode), "{\"city\":\"Paris\"}");
+    }
+
+    #[test]
+    fn images_are_looked_at() {
+        assert_eq!(
+            seen(&["data:image/png;base64,AAAAAA=="]).unwrap(),
+            "I see an image of 4 bytes."
+        );
+        let two = ["https://a.example/b.png", "data:image/png;base64,AAAA"];
+        let said = "I see the image at https://a.example/b.png and an image of 3 bytes.";
+        assert_eq!(seen(&two).unwrap(), said);
+        assert_eq!(seen(&[]), None);
     }
 
     #[test]

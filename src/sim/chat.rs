@@ -22,7 +22,7 @@ use super::ollama;
 use super::plan::{Plan, Script, plan};
 use super::provider::Provider;
 use super::record::{Record, Trace, lock};
-use super::refusal::refusal;
+use super::refusal::{of_model, refusal};
 use super::request::Ask;
 use super::spec::{Flavour, ModelSpec};
 use super::wire::completion::{Page, Telling};
@@ -50,7 +50,7 @@ pub(super) async fn chat(
         (None, Flavour::Anthropic) => anthropic::read(&parts.headers, &body),
         (None, Flavour::Ollama) => ollama::read(&body),
         (None, flavour) => {
-            let ask = Ask::parse(&body).map_err(Problem::Invalid);
+            let ask = Ask::parse(&body).map_err(Problem::Invalid).map(|it| flavour.heard(it));
             if flavour == Flavour::Cloudflare { ask.map(cloudflare::capped) } else { ask }
         }
     };
@@ -233,8 +233,8 @@ fn misfit(
         return Some(problem);
     }
     let model = model?;
-    if let Some(field) = ask.fields.iter().find(|field| model.refuses.contains(field)) {
-        return Some(Problem::Field { field: field.clone(), near: None });
+    if let Some(problem) = of_model(flavour, ask, model) {
+        return Some(problem);
     }
     let tokens = ask.prompt_tokens;
     // Ollama cuts a prompt that is too long, and says nothing.

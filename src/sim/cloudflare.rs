@@ -15,10 +15,6 @@ const ACCOUNTS: &str = "client/v4/accounts/";
 /// Tokens an answer may have that asks for none.
 const DEFAULT_CAP: u64 = 256;
 
-/// Fields its models' schemas have no place for.
-const REFUSED: &[&str] =
-    &["logit_bias", "logprobs", "parallel_tool_calls", "reasoning_effort", "top_logprobs"];
-
 /// Answers a path that names another account.
 pub(super) fn stray(path: &str) -> Option<Response<Body>> {
     let other = path.starts_with(ACCOUNTS) && !path.starts_with("client/v4/accounts/sim/");
@@ -32,11 +28,8 @@ pub(super) fn capped(mut ask: Ask) -> Ask {
     ask
 }
 
-/// The first thing about `ask` that it refuses.
+/// What it refuses about messages.
 pub(super) fn refusal(ask: &Ask) -> Option<Problem> {
-    if let Some(field) = ask.fields.iter().find(|it| REFUSED.contains(&it.as_str())) {
-        return Some(Problem::Field { field: field.clone(), near: None });
-    }
     let at = ask.messages.iter().position(|it| !it.is_plain())?;
     Some(Problem::Invalid(format!(
         "oneOf at '/' not met, 0 matches: required properties at '/' are 'prompt', Type mismatch \
@@ -59,7 +52,6 @@ mod tests {
         check(r#""messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]"#, true);
         check(r#""messages":[{"role":"user","content":[{"type":"image_url"}]}]"#, false);
         check(r#""messages":[{"role":"assistant","content":null}]"#, true);
-        check(r#""messages":[{"role":"user","content":"x"}],"logprobs":true"#, true);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::chaos::Chaos;
+
 /// One way for a request to go wrong.
 ///
 /// "Content chunk" means a delta with text or a piece of a tool call. A request that did not ask
@@ -35,8 +37,13 @@ pub enum Fault {
     SlowFirstToken(Duration),
     /// The connection ends after so many content chunks; a whole body ends half way.
     CutAfterChunks(usize),
+    /// The connection ends after so many bytes of a body, or before its last one: anywhere, be it
+    /// within a character.
+    CutAfterBytes(usize),
     /// Silence after so many content chunks, the connection open; a whole body stops half way.
     StallAfterChunks(usize),
+    /// Silence after so many bytes of a body, or before its last one, the connection open.
+    StallAfterBytes(usize),
     /// 200 with a body, or stream events, that are no JSON.
     Garbage,
     /// 200 with a web page.
@@ -122,10 +129,12 @@ pub(super) struct FaultBoard {
     pub(super) script: VecDeque<(Option<String>, Fault)>,
     pub(super) sticky: Option<Fault>,
     pub(super) flaky: Option<(f64, fastrand::Rng)>,
+    /// With whose it is, and how many requests it has seen.
+    pub(super) chaos: Option<(Chaos, String, u64)>,
 }
 
 impl FaultBoard {
-    /// The script first, then the sticky fault, then chance.
+    /// The script first, then the sticky fault, then chaos, then chance.
     pub(super) fn draw(&mut self, model: &str) -> Option<Fault> {
         let matches =
             |(only, _): &(Option<String>, Fault)| only.as_deref().is_none_or(|only| only == model);
@@ -135,19 +144,30 @@ impl FaultBoard {
         if self.sticky.is_some() {
             return self.sticky.clone();
         }
+        if let Some((chaos, provider, number)) = &mut self.chaos {
+            *number += 1;
+            if let Some(fault) = chaos.draw(provider, *number) {
+                return Some(fault);
+            }
+        }
         let (rate, rng) = self.flaky.as_mut()?;
         if rng.f64() < *rate { rng.choice(FLAKY).cloned() } else { None }
     }
 
     /// One line on what is in force.
     pub(super) fn describe(&self) -> String {
-        match (&self.sticky, &self.flaky) {
-            (Some(fault), _) => format!("fault: {}", fault.describe()),
-            (None, Some((rate, _))) => format!("flaky: {:.0}% of requests fail", rate * 100.0),
-            (None, None) if !self.script.is_empty() => {
+        match (&self.sticky, &self.chaos, &self.flaky) {
+            (Some(fault), ..) => format!("fault: {}", fault.describe()),
+            (None, Some((chaos, ..)), _) => {
+                format!("chaos: {:.0}% of requests meet a fault", chaos.rate * 100.0)
+            }
+            (None, None, Some((rate, _))) => {
+                format!("flaky: {:.0}% of requests fail", rate * 100.0)
+            }
+            (None, None, None) if !self.script.is_empty() => {
                 format!("script: {} to come", self.script.len())
             }
-            (None, None) => "healthy".to_owned(),
+            (None, None, None) => "healthy".to_owned(),
         }
     }
 }

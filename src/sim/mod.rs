@@ -11,20 +11,24 @@
 //! It shares no code with the gateway but the clock: what reads and what writes a wire must not
 //! make the same mistake.
 
+mod agent;
 mod answer;
 mod anthropic;
 mod body;
+mod chaos;
 mod chat;
 mod cloudflare;
 mod connection;
 mod control;
 mod demo;
+mod dialect;
 mod fault;
 mod gemini;
 mod meter;
 mod ollama;
 mod plan;
 mod provider;
+mod recital;
 mod record;
 mod refusal;
 mod request;
@@ -36,9 +40,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use chaos::Chaos;
 pub use demo::{DemoLimit, DemoModel, DemoProvider, demo, demo_providers};
 pub use fault::Fault;
 pub use provider::SimProvider;
+pub use recital::{Continuing, recital};
 pub use record::Record;
 pub use server::SimServer;
 pub use spec::{Answer, Flavour, LimitSpec, ModelSpec, Pace, ProviderSpec, SimConfig, Voice, What};

@@ -118,7 +118,9 @@ fn message(message: &Value) -> Result<Value, String> {
             return Err(format!("illegal base64 data at input byte {at}"));
         }
     }
-    let shown = images.into_iter().flatten().map(|_| json!({"type": "image_url"}));
+    let data = |it: &Value| format!("data:;base64,{}", it.as_str().unwrap_or_default());
+    let shown = |it| json!({"type": "image_url", "image_url": data(it)});
+    let shown = images.into_iter().flatten().map(shown);
     let text = (content != "").then(|| json!({"type": "text", "text": content}));
     let parts: Vec<Value> = text.into_iter().chain(shown).collect();
     Ok(json!({"role": message.get("role"), "content": parts, "tool_calls": calls}))

@@ -83,7 +83,35 @@ pub(super) fn plan(mut script: Script<'_>) -> Plan {
         }
         _ => {}
     }
-    if script.stream { streamed(&script) } else { whole(&script) }
+    let mut plan = if script.stream { streamed(&script) } else { whole(&script) };
+    match script.fault {
+        Some(Fault::CutAfterBytes(bytes)) => break_off(&mut plan.steps, *bytes, Act::Cut),
+        Some(Fault::StallAfterBytes(bytes)) => break_off(&mut plan.steps, *bytes, Act::Stall),
+        _ => {}
+    }
+    plan
+}
+
+/// Leaves `bytes` of the body, and never all of it, and ends with `act`.
+fn break_off(steps: &mut VecDeque<Step>, bytes: usize, act: Act) {
+    let length = |it: &Step| if let Act::Send(bytes) = &it.act { bytes.len() } else { 0 };
+    let whole: usize = steps.iter().map(length).sum();
+    let mut left = bytes.min(whole.saturating_sub(1));
+    let mut kept = VecDeque::new();
+    for mut step in steps.drain(..) {
+        let Act::Send(sent) = &mut step.act else { continue };
+        if sent.len() > left {
+            sent.truncate(left);
+            step.text.clear();
+            step.usage = false;
+            kept.push_back(step);
+            break;
+        }
+        left -= sent.len();
+        kept.push_back(step);
+    }
+    kept.push_back(Step::act(act));
+    *steps = kept;
 }
 
 fn told(draft: &Draft) -> (u64, u64) {

@@ -56,6 +56,7 @@ impl Provider {
         Self {
             faults: Mutex::new(FaultBoard {
                 flaky: spec.flaky.map(|(rate, seed)| (rate, fastrand::Rng::with_seed(seed))),
+                chaos: spec.chaos.map(|it| (it, spec.name.clone(), 0)),
                 ..FaultBoard::default()
             }),
             records: Arc::new(Records::new(keep_records, Arc::clone(&clock), stopping)),
@@ -163,7 +164,7 @@ impl SimProvider {
         lock(&self.0.faults).flaky = Some((rate, fastrand::Rng::with_seed(seed)));
     }
 
-    /// Healthy again: no script, no fault, no flakiness.
+    /// Healthy again: no script, no fault, no chaos, no flakiness.
     pub fn mend(&self) {
         *lock(&self.0.faults) = FaultBoard::default();
     }

@@ -25,6 +25,9 @@ pub(super) struct Ask {
     pub(super) tools: Option<Vec<Tool>>,
     pub(super) tool_choice: ToolChoice,
     pub(super) format: Format,
+    /// A schema in NVIDIA's own member.
+    pub(super) guided_json: Option<Value>,
+    pub(super) parallel_calls: bool,
     pub(super) thoughts: Thoughts,
     /// By this room's counting: a token for four bytes, four a message, 256 an image.
     pub(super) prompt_tokens: u64,
@@ -34,13 +37,13 @@ pub(super) struct Ask {
 pub(super) struct Message {
     pub(super) role: String,
     content: Option<Content>,
-    pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) prefix: bool,
     tool_calls: Option<Vec<Value>>,
     pub(super) tool_call_id: Option<String>,
-    #[serde(default)]
-    pub(super) reasoning_content: Option<Value>,
+    /// Members this room has no use for.
+    #[serde(flatten)]
+    pub(super) others: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +56,7 @@ enum Content {
 #[derive(Debug, Deserialize)]
 struct Part {
     text: Option<String>,
+    image_url: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,9 +142,21 @@ impl Ask {
             tools: fields.read("tools")?,
             tool_choice: tool_choice(fields.read("tool_choice")?.as_ref()),
             format: format(fields.read("response_format")?),
-            thoughts: Thoughts::Shown,
+            guided_json: fields.read("guided_json")?,
+            parallel_calls: fields.read("parallel_tool_calls")?.unwrap_or(true),
+            thoughts: fields.thoughts()?,
             fields: fields.names(),
         })
+    }
+
+    /// Has it this top-level field, with a value other than null?
+    pub(super) fn asks_for(&self, field: &str) -> bool {
+        self.fields.iter().any(|it| it == field)
+    }
+
+    /// Is this word, in lower case, in any message?
+    pub(super) fn mentions(&self, word: &str) -> bool {
+        self.messages.iter().any(|it| it.text().to_lowercase().contains(word))
     }
 
     /// The text of the last user message; empty when there is none.
@@ -149,9 +165,32 @@ impl Ask {
         last.map(Message::text).unwrap_or_default()
     }
 
-    /// The text of the last message if it is a tool's result.
-    pub(super) fn tool_result(&self) -> Option<String> {
-        self.messages.last().filter(|message| message.role == "tool").map(Message::text)
+    /// What may say how to answer: system messages, and the last user message.
+    pub(super) fn instructions(&self) -> impl Iterator<Item = String> {
+        let system =
+            self.messages.iter().filter(|it| it.role == "system" || it.role == "developer");
+        system.map(Message::text).chain(std::iter::once_with(|| self.question()))
+    }
+
+    /// The results a conversation ends with, one tool's after the other.
+    pub(super) fn tool_results(&self) -> Option<String> {
+        let turns = self.messages.iter().rev();
+        let mut results: Vec<String> =
+            turns.take_while(|it| it.role == "tool").map(Message::text).collect();
+        results.reverse();
+        (!results.is_empty()).then(|| results.join(" and "))
+    }
+
+    /// How many times the model has called tools since the user last spoke.
+    pub(super) fn steps_taken(&self) -> usize {
+        let since = self.messages.iter().rev().take_while(|it| it.role != "user");
+        since.filter(|it| it.makes_calls()).count()
+    }
+
+    /// Where the images of the last user message are, or they themselves.
+    pub(super) fn images(&self) -> Vec<&str> {
+        let last = self.messages.iter().rev().find(|message| message.role == "user");
+        last.map(|it| it.images().collect()).unwrap_or_default()
     }
 }
 
@@ -176,6 +215,38 @@ impl Message {
             Some(Content::Text(_)) => true,
             Some(Content::Parts(parts)) => parts.iter().any(|it| it.text.is_none()),
         }
+    }
+
+    /// Is its content a list although it shows nothing?
+    pub(super) fn is_list_of_text(&self) -> bool {
+        self.content.is_some() && !self.is_plain()
+    }
+
+    /// The URLs of its images.
+    pub(super) fn images(&self) -> impl Iterator<Item = &str> {
+        let parts = match &self.content {
+            Some(Content::Parts(parts)) => parts.as_slice(),
+            _ => &[],
+        };
+        parts.iter().filter_map(move |it| match &it.image_url {
+            Some(Value::String(url)) => Some(url.as_str()),
+            Some(it) => it.get("url")?.as_str(),
+            None => None,
+        })
+    }
+
+    /// Does it say or show nothing at all?
+    pub(super) fn is_empty(&self) -> bool {
+        self.text().is_empty() && self.images().next().is_none() && !self.makes_calls()
+    }
+
+    pub(super) fn makes_calls(&self) -> bool {
+        self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty())
+    }
+
+    /// Has it this member, with a value other than null?
+    pub(super) fn has(&self, member: &str) -> bool {
+        self.others.get(member).is_some_and(|it| !it.is_null())
     }
 
     /// The ids of the tool calls it makes.
@@ -206,6 +277,18 @@ impl Fields<'_> {
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(raw) = self.0.get(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map_err(|fault| format!("{name}: {fault}"))
+    }
+
+    /// Thoughts are shown unless they are switched off, in whichever way.
+    fn thoughts(&self) -> Result<Thoughts, String> {
+        let effort: Option<Value> = self.read("reasoning_effort")?;
+        let nested: Option<Value> = self.read("reasoning")?;
+        let thinking: Option<Value> = self.read("thinking")?;
+        let none = |it: Option<&Value>| it.is_some_and(|it| it == "none");
+        let off = none(effort.as_ref())
+            || none(nested.as_ref().and_then(|it| it.get("effort")))
+            || thinking.as_ref().and_then(|it| it.get("type")).is_some_and(|it| it == "disabled");
+        Ok(if off { Thoughts::Off } else { Thoughts::Shown })
     }
 
     fn names(self) -> Vec<String> {
@@ -253,7 +336,7 @@ mod tests {
             {"role":"tool","tool_call_id":"c1","content":"42"}]}"#;
         let ask = Ask::parse(body).unwrap();
         assert_eq!(ask.question(), "Why not?");
-        assert_eq!(ask.tool_result().as_deref(), Some("42"));
+        assert_eq!(ask.tool_results().as_deref(), Some("42"));
         assert_eq!(ask.messages[1].call_ids().collect::<Vec<_>>(), ["c1"]);
     }
 

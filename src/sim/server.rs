@@ -145,19 +145,15 @@ pub(super) async fn route(
         return Ok(control::turn(&provider, rest, request).await);
     }
     let down = lock(&provider.0.faults).sticky == Some(Fault::Down);
-    let (is_chat, target) = match provider.0.spec.flavour {
+    let flavour = provider.0.spec.flavour;
+    let (is_chat, target) = match flavour {
         Flavour::Gemini => {
             let target = Target::parse(rest, request.uri().query());
             (target.is_some(), target)
         }
         flavour => (rest == chat_path(flavour), None),
     };
-    let models = match provider.0.spec.flavour {
-        Flavour::Gemini => gemini::MODELS,
-        Flavour::Ollama => "api/tags",
-        Flavour::Cloudflare => "client/v4/accounts/sim/ai/models/search",
-        _ => "v1/models",
-    };
+    let models = models_path(flavour);
     if let Flavour::Cloudflare = provider.0.spec.flavour
         && let Some(stray) = cloudflare::stray(rest)
     {
@@ -184,11 +180,24 @@ pub(super) async fn route(
 }
 
 /// Where each flavour is asked, behind the provider's name.
-fn chat_path(flavour: Flavour) -> &'static str {
+fn chat_path(flavour: Flavour) -> String {
     match flavour {
-        Flavour::Anthropic => "v1/messages",
-        Flavour::Ollama => "api/chat",
-        Flavour::Cloudflare => "client/v4/accounts/sim/ai/v1/chat/completions",
-        _ => "v1/chat/completions",
+        Flavour::Anthropic => "v1/messages".to_owned(),
+        Flavour::Ollama => "api/chat".to_owned(),
+        _ => under(flavour.version(), "chat/completions"),
     }
+}
+
+/// Where each flavour lists its models.
+fn models_path(flavour: Flavour) -> String {
+    match flavour {
+        Flavour::Gemini => gemini::MODELS.to_owned(),
+        Flavour::Ollama => "api/tags".to_owned(),
+        Flavour::Cloudflare => "client/v4/accounts/sim/ai/models/search".to_owned(),
+        _ => under(flavour.version(), "models"),
+    }
+}
+
+fn under(base: &str, path: &str) -> String {
+    format!("{base}/{path}").trim_start_matches('/').to_owned()
 }

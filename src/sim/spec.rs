@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::chaos::Chaos;
 use super::cloudflare;
+use super::recital::Continuing;
 
 /// Everything a [`SimServer`](crate::sim::SimServer) needs to start.
 #[derive(Clone, Debug)]
@@ -21,7 +23,8 @@ impl SimConfig {
     }
 }
 
-/// Whose wire a provider speaks: headers, answers, errors and what it refuses.
+/// Whose wire a provider speaks: headers, answers, errors and what it refuses. How those that speak
+/// OpenAI's differ from it stands in `dialect.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// The reference, and tolerant: no field is refused.
@@ -35,17 +38,65 @@ pub enum Flavour {
     /// Its own API, `generateContent`: the key in `x-goog-api-key`, 400 for unknown names anywhere,
     /// no headers, no end mark.
     Gemini,
+    /// Gemini behind OpenAI's wire: tool calls without an index, errors in a list.
+    GeminiCompat,
     /// Its own API, `/v1/messages`: the key in `x-api-key`, 400 for unknown fields and for turns out
     /// of order.
     Anthropic,
     /// Its own API, `/api/chat`: lines of JSON, arguments as objects, prompts cut to the window.
     Ollama,
+    /// Ollama behind OpenAI's wire: every call has index 0, `tool_choice` is not noticed.
+    OllamaCompat,
     /// OpenAI's wire under an account's path; 400 for content that is no string, errors in a list.
     Cloudflare,
+    /// No schemas, no images; thoughts have to come back within a tool loop.
+    DeepSeek,
+    /// Running usage on every chunk, errors as of a web server; older models, see
+    /// [`ModelSpec::older`].
+    Nvidia,
+    /// Comments before data, `reasoning_details`, usage always at the end.
+    OpenRouter,
+    /// Thoughts inside the text, usage on the last chunk.
+    Together,
+    /// Thoughts inside the text, figures that are no integers among the usage.
+    SambaNova,
+    /// A router: whatever wire stands behind it, here one that repeats a call's name.
+    HuggingFace,
+    /// Content is a string; errors are an id and a message.
+    Cohere,
+    /// Schemas are not noticed, a call and the end in one chunk, error codes that are numbers as text.
+    Zai,
 }
 
 impl Flavour {
-    /// For people.
+    /// All there are.
+    pub const ALL: &[Self] = &[
+        Self::OpenAi,
+        Self::Groq,
+        Self::Mistral,
+        Self::Cerebras,
+        Self::Gemini,
+        Self::GeminiCompat,
+        Self::Anthropic,
+        Self::Ollama,
+        Self::OllamaCompat,
+        Self::Cloudflare,
+        Self::DeepSeek,
+        Self::Nvidia,
+        Self::OpenRouter,
+        Self::Together,
+        Self::SambaNova,
+        Self::HuggingFace,
+        Self::Cohere,
+        Self::Zai,
+    ];
+
+    /// The flavour of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.name() == name)
+    }
+
+    /// For people and for [`from_name`](Self::from_name).
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -53,9 +104,19 @@ impl Flavour {
             Self::Mistral => "mistral",
             Self::Cerebras => "cerebras",
             Self::Gemini => "gemini",
+            Self::GeminiCompat => "gemini-compat",
             Self::Anthropic => "anthropic",
             Self::Ollama => "ollama",
+            Self::OllamaCompat => "ollama-compat",
             Self::Cloudflare => "cloudflare",
+            Self::DeepSeek => "deepseek",
+            Self::Nvidia => "nvidia",
+            Self::OpenRouter => "openrouter",
+            Self::Together => "together",
+            Self::SambaNova => "sambanova",
+            Self::HuggingFace => "huggingface",
+            Self::Cohere => "cohere",
+            Self::Zai => "zai",
         }
     }
 
@@ -63,8 +124,12 @@ impl Flavour {
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::Gemini => "v1beta",
-            Self::Ollama => "",
+            Self::GeminiCompat => "v1beta/openai",
+            Self::Ollama | Self::DeepSeek => "",
             Self::Cloudflare => cloudflare::VERSION,
+            Self::OpenRouter => "api/v1",
+            Self::Cohere => "compatibility/v1",
+            Self::Zai => "api/paas/v4",
             _ => "v1",
         }
     }
@@ -113,8 +178,11 @@ pub struct ModelSpec {
     pub context: Option<u64>,
     /// Fields refused for this model beyond what the flavour refuses.
     pub refuses: Vec<String>,
-    /// Does it think before it answers (not Mistral's and the plain flavour)?
+    /// Does it think before it answers?
     pub reasoning: bool,
+    /// Is it one of NVIDIA's older ones? Those want `parallel_tool_calls: false` beside tools, and know
+    /// schemas as `guided_json` alone.
+    pub older: bool,
     /// What it says; `None` = what its provider says.
     pub answer: Option<Answer>,
 }
@@ -129,6 +197,7 @@ impl ModelSpec {
             context: None,
             refuses: Vec::new(),
             reasoning: false,
+            older: false,
             answer: None,
         }
     }
@@ -164,6 +233,9 @@ pub enum Answer {
     Woven(Voice),
     /// This text, whatever is asked; tools and JSON mode are ignored.
     Fixed(String),
+    /// What [`recital`](crate::sim::recital) makes of the question; an answer that was begun by
+    /// another model is gone on with in this way. Tools and JSON mode are ignored.
+    Recited(Continuing),
 }
 
 /// The manner of a woven answer, so that a reader sees who spoke.
@@ -202,6 +274,8 @@ pub struct ProviderSpec {
     /// The share of requests (0 to 1) that fails before the first content, and the seed that says
     /// which; `None` = none do.
     pub flaky: Option<(f64, u64)>,
+    /// Faults of every kind, on top of that; `None` = none.
+    pub chaos: Option<Chaos>,
 }
 
 impl ProviderSpec {
@@ -218,6 +292,7 @@ impl ProviderSpec {
             chunk_chars: None,
             tolerates: Vec::new(),
             flaky: None,
+            chaos: None,
         }
     }
 

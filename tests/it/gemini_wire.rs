@@ -199,7 +199,7 @@ async fn a_tool_is_called_and_its_result_is_told() {
             }
             let (json, _) = bench.whole(model, next.clone()).await.unwrap();
             let text = json["choices"][0]["message"]["content"].as_str().unwrap();
-            assert!(text.contains("The tool says: 30 degrees"), "{text}");
+            assert!(text.contains("The tool says: 21 degrees and 30 degrees"), "{text}");
             assert_eq!(bench.streamed(model, next).await.unwrap().text, text);
         }
     }
@@ -284,7 +284,7 @@ async fn images_and_schemas_are_taken() {
             bench.whole(model, question("Explain volcanoes", format.clone())).await.unwrap();
         let text = json["choices"][0]["message"]["content"].as_str().unwrap();
         let answer: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(answer, json!({"topic": "Explain volcanoes", "score": 3, "tags": ["x"]}));
+        assert_eq!(answer, json!({"topic": "volcanoes", "score": 3, "tags": ["x"]}));
     }
     let (json, _) = bench
         .whole(FLASH, question("Hi", json!({"response_format": {"type": "json_object"}})))

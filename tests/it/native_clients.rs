@@ -324,6 +324,7 @@ async fn images_are_shown_to_those_that_see() {
         let fetched = bench.whole("m", shows(&far)).await;
         match flavour {
             Flavour::Ollama => assert_eq!(fetched.unwrap_err().kind, FaultKind::NotHere),
+            Flavour::Cloudflare => assert_eq!(fetched.unwrap_err().status, Some(400)),
             _ => assert!(fetched.is_ok(), "{flavour:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! What a request is made of decides who is asked, and how; what a model refuses is not sent twice.
 
-use relayfreellm::sim::Flavour;
+use relayfreellm::sim::{Fault, Flavour};
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, Upstream, ask, with};
@@ -207,4 +207,28 @@ async fn a_bound_no_model_could_keep_is_lowered() {
         };
         assert!(fits, "{model} {member} {asked}: {sent}");
     }
+}
+
+#[tokio::test]
+async fn a_member_of_messages_is_left_out_like_any_other() {
+    for flavour in [Flavour::Groq, Flavour::OpenAi] {
+        let gateway = Gateway::with([Upstream::new("Stranger", flavour).model("m")]).start().await;
+        let body = r#"{"detail":[{"type":"extra_forbidden","loc":["body","messages",0,"user","name"],"msg":"Extra inputs are not permitted"}]}"#;
+        let refusal = Fault::RawResponse { status: 422, headers: Vec::new(), body: body.into() };
+        if flavour == Flavour::OpenAi {
+            gateway.upstream("stranger").script(None, vec![refusal]);
+        }
+        let messages = json!([{"role": "user", "name": "Ann", "content": "hi"}]);
+        for calls in [2, 3] {
+            let asked = json!({"model": "m", "messages": messages});
+            let answer = gateway.chat(&asked).await.expect(200);
+            assert_eq!(gateway.reached("stranger"), calls, "{flavour:?}");
+            assert_eq!(answer.header("x-relay-warning"), "dropped=messages.name", "{flavour:?}");
+        }
+        assert!(body_of(&gateway)["messages"][0].get("name").is_none());
+    }
+}
+
+fn body_of(gateway: &Gateway) -> Value {
+    body(gateway, "stranger", 1)
 }

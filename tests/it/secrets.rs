@@ -1,56 +1,67 @@
 //! No key appears in an answer, a header or the log, whatever a provider says about it.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Once;
 
 use relayfreellm::sim::Fault;
 use serde_json::{Value, json};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use crate::support::{Gateway, Upstream, ask, with};
 
 const KEY: &str = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8t";
 const MASTER_KEY: &str = "relay-master-7f3a9c1e5b8d2f46";
 
-/// All that is logged on this test's thread, where the whole gateway runs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What has been logged on this thread since its test began to listen.
+    static CAUGHT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// All that is logged on this test's thread, where the whole gateway runs, at the finest level. One
+/// subscriber serves all tests: with one each, a call site that another thread has just passed may be
+/// taken for one that nobody listens to.
+struct Log;
 
 impl Log {
-    /// Catches everything at the finest level until the guard is dropped.
-    fn catch() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+    /// Listens until it is dropped.
+    fn catch() -> Self {
+        static SUBSCRIBED: Once = Once::new();
+        SUBSCRIBED.call_once(|| {
+            let listening = dynamic_filter_fn(|_, _| CAUGHT.with_borrow(Option::is_some));
+            let lines = fmt::layer().with_ansi(false).with_writer(|| Writer).with_filter(listening);
+            tracing_subscriber::registry().with(lines).init();
+        });
+        CAUGHT.set(Some(Vec::new()));
+        Self
     }
 
+    #[expect(clippy::unused_self, reason = "what is read is caught only while this lives")]
     fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
+        CAUGHT.with_borrow(|it| {
+            String::from_utf8_lossy(it.as_deref().unwrap_or_default()).into_owned()
+        })
     }
 }
 
-impl io::Write for Log {
+impl Drop for Log {
+    fn drop(&mut self) {
+        CAUGHT.set(None);
+    }
+}
+
+struct Writer;
+
+impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        CAUGHT.with_borrow_mut(|it| it.get_or_insert_default().extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 
@@ -101,7 +112,7 @@ async fn all_of_the_answer(gateway: &Gateway, body: &Value) -> String {
 
 #[tokio::test]
 async fn no_key_is_shown_when_all_is_well() {
-    let (log, _guard) = Log::catch();
+    let log = Log::catch();
     let gateway = gateway().await;
     let bearer = format!("Bearer {MASTER_KEY}");
     for stream in [false, true] {
@@ -137,7 +148,7 @@ async fn a_provider_that_repeats_the_key_is_not_repeated_to_the_caller() {
 #[tokio::test]
 async fn a_provider_that_repeats_the_key_is_not_repeated_in_the_log() {
     for status in [200, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 503] {
-        let (log, _guard) = Log::catch();
+        let log = Log::catch();
         let gateway = gateway().await;
         gateway.upstream("alpha").set_fault(Some(echo(status)));
         all_of_the_answer(&gateway, &ask("m")).await;
@@ -150,7 +161,7 @@ async fn a_provider_that_repeats_the_key_is_not_repeated_in_the_log() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_over_the_key_does_not_show_it() {
-    let (log, _guard) = Log::catch();
+    let log = Log::catch();
     let gateway = gateway().await;
     gateway.upstream("alpha").set_fault(Some(echo_in_stream()));
     let body = with(ask("alpha/m"), json!({"stream": true}));

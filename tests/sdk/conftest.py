@@ -3,12 +3,18 @@
 import pytest
 
 from gateway import BINARY, Gateway, provider
+from simulated import PROVIDERS
 from upstream import Upstream
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-matrix", action="store_true", help="write docs/MATRIX.md anew")
+
+
 def pytest_configure():
-    if not BINARY.is_file():
-        pytest.exit(f"{BINARY} is missing; build it first (scripts/test.sh does)", 3)
+    for it in (BINARY, PROVIDERS):
+        if not it.is_file():
+            pytest.exit(f"{it} is missing; build it first (scripts/test.sh does)", 3)
 
 
 MEASURED = pytest.StashKey[list]()

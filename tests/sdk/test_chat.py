@@ -210,7 +210,7 @@ def test_an_answers_members_keep_their_bytes(gateway, upstream):
         body = (
             '{"id":"u","object":"chat.completion","created":1,"model":"m","x_big":12345678901234567890123,'
             '"choices":[{"index":0,"message":{"role":"assistant","content":"caf\\u00e9",'
-            '"reasoning":"why \\/ not"},"finish_reason":"stop","logprobs":{"content":[ ]}}],'
+            '"reasoning_content":"why \\/ not"},"finish_reason":"stop","logprobs":{"content":[ ]}}],'
             f'"usage":{usage}}}'
         ).encode()
         exchange.handler.send_response(200)
@@ -223,7 +223,7 @@ def test_an_answers_members_keep_their_bytes(gateway, upstream):
     for part in (
         '"x_big":12345678901234567890123',
         '"content":"caf\\u00e9"',
-        '"reasoning":"why \\/ not"',
+        '"reasoning_content":"why \\/ not"',
         '"logprobs":{"content":[ ]}',
         usage,
     ):
@@ -291,13 +291,13 @@ def test_a_session_moves_when_its_home_fails_and_stays_there(start, upstream):
 def test_chunks_without_text_keep_what_they_carry(client, upstream):
     def act(exchange):
         exchange.open_stream()
-        exchange.event(chunk({"role": "assistant", "reasoning": "Hm."}))
+        exchange.event(chunk({"role": "assistant", "reasoning_content": "Hm."}))
         exchange.event(chunk({"content": "Yes."}, x_trace="t1"))
         exchange.event(chunk({}, "stop", x_provider={"region": "eu"}))
         exchange.raw_event("[DONE]")
 
     upstream.always(act)
     chunks = list(client.chat.completions.create(model="m", messages=ASK, stream=True))
-    assert chunks[0].choices[0].delta.reasoning == "Hm."
+    assert chunks[0].choices[0].delta.reasoning_content == "Hm."
     assert any(getattr(it, "x_trace", None) == "t1" for it in chunks)
     assert any(getattr(it, "x_provider", None) == {"region": "eu"} for it in chunks)

@@ -12,10 +12,17 @@ use crate::provider::event_stream::EventStream;
 use crate::provider::fault::Fault;
 use crate::provider::transport::AnswerBody;
 
+use super::incoming::Asked;
 use super::incoming::complete::complete;
 use super::incoming::mender::Mender;
 use super::incoming::reading;
 use super::incoming::source::Source;
+use super::incoming::written::Tools;
+
+/// A request of `provider` that offers a tool by the name of `f`.
+pub(super) fn asked(provider: &'static str) -> Asked {
+    Asked { provider, tools: Tools::named(&["f"]) }
+}
 
 /// Ids that are made up are the same on every run.
 fn rng() -> Rng {
@@ -23,11 +30,11 @@ fn rng() -> Rng {
 }
 
 pub(in crate::provider) fn whole(
-    provider: &str,
+    provider: &'static str,
     body: &Bytes,
     now: Now,
 ) -> Result<Completion, Fault> {
-    complete(provider, body, now, &mut rng())
+    complete(&asked(provider), body, now, &mut rng())
 }
 
 pub(in crate::provider) fn stream(
@@ -36,5 +43,5 @@ pub(in crate::provider) fn stream(
     clock: SharedClock,
 ) -> BoxStream<'static, Result<Chunk, Fault>> {
     let source = Source::Events(Box::new(EventStream::new(body)));
-    reading(source, Mender::new(provider, rng()), clock)
+    reading(source, Mender::new(asked(provider), rng()), clock)
 }

@@ -22,6 +22,7 @@ use crate::provider::ChatProvider;
 use crate::provider::Reply;
 use crate::provider::exchange::exchange;
 use crate::provider::fault::Fault;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::stream;
 use crate::provider::openai_compatible::incoming::whole;
 use crate::provider::quirks::Quirks;
@@ -60,10 +61,11 @@ impl ChatProvider for OpenAiCompatible {
         Box::pin(async move {
             let (request, dropped) = outgoing?;
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
+            let asked = Asked::new(name, &call.request);
             let reply = if call.request.stream {
-                stream(name, answer, dropped, clock).await?
+                stream(asked, answer, dropped, clock).await?
             } else {
-                whole(name, answer, dropped, clock.now()).await?
+                whole(&asked, answer, dropped, clock.now()).await?
             };
             bare_verdict::refuse(name, reply)
         })

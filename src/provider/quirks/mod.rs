@@ -186,9 +186,9 @@ pub fn of_kind(kind: Kind, provider: &str) -> Quirks {
     let name = match kind {
         Kind::OpenAi => registry::find(provider).map_or(provider, |it| it.name),
         Kind::Cloudflare => "cloudflare",
-        Kind::Gemini => return table::GEMINI_NATIVE,
-        Kind::Ollama => return table::OLLAMA_NATIVE,
-        Kind::Anthropic => return table::ANTHROPIC_NATIVE,
+        Kind::Gemini => return table::native::GEMINI_NATIVE,
+        Kind::Ollama => return table::native::OLLAMA_NATIVE,
+        Kind::Anthropic => return table::native::ANTHROPIC_NATIVE,
     };
     let name = plain(name);
     let own = table::ALL.iter().find(|it| *it.name == *name);
@@ -233,7 +233,11 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = (&'static str, &'static str, Policy)> {
-        let native = [table::GEMINI_NATIVE, table::OLLAMA_NATIVE, table::ANTHROPIC_NATIVE];
+        let native = [
+            table::native::GEMINI_NATIVE,
+            table::native::OLLAMA_NATIVE,
+            table::native::ANTHROPIC_NATIVE,
+        ];
         table::ALL.iter().copied().chain(native).flat_map(|it| {
             let models = it.models.iter().map(move |(pattern, own)| (it.name, *pattern, *own));
             std::iter::once((it.name, "", it.usual)).chain(models)

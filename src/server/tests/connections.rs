@@ -74,21 +74,71 @@ async fn a_stop_cuts_what_takes_too_long() {
     let begun = Instant::now();
     server.shutdown.cancel();
     assert_eq!(ended(server).await, 1);
-    assert!((150..400).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
-    assert!(!running.rest().await.contains("[DONE]"));
+    assert!((100..400).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let rest = running.rest().await;
+    assert!(!rest.contains("[DONE]"));
+    assert!(rest.contains(r#""code":"stream_interrupted""#), "it is told why: {rest}");
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_their_turn() {
+async fn connections_beyond_the_bound_are_told_so_and_may_ask_how_it_is() {
     let server = start(Params { max_connections: 1, ..Params::default() }, Script::hello()).await;
     let mut first = Client::connect(&server).await;
     first.send(request("GET /health", &[], "")).await;
     assert_eq!(first.reply().await.status, 200);
-    let mut second = Client::connect(&server).await;
-    second.send(request("GET /health", &[], "")).await;
-    assert!(timeout(Duration::from_millis(150), second.reply()).await.is_err());
+    for (asked, status) in [
+        (request("GET /health", &[], ""), 200),
+        (request("GET /metrics", &[], ""), 200),
+        (chat(&[], WHOLE), 503),
+    ] {
+        let mut second = Client::connect(&server).await;
+        second.send(asked).await;
+        let reply = second.reply().await;
+        assert_eq!(reply.status, status);
+        if status == 503 {
+            assert_eq!((reply.header("retry-after"), &*reply.error("code")), ("1", "overloaded"));
+            assert!(!reply.header("x-request-id").is_empty());
+        }
+        assert_eq!(second.rest().await, "", "it does not stay");
+    }
     drop(first);
-    assert_eq!(second.reply().await.status, 200);
+    let again = async {
+        loop {
+            let mut next = Client::connect(&server).await;
+            next.send(chat(&[], WHOLE)).await;
+            if next.reply().await.status == 200 {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(3), again).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let params = Params {
+        header_timeout: Duration::from_millis(200),
+        idle_timeout: Duration::from_millis(900),
+        ..Params::default()
+    };
+    let server = start(params, Script::hello()).await;
+    let mut kept = Client::connect(&server).await;
+    for _ in 0..2 {
+        kept.send(request("GET /health", &[], "")).await;
+        assert_eq!(kept.reply().await.status, 200);
+        sleep(Duration::from_millis(500)).await;
+    }
+    // Half a head has as long as ever.
+    let begun = Instant::now();
+    kept.send("GET /health HTT").await;
+    kept.rest().await;
+    assert!((150..350).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let mut idle = Client::connect(&server).await;
+    idle.send(request("GET /health", &[], "")).await;
+    assert_eq!(idle.reply().await.status, 200);
+    let begun = Instant::now();
+    assert_eq!(idle.rest().await, "");
+    assert!((700..1_400).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -52,12 +52,15 @@ fn retold(request: &Map<String, Value>) -> Value {
         Some("tool") => json!({"function": {"name": get("tool_choice").get("name")}}),
         _ => Value::Null,
     };
+    let single = get("tool_choice").get("disable_parallel_tool_use").and_then(Value::as_bool);
+    let parallel = !single.unwrap_or(false);
     json!({
         "model": get("model"),
         "stream": get("stream"),
         "messages": messages,
         "tools": (!tools.is_empty()).then_some(tools),
         "tool_choice": choice,
+        "parallel_tool_calls": parallel,
         "max_tokens": get("max_tokens"),
         "stop": get("stop_sequences"),
     })
@@ -78,9 +81,21 @@ fn retell(turn: &Value, messages: &mut Vec<Value>) {
     let shown: Vec<Value> = blocks
         .iter()
         .filter(|it| matches!(rules::kind(it), "text" | "image"))
-        .map(|it| json!({"text": it.get("text")}))
+        .map(|it| match rules::kind(it) {
+            "image" => json!({"image_url": shown(it)}),
+            _ => json!({"text": it.get("text")}),
+        })
         .collect();
     if !(shown.is_empty() && calls.is_empty()) {
         messages.push(json!({"role": turn.get("role"), "content": shown, "tool_calls": calls}));
+    }
+}
+
+/// Where an image is, or it itself.
+fn shown(block: &Value) -> String {
+    let text = |path| block.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    match text("/source/type") {
+        "url" => text("/source/url").to_owned(),
+        _ => format!("data:{};base64,{}", text("/source/media_type"), text("/source/data")),
     }
 }

@@ -102,10 +102,15 @@ fn turn_of(parts: &[Value], by_model: bool, messages: &mut Vec<Value>) {
 fn content(parts: &[Value]) -> Vec<Value> {
     let one = |it: &Value| match (it.get("text"), it.get("inlineData")) {
         (Some(text), _) => Some(json!({"type": "text", "text": text})),
-        (_, Some(_)) => Some(json!({"type": "image_url"})),
+        (_, Some(blob)) => Some(json!({"type": "image_url", "image_url": shown(blob)})),
         _ => None,
     };
     parts.iter().filter_map(one).collect()
+}
+
+fn shown(blob: &Value) -> String {
+    let text = |key| blob.get(key).and_then(Value::as_str).unwrap_or_default();
+    format!("data:{};base64,{}", text("mimeType"), text("data"))
 }
 
 fn choice(request: &Value) -> Value {
@@ -159,7 +164,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((read.model.as_str(), read.cap, read.n), ("gemini-2.5-flash", Some(7), 1));
-        assert_eq!(read.tool_result().as_deref(), Some("21 degrees"));
+        assert_eq!(read.tool_results().as_deref(), Some("21 degrees"));
         assert_eq!((read.stream.is_some(), read.thoughts), (true, Thoughts::Off));
         assert!(read.fields.iter().any(|it| it == "maxOutputTokens"), "{:?}", read.fields);
     }

@@ -94,6 +94,10 @@ fn part(part: &Value, by_model: bool) -> Option<&'static str> {
     {
         return Some("function_response: a user's, with a name and an object, is expected.");
     }
+    let file = part.pointer("/fileData/fileUri").and_then(Value::as_str);
+    if file.is_some_and(|it| !it.starts_with("https://generativelanguage.googleapis.com/")) {
+        return Some("file_data.file_uri: only uploaded files can be used.");
+    }
     if let Some(blob) = part.get("inlineData") {
         let data = blob.get("data").and_then(Value::as_str).unwrap_or_default();
         let base64 = |it: u8| it.is_ascii_alphanumeric() || b"+/=-_".contains(&it);
@@ -346,6 +350,9 @@ mod tests {
         flash(json!([user, called(&[&call]), answered(&[&text])]), Some("an object"));
         let blob = json!({"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": "a b"}}]});
         flash(json!([blob]), Some("Base64"));
+        let far =
+            json!({"role": "user", "parts": [{"fileData": {"fileUri": "https://a.example/b"}}]});
+        flash(json!([far]), Some("only uploaded files"));
         let history = of(json!([user, called(&[&call]), answered(&[&result])]));
         check("gemini-3.6-flash", &history, Some("`f` in the `1.` content block"));
         for (signature, expected) in [

@@ -3,6 +3,8 @@
 use crate::sim::answer::Call;
 use crate::sim::answer::Draft;
 use crate::sim::answer::Usage;
+use crate::sim::dialect::{Calls, Dialect, Thought};
+use crate::sim::gemini::SIGNED;
 use crate::sim::spec::Flavour;
 
 use super::blocks;
@@ -37,6 +39,10 @@ pub(in crate::sim) enum Telling {
 }
 
 impl Page {
+    pub(super) fn dialect(&self) -> &'static Dialect {
+        self.flavour.dialect()
+    }
+
     /// Are usage figures told at all by a whole answer?
     pub(in crate::sim) fn tells_usage(&self) -> bool {
         self.usage != Telling::Never
@@ -58,8 +64,10 @@ impl Page {
             String::new()
         };
         format!(
-            r#"{{"id":"{}","object":"chat.completion","created":{},"model":{},"choices":[{}]{usage}{}}}"#,
+            r#"{}{{"id":"{}",{}"object":"chat.completion","created":{},"model":{},"choices":[{}]{usage}{}}}"#,
+            self.dialect().before_whole,
             self.id(),
+            self.host(),
             self.created,
             quote(&self.model),
             choices.join(","),
@@ -67,44 +75,45 @@ impl Page {
         )
     }
 
+    /// Who answers behind a router.
+    pub(super) fn host(&self) -> &'static str {
+        if self.flavour == Flavour::OpenRouter { r#""provider":"OpenInference","# } else { "" }
+    }
+
     fn choice(&self, index: u64, draft: &Draft) -> String {
-        let logprobs = match self.flavour {
-            Flavour::OpenAi => format!(r#","logprobs":{}"#, self.logprobs_of(&draft.text)),
+        let logprobs = if self.dialect().logprobs {
+            format!(r#","logprobs":{}"#, self.logprobs_of(&draft.text))
+        } else {
+            String::new()
+        };
+        let native = match self.flavour {
+            Flavour::OpenRouter => format!(r#","native_finish_reason":"{}""#, draft.finish),
             _ => String::new(),
         };
         format!(
-            r#"{{"index":{index},"message":{}{logprobs},"finish_reason":"{}"}}"#,
+            r#"{{"index":{index},"message":{}{logprobs},"finish_reason":"{}"{native}}}"#,
             self.message(draft),
             draft.finish
         )
     }
 
     fn message(&self, draft: &Draft) -> String {
-        let content = match self.flavour {
-            _ if draft.calls.is_empty() => quote(&draft.text),
-            Flavour::Mistral => quote(""),
-            _ => "null".to_owned(),
-        };
-        let reasoning = match (&draft.reasoning, self.flavour) {
-            (Some(thought), Flavour::Groq | Flavour::Cerebras) => {
-                format!(r#","reasoning":{}"#, quote(thought))
-            }
-            (Some(thought), Flavour::Cloudflare) => {
-                format!(r#","reasoning_content":{}"#, quote(thought))
-            }
-            _ => String::new(),
-        };
+        let (content, reasoning) = self.told(draft);
         let calls = match self.flavour {
             _ if !draft.calls.is_empty() => {
                 let calls: Vec<String> = draft
                     .calls
                     .iter()
                     .enumerate()
-                    .map(|(at, call)| format!("{{{}}}", self.call(at, call)))
+                    .map(|(at, call)| {
+                        let extra = self.signature(at);
+                        format!("{{{extra}{}}}", self.call(at, call))
+                    })
                     .collect();
                 format!(r#","tool_calls":[{}]"#, calls.join(","))
             }
             Flavour::Mistral => r#","tool_calls":null"#.to_owned(),
+            Flavour::Nvidia => r#","tool_calls":[]"#.to_owned(),
             _ => String::new(),
         };
         let rest = match self.flavour {
@@ -112,6 +121,38 @@ impl Page {
             _ => "",
         };
         format!(r#"{{"role":"assistant","content":{content}{reasoning}{calls}{rest}}}"#)
+    }
+
+    /// Content, and the members that tell thoughts.
+    fn told(&self, draft: &Draft) -> (String, String) {
+        let content = match self.dialect().calls {
+            _ if draft.calls.is_empty() => quote(&draft.text),
+            Calls::WithContent => quote(""),
+            _ => "null".to_owned(),
+        };
+        let Some(thought) = &draft.reasoning else { return (content, String::new()) };
+        match self.dialect().thought {
+            Thought::Hidden => (content, String::new()),
+            Thought::Member(name) => (content, format!(r#","{name}":{}"#, quote(thought))),
+            Thought::Detailed => (content, detailed(thought)),
+            Thought::Tags => (quote(&format!("{}{}", tagged(thought), draft.text)), String::new()),
+            Thought::Part => {
+                let part = thinking_part(thought);
+                let text = quote(&draft.text);
+                (format!(r#"[{part},{{"type":"text","text":{text}}}]"#), String::new())
+            }
+        }
+    }
+
+    /// What stands beside a call that Gemini made: only the first of a step is signed.
+    pub(super) fn signature(&self, at: usize) -> String {
+        if self.flavour != Flavour::GeminiCompat || at > 0 {
+            return String::new();
+        }
+        format!(
+            r#""extra_content":{{"google":{{"thought_signature":"{SIGNED}{:08x}"}}}},"#,
+            self.serial
+        )
     }
 
     /// The fields of a tool call that is told in one piece.
@@ -128,7 +169,7 @@ impl Page {
     pub(super) fn call_id(&self, at: usize) -> String {
         let number = self.serial * 64 + at as u64;
         match self.flavour {
-            Flavour::Cloudflare => format!("chatcmpl-tool-{number:016x}"),
+            Flavour::Cloudflare | Flavour::Nvidia => format!("chatcmpl-tool-{number:016x}"),
             Flavour::Groq => format!("call_{number:08x}"),
             Flavour::Mistral | Flavour::Cerebras => format!("{:09x}", number & 0xf_ffff_ffff),
             _ => format!("call_{number:024x}"),
@@ -139,6 +180,8 @@ impl Page {
     pub(super) fn id(&self) -> String {
         match self.flavour {
             Flavour::Mistral => format!("cmpl-{:032x}", self.serial),
+            Flavour::OpenRouter => format!("gen-{}-{:010x}", self.created, self.serial),
+            Flavour::DeepSeek => format!("930c60df-bf64-41c9-a88e-{:012x}", self.serial),
             _ => format!("chatcmpl-{:012x}", self.serial),
         }
     }
@@ -190,6 +233,31 @@ impl Page {
             Flavour::Cerebras => {
                 plain_usage(prompt, completion, r#","prompt_tokens_details":{"cached_tokens":0}"#)
             }
+            Flavour::DeepSeek => {
+                // It caches by 64 tokens.
+                let hit = prompt / 64 * 64;
+                let missed = prompt - hit;
+                let details = format!(
+                    r#","prompt_tokens_details":{{"cached_tokens":{hit}}},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}},"prompt_cache_hit_tokens":{hit},"prompt_cache_miss_tokens":{missed}"#
+                );
+                plain_usage(prompt, completion, &details)
+            }
+            Flavour::OpenRouter => {
+                let details = format!(
+                    r#","cost":0,"is_byok":false,"prompt_tokens_details":{{"cached_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}"#
+                );
+                plain_usage(prompt, completion, &details)
+            }
+            Flavour::SambaNova => plain_usage(
+                prompt,
+                completion,
+                r#","is_last_response":true,"time_to_first_token":0.11,"completion_tokens_per_sec":200.5"#,
+            ),
+            // Its total holds thoughts that the rest does not.
+            Flavour::GeminiCompat => format!(
+                r#"{{"completion_tokens":{},"prompt_tokens":{prompt},"total_tokens":{total}}}"#,
+                completion - reasoning
+            ),
             _ => plain_usage(prompt, completion, ""),
         }
     }
@@ -214,6 +282,24 @@ impl Page {
             .collect();
         format!(r#"{{"content":[{}],"refusal":null}}"#, tokens.join(","))
     }
+}
+
+/// A thought as some models write it into their text.
+pub(super) fn tagged(thought: &str) -> String {
+    format!("<think>\n{thought}\n</think>\n\n")
+}
+
+/// A thought as a part of a list of content.
+pub(super) fn thinking_part(thought: &str) -> String {
+    format!(r#"{{"type":"thinking","thinking":[{{"type":"text","text":{}}}]}}"#, quote(thought))
+}
+
+/// A thought in both of OpenRouter's members.
+pub(super) fn detailed(thought: &str) -> String {
+    let text = quote(thought);
+    format!(
+        r#","reasoning":{text},"reasoning_details":[{{"type":"reasoning.text","text":{text},"format":"unknown","index":0}}]"#
+    )
 }
 
 fn plain_usage(prompt: u64, completion: u64, details: &str) -> String {
@@ -258,7 +344,7 @@ mod tests {
     #[test]
     fn each_flavour_writes_its_own_fields() {
         let said = draft(Vec::new());
-        for flavour in [Flavour::OpenAi, Flavour::Groq, Flavour::Mistral, Flavour::Cerebras] {
+        for flavour in [Flavour::OpenAi, Flavour::Groq, Flavour::Nvidia, Flavour::Cerebras] {
             let body = read(flavour, &said);
             assert_eq!(body["choices"][0]["message"]["content"], "Hello \"there\".");
             assert_eq!(body["usage"]["total_tokens"], 97);
@@ -272,6 +358,38 @@ mod tests {
         let tool_calls = mistral["choices"][0]["message"].get("tool_calls");
         assert_eq!(tool_calls, Some(&Value::Null));
         assert!(read(Flavour::Cerebras, &said)["time_info"].is_object());
+    }
+
+    #[test]
+    fn thoughts_stand_where_each_flavour_tells_them() {
+        let said = draft(Vec::new());
+        let message = |flavour| read(flavour, &said)["choices"][0]["message"].clone();
+        for (flavour, place) in [
+            (Flavour::Cerebras, "/reasoning"),
+            (Flavour::DeepSeek, "/reasoning_content"),
+            (Flavour::OpenRouter, "/reasoning_details/0/text"),
+            (Flavour::Mistral, "/content/0/thinking/0/text"),
+        ] {
+            let message = message(flavour);
+            assert_eq!(message.pointer(place), Some(&Value::from("Greet.")), "{message}");
+        }
+        let text = "<think>\nGreet.\n</think>\n\nHello \"there\".";
+        assert_eq!(message(Flavour::Together)["content"], text);
+        assert!(!message(Flavour::OpenAi).to_string().contains("Greet"));
+    }
+
+    #[test]
+    fn figures_have_each_flavours_own_beside_them() {
+        let usage = |flavour| read(flavour, &draft(Vec::new()))["usage"].clone();
+        let deepseek = usage(Flavour::DeepSeek);
+        let cache = (&deepseek["prompt_cache_hit_tokens"], &deepseek["prompt_cache_miss_tokens"]);
+        assert_eq!(cache, (&Value::from(64), &Value::from(11)));
+        assert_eq!(usage(Flavour::SambaNova)["completion_tokens_per_sec"], 200.5);
+        let gemini = usage(Flavour::GeminiCompat);
+        assert_eq!(
+            (&gemini["completion_tokens"], &gemini["total_tokens"]),
+            (&Value::from(10), &Value::from(97))
+        );
     }
 
     #[test]

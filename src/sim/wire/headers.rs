@@ -21,8 +21,6 @@ pub(in crate::sim) fn rate_limits(flavour: Flavour, gauges: &[Gauge], cost: u64)
             show(&mut headers, find(gauges, What::Requests, MINUTE), &REQUESTS, go_duration);
             show(&mut headers, find(gauges, What::Tokens, MINUTE), &TOKENS, go_duration);
         }
-        // It says nothing of its limits until one is met, and then in the body.
-        Flavour::Gemini | Flavour::Ollama | Flavour::Cloudflare => {}
         Flavour::Anthropic => {
             let requests = find(gauges, What::Requests, MINUTE);
             let tokens = find(gauges, What::Tokens, MINUTE);
@@ -53,6 +51,12 @@ pub(in crate::sim) fn rate_limits(flavour: Flavour, gauges: &[Gauge], cost: u64)
                 headers.push(("x-ratelimit-remaining-req-minute", gauge.left.to_string()));
             }
         }
+        Flavour::SambaNova => {
+            show(&mut headers, find(gauges, What::Requests, MINUTE), &REQUESTS, whole_seconds);
+            show(&mut headers, find(gauges, What::Requests, DAY), &REQUESTS_DAY, whole_seconds);
+        }
+        // They say nothing of their limits until one is met, and then in the body.
+        _ => {}
     }
     headers
 }
@@ -100,7 +104,17 @@ fn show(
 /// `Retry-After` as flavours send it: whole seconds, never early. OpenAI adds milliseconds; some
 /// send none.
 pub(in crate::sim) fn retry_after(flavour: Flavour, wait: Duration) -> Headers {
-    if matches!(flavour, Flavour::Gemini | Flavour::Ollama | Flavour::Cloudflare) {
+    const SILENT: &[Flavour] = &[
+        Flavour::Gemini,
+        Flavour::GeminiCompat,
+        Flavour::Ollama,
+        Flavour::OllamaCompat,
+        Flavour::Cloudflare,
+        Flavour::Nvidia,
+        Flavour::Cohere,
+        Flavour::Zai,
+    ];
+    if SILENT.contains(&flavour) {
         return Headers::new();
     }
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -131,6 +145,11 @@ fn decimal(value: u128, unit: u128) -> String {
     let digits = usize::try_from(unit.ilog10()).unwrap_or(0);
     let text = format!("{}.{:0digits$}", value / unit, value % unit);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Seconds, never too few.
+fn whole_seconds(span: Duration) -> String {
+    span.as_millis().div_ceil(1_000).to_string()
 }
 
 /// Seconds with twelve decimals, as Cerebras writes them.

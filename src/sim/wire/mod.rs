@@ -8,6 +8,7 @@ mod lines;
 pub(super) mod models;
 pub(super) mod problem;
 pub(super) mod stream;
+mod words;
 
 /// `text` as a JSON string, quotes included.
 fn quote(text: &str) -> String {

@@ -18,6 +18,8 @@ pub(in crate::sim) fn list(flavour: Flavour, models: &[ModelSpec], created: u64)
             "success": true, "result": data, "errors": [], "messages": [],
         })
         .to_string(),
+        Flavour::Together => Value::from(data).to_string(),
+        Flavour::OpenRouter => json!({ "data": data }).to_string(),
         _ => json!({"object": "list", "data": data}).to_string(),
     }
 }
@@ -26,9 +28,6 @@ fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
     let name = &model.name;
     let context = model.context.unwrap_or(131_072);
     match flavour {
-        Flavour::OpenAi => {
-            json!({"id": name, "object": "model", "created": created, "owned_by": "system"})
-        }
         Flavour::Groq => json!({
             "id": name, "object": "model", "created": created, "owned_by": "OpenAI",
             "active": true, "context_window": context, "public_apps": null,
@@ -61,10 +60,20 @@ fn entry(flavour: Flavour, model: &ModelSpec, created: u64) -> Value {
             "name": name, "model": name, "modified_at": "2026-05-04T17:37:44-07:00",
             "size": 2_019_393_189_u64, "digest": "sim", "details": {"family": "sim"},
         }),
+        Flavour::OpenRouter => json!({
+            "id": name, "name": name, "created": created, "context_length": context,
+            "pricing": {"prompt": "0", "completion": "0"},
+            "top_provider": {"context_length": context, "max_completion_tokens": context},
+        }),
+        Flavour::Together => json!({
+            "id": name, "object": "model", "created": created, "type": "chat",
+            "context_length": context, "pricing": {"input": 0, "output": 0},
+        }),
         Flavour::Cloudflare => json!({
             "id": "429b9e8b-d99e-44de-91ad-706cf8183658", "name": name,
             "task": {"name": "Text Generation"},
             "properties": [{"property_id": "context_window", "value": context.to_string()}],
         }),
+        _ => json!({"id": name, "object": "model", "created": created, "owned_by": "system"}),
     }
 }

@@ -9,6 +9,7 @@ use crate::sim::spec::What;
 
 use super::headers::go_duration;
 use super::quote;
+use super::words::words;
 
 /// Why a provider answers with an error.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ impl Problem {
             Flavour::Anthropic => self.anthropic(),
             Flavour::Ollama => self.ollama(),
             Flavour::Cloudflare => self.cloudflare(),
+            other => self.of(other),
         };
         (status, fill(template, &values))
     }
@@ -197,6 +199,23 @@ impl Problem {
             }
             Self::Status(status) => (*status, include_str!("cloudflare/error_other.json")),
             _ => (400, include_str!("cloudflare/error_400.json")),
+        }
+    }
+
+    /// In the words of a flavour whose words are a table.
+    fn of(&self, flavour: Flavour) -> (u16, &'static str) {
+        let words = words(flavour);
+        match self {
+            Self::Key(_) => words.key,
+            Self::Model(_) => words.model,
+            Self::Context { .. } => words.context,
+            Self::Field { .. } => words.field,
+            Self::Limited { .. } | Self::TooLarge { .. } => words.limited,
+            Self::Status(status) => (*status, words.other),
+            Self::Invalid(_)
+            | Self::UnknownName { .. }
+            | Self::MessageOrder(_)
+            | Self::CallId(_) => words.invalid,
         }
     }
 
@@ -353,18 +372,9 @@ mod tests {
             Problem::Limited { model: model(), breach: any_breach() },
             Problem::Status(503),
         ];
-        for flavour in [
-            Flavour::OpenAi,
-            Flavour::Groq,
-            Flavour::Mistral,
-            Flavour::Cerebras,
-            Flavour::Gemini,
-            Flavour::Anthropic,
-            Flavour::Ollama,
-            Flavour::Cloudflare,
-        ] {
+        for flavour in Flavour::ALL {
             for problem in &problems {
-                let (status, body) = problem.refusal(flavour);
+                let (status, body) = problem.refusal(*flavour);
                 assert!((400..600).contains(&status));
                 let read = serde_json::from_str::<serde_json::Value>(&body);
                 assert!(read.is_ok() && !body.contains("{{"), "{flavour:?} {problem:?}: {body}");

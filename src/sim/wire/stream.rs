@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::sim::answer::Call;
 use crate::sim::answer::Draft;
+use crate::sim::dialect::{Calls, Figures, Thought};
 use crate::sim::spec::Flavour;
 
 use super::blocks;
 use super::candidates;
-use super::completion::Page;
-use super::completion::Telling;
+use super::completion::{Page, Telling, detailed, tagged, thinking_part};
 use super::lines;
 use super::quote;
 
@@ -42,6 +42,12 @@ impl Event {
         let bytes = Bytes::from(format!("data: {data}\n\n"));
         Self { role, bytes, text: String::new(), usage: false }
     }
+
+    /// These bytes before anything is said.
+    fn raw(bytes: &'static str) -> Self {
+        let bytes = Bytes::from_static(bytes.as_bytes());
+        Self { role: Role::Opening, bytes, text: String::new(), usage: false }
+    }
 }
 
 /// The whole stream of an answer whose text goes out in `pieces`. With `fused`, a flavour that
@@ -58,19 +64,15 @@ pub(in crate::sim) fn events(
         Flavour::Ollama => return lines::events(page, draft, pieces),
         _ => {}
     }
-    let writer = Writer { page, head: head(page) };
+    let dialect = page.dialect();
+    let writer = Writer { page, head: head(page), usage: page.usage_of(draft.usage) };
     let mut deltas: Vec<Delta> = pieces.iter().map(|piece| writer.text(piece)).collect();
     for (at, call) in draft.calls.iter().enumerate() {
         writer.call(&mut deltas, at, call);
     }
-    let last = if fused && page.flavour == Flavour::Mistral { deltas.pop() } else { None };
+    let last = if fused && dialect.fused { deltas.pop() } else { None };
     let mut events = writer.opening();
-    if let Some(thought) = &draft.reasoning
-        && matches!(page.flavour, Flavour::Groq | Flavour::Cerebras | Flavour::Cloudflare)
-    {
-        let member =
-            if page.flavour == Flavour::Cloudflare { "reasoning_content" } else { "reasoning" };
-        let delta = Delta::new(format!(r#"{{"{member}":{}}}"#, quote(thought)));
+    if let Some(delta) = draft.reasoning.as_ref().and_then(|it| writer.thought(it)) {
         events.extend(writer.tell(Role::Thought, &delta));
     }
     for delta in &deltas {
@@ -78,6 +80,9 @@ pub(in crate::sim) fn events(
     }
     writer.end(&mut events, draft, last);
     events.push(Event::new(Role::Ending, "[DONE]"));
+    if !dialect.before_stream.is_empty() {
+        events.insert(0, Event::raw(dialect.before_stream));
+    }
     events
 }
 
@@ -88,8 +93,9 @@ fn head(page: &Page) -> String {
         _ => "",
     };
     format!(
-        r#"{{"id":"{}","object":"chat.completion.chunk","created":{},"model":{}{more}"#,
+        r#"{{"id":"{}",{}"object":"chat.completion.chunk","created":{},"model":{}{more}"#,
         page.id(),
+        page.host(),
         page.created,
         quote(&page.model)
     )
@@ -111,6 +117,7 @@ impl Delta {
 struct Writer<'a> {
     page: &'a Page,
     head: String,
+    usage: String,
 }
 
 impl Writer<'_> {
@@ -118,11 +125,20 @@ impl Writer<'_> {
     fn chunk(&self, index: u64, delta: &Delta, finish: Option<&str>, tail: &str) -> String {
         let finish = finish.map_or_else(|| "null".to_owned(), quote);
         let head = &self.head;
-        let openai = self.page.flavour == Flavour::OpenAi;
-        let logprobs =
-            if openai { format!(r#""logprobs":{},"#, delta.logprobs) } else { String::new() };
-        let asked = openai && self.page.usage == Telling::OnRequest;
-        let usage = if asked { r#","usage":null"# } else { "" };
+        let dialect = self.page.dialect();
+        let logprobs = if dialect.logprobs {
+            format!(r#""logprobs":{},"#, delta.logprobs)
+        } else {
+            String::new()
+        };
+        let asked = self.page.usage == Telling::OnRequest;
+        let usage = match dialect.figures {
+            Figures::Asked if asked && self.page.flavour == Flavour::OpenAi => {
+                r#","usage":null"#.to_owned()
+            }
+            Figures::Running if asked => format!(r#","usage":{}"#, self.usage),
+            _ => String::new(),
+        };
         let delta = &delta.json;
         let unnumbered = self.page.flavour == Flavour::Cloudflare && finish == "null";
         let index = if unnumbered { String::new() } else { format!(r#""index":{index},"#) };
@@ -167,41 +183,66 @@ impl Writer<'_> {
         }
     }
 
-    /// OpenAI tells the name first and the arguments in fragments, the others all at once.
-    fn call(&self, deltas: &mut Vec<Delta>, at: usize, call: &Call) {
-        let whole = |call: &Call, extra: &str| {
-            let fields = self.page.call(at, call);
-            Delta::new(format!(r#"{{{extra}"tool_calls":[{{"index":{at},{fields}}}]}}"#))
+    /// The thought where the flavour tells it, if it does.
+    fn thought(&self, thought: &str) -> Option<Delta> {
+        let json = match self.page.dialect().thought {
+            Thought::Hidden => return None,
+            Thought::Member(name) => format!(r#"{{"{name}":{}}}"#, quote(thought)),
+            Thought::Detailed => {
+                format!(r#"{{"role":"assistant","content":""{}}}"#, detailed(thought))
+            }
+            Thought::Tags => format!(r#"{{"content":{}}}"#, quote(&tagged(thought))),
+            Thought::Part => format!(r#"{{"content":[{}]}}"#, thinking_part(thought)),
         };
-        match self.page.flavour {
-            Flavour::Mistral => deltas.push(whole(call, r#""content":"","#)),
-            Flavour::OpenAi => {
-                let named = Call { name: call.name.clone(), arguments: String::new() };
-                deltas.push(whole(&named, ""));
-                deltas.extend(split_chars(&call.arguments, 8).into_iter().map(|fragment| {
+        Some(Delta::new(json))
+    }
+
+    /// A call as the flavour tells it.
+    fn call(&self, deltas: &mut Vec<Delta>, at: usize, call: &Call) {
+        let dialect = self.page.dialect();
+        let index = match dialect.calls {
+            Calls::Unnumbered => String::new(),
+            Calls::Zeros => r#""index":0,"#.to_owned(),
+            _ => format!(r#""index":{at},"#),
+        };
+        let extra = self.page.signature(at);
+        let whole = |call: &Call, before: &str| {
+            let fields = self.page.call(at, call);
+            Delta::new(format!(r#"{{{before}"tool_calls":[{{{index}{extra}{fields}}}]}}"#))
+        };
+        let named =
+            |arguments: &str| Call { name: call.name.clone(), arguments: arguments.to_owned() };
+        let fragments = split_chars(&call.arguments, 8);
+        match dialect.calls {
+            Calls::WithContent => deltas.push(whole(call, r#""content":"","#)),
+            Calls::Whole | Calls::Unnumbered | Calls::Zeros => deltas.push(whole(call, "")),
+            Calls::Repeated => deltas.extend(fragments.into_iter().map(|it| whole(&named(it), ""))),
+            Calls::Fragments => {
+                deltas.push(whole(&named(""), ""));
+                deltas.extend(fragments.into_iter().map(|fragment| {
                     let arguments = quote(fragment);
                     Delta::new(format!(
                         r#"{{"tool_calls":[{{"index":{at},"function":{{"arguments":{arguments}}}}}]}}"#
                     ))
                 }));
             }
-            _ => deltas.push(whole(call, "")),
         }
     }
 
     /// Finish reason and usage, where the flavour puts them.
     fn end(&self, events: &mut Vec<Event>, draft: &Draft, last: Option<Delta>) {
-        let usage = self.page.usage_of(draft.usage);
+        let usage = &self.usage;
         let tell = self.page.tells_usage();
-        let tail = match self.page.flavour {
-            Flavour::Groq if tell => {
+        let figures = self.page.dialect().figures;
+        let tail = match figures {
+            Figures::Groq if tell => {
                 format!(r#","x_groq":{{"id":"{}","usage":{usage}}}"#, self.page.groq_id())
             }
-            Flavour::Groq => format!(r#","x_groq":{{"id":"{}"}}"#, self.page.groq_id()),
-            Flavour::Mistral | Flavour::Cloudflare if tell => format!(r#","usage":{usage}"#),
-            Flavour::Cerebras if tell => {
+            Figures::Groq => format!(r#","x_groq":{{"id":"{}"}}"#, self.page.groq_id()),
+            Figures::Finish if tell && self.page.flavour == Flavour::Cerebras => {
                 format!(r#","usage":{usage},"time_info":{}"#, self.page.time_info())
             }
+            Figures::Finish if tell => format!(r#","usage":{usage}"#),
             _ => String::new(),
         };
         let bare = match self.page.flavour {
@@ -215,26 +256,38 @@ impl Writer<'_> {
             let tail = if last { tail.as_str() } else { "" };
             let chunk = self.chunk(index, &delta, Some(draft.finish), tail);
             let mut event = Event::new(Role::Ending, &chunk);
-            event.usage = last && tell && self.page.flavour != Flavour::OpenAi;
+            event.usage = last && tell && matches!(figures, Figures::Finish | Figures::Groq);
             if index == 0 {
                 delta.text.clone_into(&mut event.text);
             }
             events.push(event);
         }
-        let extra = matches!(self.page.flavour, Flavour::OpenAi | Flavour::Groq);
-        if extra && self.page.usage == Telling::OnRequest {
-            events.push(self.usage_chunk(&usage));
+        let asked = self.page.usage == Telling::OnRequest;
+        let extra = match figures {
+            Figures::Asked | Figures::Groq | Figures::Running => asked,
+            Figures::Extra => tell,
+            Figures::Finish => false,
+        };
+        if extra {
+            events.push(self.usage_chunk());
         }
     }
 
     /// The chunk without choices that `stream_options.include_usage` asks for.
-    fn usage_chunk(&self, usage: &str) -> Event {
-        let head = &self.head;
+    fn usage_chunk(&self) -> Event {
+        let (head, usage) = (&self.head, &self.usage);
         let x_groq = match self.page.flavour {
             Flavour::Groq => format!(r#","x_groq":{{"id":"{}"}}"#, self.page.groq_id()),
             _ => String::new(),
         };
-        let chunk = format!(r#"{head},"choices":[],"usage":{usage}{x_groq}}}"#);
+        // OpenRouter's has a choice that says nothing.
+        let choices = match self.page.flavour {
+            Flavour::OpenRouter => {
+                r#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}"#
+            }
+            _ => "",
+        };
+        let chunk = format!(r#"{head},"choices":[{choices}],"usage":{usage}{x_groq}}}"#);
         Event { usage: true, ..Event::new(Role::Ending, &chunk) }
     }
 }
@@ -286,6 +339,7 @@ mod tests {
     fn chunks(page: &Page, draft: &Draft, pieces: &[&str]) -> Vec<Value> {
         let mut events = events(page, draft, pieces, true);
         assert_eq!(events.pop().unwrap().bytes, "data: [DONE]\n\n");
+        events.retain(|it| !it.bytes.starts_with(b":"));
         let data = |event: &Event| {
             let text = std::str::from_utf8(&event.bytes).unwrap();
             let chunk: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
@@ -319,13 +373,23 @@ mod tests {
         check_usage_chunks(Flavour::Groq, Telling::OnRequest, &[3, 4]);
         check_usage_chunks(Flavour::Mistral, Telling::OnRequest, &[2]);
         check_usage_chunks(Flavour::Cerebras, Telling::OnRequest, &[3]);
+        check_usage_chunks(Flavour::DeepSeek, Telling::AsEver, &[3]);
+        check_usage_chunks(Flavour::SambaNova, Telling::AsEver, &[4]);
+        check_usage_chunks(Flavour::Nvidia, Telling::AsEver, &[]);
     }
 
     #[test]
     fn streamed_arguments_join_to_the_whole() {
         let arguments = r#"{"city":"Zürich","days":3}"#.to_owned();
         let called = draft(vec![Call { name: "f".to_owned(), arguments: arguments.clone() }]);
-        for flavour in [Flavour::OpenAi, Flavour::Groq, Flavour::Mistral, Flavour::Cerebras] {
+        for flavour in [
+            Flavour::OpenAi,
+            Flavour::Groq,
+            Flavour::Mistral,
+            Flavour::DeepSeek,
+            Flavour::HuggingFace,
+            Flavour::Zai,
+        ] {
             let told = chunks(&page(flavour, Telling::AsEver), &called, &[]);
             let calls = told.iter().filter_map(|it| it.pointer("/choices/0/delta/tool_calls/0"));
             let calls: Vec<&Value> = calls.collect();
@@ -334,6 +398,35 @@ mod tests {
                 calls.iter().map(|it| it["function"]["arguments"].as_str().unwrap()).collect();
             assert_eq!(joined, arguments, "{flavour:?}");
         }
+    }
+
+    #[test]
+    fn calls_come_in_the_shape_each_flavour_gives_them() {
+        let call =
+            |name: &str| Call { name: name.to_owned(), arguments: "{\"a\":12345}".to_owned() };
+        let called = draft(vec![call("f"), call("g")]);
+        let told = |flavour| {
+            let chunks = chunks(&page(flavour, Telling::AsEver), &called, &[]);
+            let calls = chunks.iter().filter_map(|it| it.pointer("/choices/0/delta/tool_calls/0"));
+            calls.cloned().collect::<Vec<Value>>()
+        };
+        let indexes =
+            |flavour| told(flavour).iter().map(|it| it["index"].as_u64()).collect::<Vec<_>>();
+        assert_eq!(indexes(Flavour::GeminiCompat), [None, None]);
+        assert_eq!(indexes(Flavour::OllamaCompat), [Some(0), Some(0)]);
+        assert_eq!(indexes(Flavour::Together), [Some(0), Some(1)]);
+        let signed = |it: &Value| it.pointer("/extra_content/google/thought_signature").is_some();
+        let signed: Vec<bool> = told(Flavour::GeminiCompat).iter().map(signed).collect();
+        assert_eq!(signed, [true, false]);
+        let repeated = told(Flavour::HuggingFace);
+        assert!(repeated.len() > 2 && repeated.iter().all(|it| it["function"]["name"].is_string()));
+    }
+
+    #[test]
+    fn a_wait_is_told_before_the_first_data() {
+        let page = page(Flavour::OpenRouter, Telling::AsEver);
+        let events = events(&page, &draft(Vec::new()), &["Hello"], true);
+        assert!(events[0].bytes.starts_with(b": OPENROUTER PROCESSING\n\n"));
     }
 
     #[test]

@@ -175,6 +175,11 @@ impl Gateway {
         self.sim.provider(name).expect("a provider of that name")
     }
 
+    /// Where the provider of that name is asked: what stands before `/chat/completions`.
+    pub(crate) fn upstream_url(&self, name: &str) -> String {
+        self.sim.base_url(name)
+    }
+
     /// How many requests reached the provider of that name.
     pub(crate) fn reached(&self, name: &str) -> u64 {
         self.upstream(name).count_reached()

@@ -8,11 +8,15 @@ use crate::openai::JsonObject;
 use crate::openai::json_list_of;
 use crate::openai::json_string;
 use crate::provider::fault::Fault;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::calls::Calls;
 use crate::provider::openai_compatible::incoming::finish::Finish;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
 use crate::provider::openai_compatible::incoming::think_block::ThinkBlock;
+use crate::provider::openai_compatible::incoming::written::Written;
+use crate::provider::openai_compatible::incoming::written::WrittenCall;
+use crate::provider::openai_compatible::incoming::written::as_json;
 
 /// Longest reasoning kept because it may turn out to be the answer, in bytes.
 const SPARE_BYTES: usize = 256 * 1024;
@@ -25,6 +29,7 @@ pub(super) struct ChoiceState {
     pub(super) finished: bool,
     block: ThinkBlock,
     halves: Halves,
+    written: Written,
     calls: Calls,
     /// Has any text gone out, or a refusal?
     answered: bool,
@@ -33,18 +38,21 @@ pub(super) struct ChoiceState {
 }
 
 impl ChoiceState {
-    /// The beginning of a choice. `thinks_aloud`: may its answer stand in the reasoning alone?
-    pub(super) fn new(thinks_aloud: bool) -> Self {
-        Self { spare: thinks_aloud.then(String::new), ..Self::default() }
+    /// The beginning of a choice.
+    pub(super) fn new(asked: &Asked) -> Self {
+        let spare = asked.thinks_aloud().then(String::new);
+        Self { written: Written::new(asked.tools.clone()), spare, ..Self::default() }
     }
 
     /// Takes note of a delta that is in OpenAI's form already. `false`, with nothing noted, when it
     /// isn't.
     pub(super) fn note(&mut self, chunk: &Chunk, choice: &ChunkChoice) -> bool {
-        if choice.is_odd || !self.halves.is_empty() || !self.block.pass(&choice.text) {
+        let passes = self.block.pass(&choice.text) && self.written.pass(&choice.text);
+        let calls = chunk.tool_calls(choice);
+        let gives_up = calls.is_some() && self.written.hold();
+        if choice.is_odd || !self.halves.is_empty() || !passes || gives_up {
             return false;
         }
-        let calls = chunk.tool_calls(choice);
         let before = (calls.is_some() && choice.finish.is_some()).then(|| self.calls.clone());
         if calls.is_some_and(|it| !self.calls.note(it)) {
             return false;
@@ -58,6 +66,7 @@ impl ChoiceState {
         }
         self.answered |= answers;
         self.block.passed(&choice.text);
+        self.written.passed(&choice.text);
         if choice.thinks {
             self.thought(&choice.uncounted);
         }
@@ -72,7 +81,7 @@ impl ChoiceState {
             "content_filter" => answers,
             _ => Finish::read(reason) == Finish::Known,
         };
-        fits && self.calls.are_complete() && !self.block.hold()
+        fits && self.calls.are_complete() && !self.block.hold() && !self.written.hold()
     }
 
     fn thought(&mut self, reasoning: &str) {
@@ -107,8 +116,8 @@ impl ChoiceState {
         let ends = finish != Finish::NotYet;
         let stops = reason.as_deref() == Some("stop") || finish == Finish::Means("stop");
         gather(&mut delta, &mut self.halves);
-        self.part(&mut delta, ends);
-        self.call(&mut delta, ends, rng)?;
+        let written = self.part(&mut delta, ends);
+        self.call(&mut delta, &written, ends, rng)?;
         if stops && self.calls.have_opened() {
             finish = Finish::Means("tool_calls");
         }
@@ -119,14 +128,14 @@ impl ChoiceState {
         Ok(())
     }
 
-    /// Tells thoughts from the answer.
-    fn part(&mut self, delta: &mut JsonObject, ends: bool) {
+    /// Tells thoughts from the answer, and the answer from the calls written at its end, which come
+    /// back once it is there.
+    fn part(&mut self, delta: &mut JsonObject, ends: bool) -> Vec<WrittenCall> {
         let own = delta.text("reasoning_content").unwrap_or_default();
         if !own.is_empty() {
             self.thought(&own);
         }
         let text = delta.text("content").unwrap_or_default();
-        let passes = self.block.pass(&text);
         let mut parted = self.block.push(&text);
         if ends {
             let rest = self.block.finish();
@@ -136,21 +145,40 @@ impl ChoiceState {
             parted.reasoning.extend(lost(&mut self.halves.reasoning));
             parted.text.extend(lost(&mut self.halves.content));
         }
-        if !passes || parted.text != text {
-            delta.set_text("content", &parted.text);
+        let mut answer = self.written.push(&parted.text);
+        if delta.said("tool_calls").is_some() {
+            answer.push_str(&self.written.give_up());
+        }
+        let written = if ends { self.written.finish() } else { Ok(Vec::new()) };
+        let written = written.unwrap_or_else(|text| {
+            answer.push_str(&text);
+            Vec::new()
+        });
+        if answer != text {
+            delta.set_text("content", &answer);
         }
         if !parted.reasoning.is_empty() {
             delta.set_text("reasoning_content", &(own + &parted.reasoning));
         }
-        self.answered |= !parted.text.is_empty() || delta.said("refusal").is_some();
+        self.answered |= !answer.is_empty() || delta.said("refusal").is_some();
+        written
     }
 
-    fn call(&mut self, delta: &mut JsonObject, ends: bool, rng: &mut Rng) -> Result<(), Fault> {
+    fn call(
+        &mut self,
+        delta: &mut JsonObject,
+        written: &[WrittenCall],
+        ends: bool,
+        rng: &mut Rng,
+    ) -> Result<(), Fault> {
         let json = delta.said("tool_calls").map(str::to_owned);
         let mut calls = match &json {
             Some(json) => self.calls.mend(json, rng)?,
             None => Vec::new(),
         };
+        if !written.is_empty() {
+            calls.extend(self.calls.mend(&as_json(written), rng)?);
+        }
         if ends {
             calls.extend(self.calls.finish());
         }

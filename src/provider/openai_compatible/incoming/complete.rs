@@ -10,6 +10,7 @@ use crate::openai::json_list;
 use crate::openai::json_list_of;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::arguments::once;
 use crate::provider::openai_compatible::incoming::arguments::take_function;
 use crate::provider::openai_compatible::incoming::arguments::text_of;
@@ -17,34 +18,38 @@ use crate::provider::openai_compatible::incoming::calls::call_id;
 use crate::provider::openai_compatible::incoming::choice::REFUSAL;
 use crate::provider::openai_compatible::incoming::choice::tell_reason;
 use crate::provider::openai_compatible::incoming::finish::Finish;
+use crate::provider::openai_compatible::incoming::mender::read;
 use crate::provider::openai_compatible::incoming::mender::unreadable;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 use crate::provider::openai_compatible::incoming::think_block::part;
+use crate::provider::openai_compatible::incoming::written::as_json;
 
-/// Reads a whole answer of `provider`. One in OpenAI's form stays the bytes it came as; `rng` makes
+/// Reads a whole answer. One in OpenAI's form stays the bytes it came as; `rng` makes
 /// ids for calls without one.
 ///
 /// # Errors
 /// The error it holds in place of an answer, or [`crate::provider::fault::FaultKind::Unreadable`].
 pub(in crate::provider::openai_compatible) fn complete(
-    provider: &str,
+    asked: &Asked,
     body: &Bytes,
     now: Now,
     rng: &mut Rng,
 ) -> Result<Completion, Fault> {
-    let stray = || Some(classify_inside_answer(provider, &stray_error(body)?, now));
+    let stray = || Some(classify_inside_answer(asked.provider, &stray_error(body)?, now));
     let completion =
         Completion::parse(body).map_err(|it| stray().unwrap_or_else(|| unreadable(&it)))?;
     if let Some(error) = &completion.error {
-        return Err(classify_inside_answer(provider, error, now));
+        return Err(classify_inside_answer(asked.provider, error, now));
     }
     if completion.has_no_choices() {
         return stray().map_or(Ok(completion), Err);
     }
     let usage = completion.usage_in_openai_form();
-    if completion.is_plain() && usage.is_none() {
+    // Calls may stand in the text.
+    let may_call = !asked.tools.are_none() && completion.counted().any(|it| it.contains('<'));
+    if completion.is_plain() && usage.is_none() && !may_call {
         return Ok(completion);
     }
     let mut top = read(completion.body())?;
@@ -58,7 +63,7 @@ pub(in crate::provider::openai_compatible) fn complete(
         if choice.get("index").is_none_or(|it| it == "null") {
             choice.set("index", index.to_string());
         }
-        mend(provider, &mut choice, rng)?;
+        mend(asked, &mut choice, rng)?;
         choices.push(choice);
     }
     if choices.iter().any(JsonObject::is_changed) {
@@ -104,7 +109,7 @@ fn number_calls(message: &mut JsonObject) {
     message.set("tool_calls", json_list_of(&numbered));
 }
 
-fn mend(provider: &str, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fault> {
+fn mend(asked: &Asked, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fault> {
     let message = choice.said("message").unwrap_or("{}");
     let mut message = JsonObject::parse(message).unwrap_or_default();
     let mut halves = Halves::default();
@@ -116,6 +121,7 @@ fn mend(provider: &str, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fa
         }
     }
     part_thoughts(&mut message);
+    take_written_calls(asked, &mut message);
     let calls = mend_calls(&mut message, rng);
     let reason = choice.text("finish_reason").unwrap_or_default();
     let meaning = match Finish::read(&reason) {
@@ -132,11 +138,13 @@ fn mend(provider: &str, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fa
     if !answers && !calls && meaning == "content_filter" {
         message.set_text("refusal", REFUSAL);
     }
-    if !answers && !calls && meaning == "stop" && provider == "zai" {
-        // Z.ai puts a whole answer into the reasoning at times.
-        if let Some(thought) = message.text("reasoning_content") {
-            message.set_text("content", &thought);
-        }
+    if !answers
+        && !calls
+        && meaning == "stop"
+        && asked.thinks_aloud()
+        && let Some(thought) = message.text("reasoning_content")
+    {
+        message.set_text("content", &thought);
     }
     if message.is_empty() {
         message.set_text("role", "assistant");
@@ -157,6 +165,17 @@ fn part_thoughts(message: &mut JsonObject) {
     if !parted.reasoning.is_empty() {
         message.set_text("reasoning_content", &parted.reasoning);
     }
+}
+
+/// Puts calls that stand in the text where they belong.
+fn take_written_calls(asked: &Asked, message: &mut JsonObject) {
+    if message.said("tool_calls").is_some() {
+        return;
+    }
+    let text = message.text("content").unwrap_or_default();
+    let Some((before, calls)) = asked.tools.read(&text) else { return };
+    message.set_text("content", before);
+    message.set("tool_calls", as_json(&calls));
 }
 
 /// Puts the calls of a message into OpenAI's form. Are there any?
@@ -201,9 +220,4 @@ fn mend_function(call: &mut JsonObject) {
     if function.is_changed() {
         call.set("function", function.to_string());
     }
-}
-
-fn read(body: &[u8]) -> Result<JsonObject, Fault> {
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    JsonObject::parse(text).map_err(|it| unreadable(&it))
 }

@@ -17,15 +17,16 @@ use crate::openai::json_list_of;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::choice::ChoiceState;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 
-/// Choices followed in one stream; `n` beyond it is passed on as it comes.
+/// Choices followed in one stream: OpenAI's own bound for `n`. Others beyond it pass as they come.
 const CHOICES: usize = 128;
 
 /// Mends one stream, event by event.
 pub(in crate::provider::openai_compatible) struct Mender {
-    provider: &'static str,
+    asked: Asked,
     choices: Vec<(u64, ChoiceState)>,
     /// A chunk that ends a choice, unless more of it comes next.
     held: Option<Chunk>,
@@ -34,8 +35,8 @@ pub(in crate::provider::openai_compatible) struct Mender {
 }
 
 impl Mender {
-    pub(in crate::provider::openai_compatible) fn new(provider: &'static str, rng: Rng) -> Self {
-        Self { provider, choices: Vec::new(), held: None, ready: Vec::new(), rng }
+    pub(in crate::provider::openai_compatible) fn new(asked: Asked, rng: Rng) -> Self {
+        Self { asked, choices: Vec::new(), held: None, ready: Vec::new(), rng }
     }
 
     /// What may go out now.
@@ -65,10 +66,13 @@ impl Mender {
             }
         };
         if let Some(error) = &chunk.error {
-            return Err(classify_inside_answer(self.provider, error, now));
+            return Err(classify_inside_answer(self.asked.provider, error, now));
         }
         if chunk.choices.is_empty() && !chunk.is_usage_only() && chunk.usage.is_none() {
             return self.failure(data, now).map_or(Ok(()), Err);
+        }
+        if chunk.choices.len() > CHOICES {
+            return Err(Fault::new(FaultKind::Unreadable, "more choices than can be asked for"));
         }
         if self.is_finished() {
             return self.follow(chunk);
@@ -107,7 +111,7 @@ impl Mender {
 
     fn failure(&self, data: &[u8], now: Now) -> Option<Fault> {
         let error = stray_error(data)?;
-        Some(classify_inside_answer(self.provider, &error, now))
+        Some(classify_inside_answer(self.asked.provider, &error, now))
     }
 
     /// Takes a chunk that comes after a choice has ended. If that one goes on after all, the reason
@@ -173,16 +177,15 @@ impl Mender {
 
     fn mended(&mut self, chunk: &Chunk, usage: Option<String>) -> Result<Chunk, Fault> {
         let mut fault = None;
+        let mut rng = self.rng.fork();
         let mended = edited(chunk, |at, mut choice| {
             let known = chunk.choices.get(at)?;
             if choice.get("index").is_none_or(|it| it == "null") {
                 choice.set("index", known.index.to_string());
             }
-            let mut rng = self.rng.clone();
             if let Some(state) = self.state(known.index) {
                 fault = fault.take().or(state.mend(&mut choice, &mut rng).err());
             }
-            self.rng = rng;
             Some(choice)
         })?;
         if let Some(fault) = fault {
@@ -198,8 +201,7 @@ impl Mender {
     fn state(&mut self, index: u64) -> Option<&mut ChoiceState> {
         let known = self.choices.iter().position(|(it, _)| *it == index);
         if known.is_none() && self.choices.len() < CHOICES {
-            // Z.ai puts a whole answer into the reasoning at times.
-            self.choices.push((index, ChoiceState::new(self.provider == "zai")));
+            self.choices.push((index, ChoiceState::new(&self.asked)));
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
         self.choices.get_mut(at).filter(|(it, _)| *it == index).map(|(_, state)| state)
@@ -235,7 +237,8 @@ fn edited(
     parse(top.to_string())
 }
 
-fn read(body: &[u8]) -> Result<JsonObject, Fault> {
+/// The members of a body.
+pub(super) fn read(body: &[u8]) -> Result<JsonObject, Fault> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     JsonObject::parse(text).map_err(|it| unreadable(&it))
 }

@@ -12,6 +12,7 @@ mod stray;
 #[cfg(test)]
 mod tests;
 mod think_block;
+pub(super) mod written;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
+use crate::openai::ChatRequest;
 use crate::openai::Chunk;
 use crate::provider::Pieces;
 use crate::provider::Reply;
@@ -33,6 +35,7 @@ use crate::provider::fault::FaultKind;
 use crate::provider::openai_compatible::incoming::complete::complete;
 use crate::provider::openai_compatible::incoming::mender::Mender;
 use crate::provider::openai_compatible::incoming::source::Source;
+use crate::provider::openai_compatible::incoming::written::Tools;
 use crate::provider::steps::Step;
 use crate::provider::steps::Steps;
 use crate::provider::steps::chunks;
@@ -44,25 +47,45 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 /// How long the end mark, or the usage, is waited for once every choice has ended.
 const END_WAIT: Duration = Duration::from_secs(5);
 
+/// Who is asked, and for what.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The provider's name in small letters; empty for one that isn't known.
+    pub(super) provider: &'static str,
+    /// The tools it may call.
+    pub(super) tools: Tools,
+}
+
+impl Asked {
+    pub(super) fn new(provider: &'static str, request: &ChatRequest) -> Self {
+        Self { provider, tools: Tools::offered(request) }
+    }
+
+    /// Z.ai puts a whole answer into the reasoning at times.
+    fn thinks_aloud(&self) -> bool {
+        self.provider == "zai"
+    }
+}
+
 pub(super) async fn whole(
-    provider: &'static str,
+    asked: &Asked,
     answer: Response<Incoming>,
     dropped: Vec<&'static str>,
     now: Now,
 ) -> Result<Reply, Fault> {
     let body = read_answer(answer.into_body()).await?;
-    let completion = complete(provider, &body, now, &mut Rng::new())?;
+    let completion = complete(asked, &body, now, &mut Rng::new())?;
     Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
 }
 
 pub(super) async fn stream(
-    provider: &'static str,
+    asked: Asked,
     answer: Response<Incoming>,
     dropped: Vec<&'static str>,
     clock: SharedClock,
 ) -> Result<Reply, Fault> {
-    let source = Source::of(provider, answer, clock.now()).await?;
-    let mender = Mender::new(provider, Rng::new());
+    let source = Source::of(&asked, answer, clock.now()).await?;
+    let mender = Mender::new(asked, Rng::new());
     Ok(Reply::Stream(Pieces { chunks: reading(source, mender, clock), dropped }))
 }
 

@@ -14,6 +14,7 @@ use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
 use crate::provider::exchange::check_is_stream;
 use crate::provider::fault::Fault;
+use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::complete::as_event;
 use crate::provider::openai_compatible::incoming::complete::complete;
 use crate::provider::transport::read_answer;
@@ -33,14 +34,14 @@ impl Source {
     /// What stands there in place of an answer; for anything but events and JSON,
     /// [`crate::provider::fault::FaultKind::Unreadable`].
     pub(super) async fn of(
-        provider: &str,
+        asked: &Asked,
         answer: Response<Incoming>,
         now: Now,
     ) -> Result<Self, Fault> {
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
         if kind.is_some_and(|it| it.contains("json")) {
             let body = read_answer(answer.into_body()).await?;
-            return Ok(Self::Given(events_of(provider, &body, now)?));
+            return Ok(Self::Given(events_of(asked, &body, now)?));
         }
         check_is_stream(&answer, "event-stream")?;
         Ok(Self::Events(Box::new(EventStream::new(answer.into_body()))))
@@ -55,11 +56,11 @@ impl Source {
 }
 
 /// The events that a body of JSON stands for: one for a whole answer, or one for each line.
-fn events_of(provider: &str, body: &Bytes, now: Now) -> Result<VecDeque<Bytes>, Fault> {
+fn events_of(asked: &Asked, body: &Bytes, now: Now) -> Result<VecDeque<Bytes>, Fault> {
     let lines = lines(body);
     match lines.len() {
         2.. => Ok(lines),
-        _ => Ok([as_event(&complete(provider, body, now, &mut Rng::new())?)?].into()),
+        _ => Ok([as_event(&complete(asked, body, now, &mut Rng::new())?)?].into()),
     }
 }
 
@@ -86,10 +87,16 @@ fn lines(body: &Bytes) -> VecDeque<Bytes> {
 mod tests {
     use crate::provider::fault::FaultKind;
 
+    use crate::provider::openai_compatible::incoming::written::Tools;
+
     use super::*;
 
+    fn nobody() -> Asked {
+        Asked { provider: "", tools: Tools::default() }
+    }
+
     fn check(body: &str, expected: &[&str]) {
-        let events = events_of("", &body.to_owned().into(), Now::default()).unwrap();
+        let events = events_of(&nobody(), &body.to_owned().into(), Now::default()).unwrap();
         assert_eq!(events, expected, "{body}");
     }
 
@@ -121,7 +128,7 @@ mod tests {
             (r#"[{"error":{"message":"x","code":503}}]"#, FaultKind::Server),
             ("null", FaultKind::Unreadable),
         ] {
-            let fault = events_of("", &body.to_owned().into(), Now::default()).unwrap_err();
+            let fault = events_of(&nobody(), &body.to_owned().into(), Now::default()).unwrap_err();
             assert_eq!(fault.kind, kind, "{body}");
         }
     }

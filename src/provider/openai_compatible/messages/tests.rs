@@ -173,8 +173,8 @@ fn a_member_that_was_refused_before_is_left_out_of_messages_too() {
 
 #[test]
 fn reasoning_goes_where_it_is_wanted() {
-    let messages = |member: &str| json!([{"role": "assistant", "content": "b", member: "hm"}, {"role": "user", "content": "a"}]);
-    let none = json!([{"role": "assistant", "content": "b"}, {"role": "user", "content": "a"}]);
+    let messages = |member: &str| json!([{"role": "assistant", "content": "b", member: "hm"}, {"role": "user", "content": "c"}]);
+    let none = json!([{"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]);
     for member in ["reasoning_content", "reasoning"] {
         for provider in ["mistral", "cerebras", "cloudflare", "cohere", "openai", "deepseek"] {
             check(provider, &messages(member), &none);
