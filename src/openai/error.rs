@@ -95,14 +95,8 @@ impl ApiError {
     }
 
     /// `Retry-After` in whole seconds, rounded up: one that is too short earns another refusal.
-    /// From ten seconds on it is the nearest second: nobody minds the rest of such a wait, and a
-    /// minute's window is said to be back in 60 s although it is kept a moment longer.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let seconds = |it: Duration| {
-            let rounding = if it.as_secs() < 10 { 999 } else { 499 };
-            (it.as_millis() + rounding) / 1000
-        };
-        self.retry_after.map(|it| seconds(it).try_into().unwrap_or(u64::MAX))
+        self.retry_after.map(|it| it.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
     }
 
     /// The body: `{"error":{...}}`.
@@ -160,18 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_not_too_short() {
+    fn retry_after_is_never_too_short() {
         let seconds = |ms| {
             let error = ApiError::new(429, "rate_limit_error", "");
             error.with_retry_after(Duration::from_millis(ms)).retry_after_seconds()
         };
         assert_eq!(
-            [seconds(0), seconds(1), seconds(1000), seconds(1001), seconds(9_999)],
-            [Some(0), Some(1), Some(1), Some(2), Some(10)]
-        );
-        assert_eq!(
-            [seconds(60_000), seconds(60_250), seconds(60_501)],
-            [Some(60), Some(60), Some(61)]
+            [seconds(0), seconds(1), seconds(1000), seconds(1001)],
+            [Some(0), Some(1), Some(1), Some(2)]
         );
     }
 }
