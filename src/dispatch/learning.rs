@@ -74,10 +74,24 @@ pub(super) fn refusal(
     }
     let told = !fault.quota.is_empty() || limits.iter().any(|it| it.remaining == 0);
     let short = fault.retry_after.is_none_or(|it| it <= Period::Minute.rolling());
-    if matches!(fault.kind, FaultKind::RateLimited(None | Some(Period::Minute))) && short && !told {
-        ledger.refused(target, now);
+    if let Some(period) = guessed(fault).filter(|_| !told && short) {
+        ledger.refused(target, period, now);
     }
     spent_until
+}
+
+/// The period of a short window that is spent, as far as it can be guessed.
+fn guessed(fault: &Fault) -> Option<Period> {
+    match fault.kind {
+        FaultKind::RateLimited(Some(period @ (Period::Second | Period::Minute))) => Some(period),
+        FaultKind::RateLimited(None) => {
+            // Who waits a second out is let in again by a limit for each second; one for each minute
+            // would mostly ask for more.
+            let brief = fault.retry_after.is_some_and(|it| it <= Period::Second.rolling());
+            Some(if brief { Period::Second } else { Period::Minute })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +186,10 @@ mod tests {
         };
         check(limited(None, &[], None), &[], Some(3));
         check(limited(Some(Period::Minute), &[], Some(60)), &[], Some(3));
+        check(limited(Some(Period::Minute), &[], Some(1)), &[], Some(3));
+        check(limited(None, &[], Some(2)), &[], Some(3));
+        check(limited(None, &[], Some(1)), &[], None);
+        check(limited(Some(Period::Second), &[], None), &[], None);
         check(limited(None, &[], None), &[RateLimit { remaining: 1, ..spent }], Some(3));
         check(limited(None, &[], None), &[spent], None);
         check(limited(None, &[SAID], None), &[], None);
@@ -187,5 +205,21 @@ mod tests {
             ..SAID
         };
         check(limited(None, &[told], None), &[], Some(20));
+    }
+
+    #[test]
+    fn who_is_to_wait_for_a_second_has_spent_a_second() {
+        for fault in [limited(None, &[], Some(1)), limited(Some(Period::Second), &[], None)] {
+            let ledger = ledger();
+            refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
+            let views = ledger.view(TARGET, NOW);
+            let second = views.iter().find(|it| it.period == Period::Second);
+            assert_eq!(second, None, "the calls were made before a second was counted");
+            ledger.reserve(TARGET, Demand { requests: 1, tokens: 1 }, NOW).expect("fits").settle(1);
+            refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
+            let views = ledger.view(TARGET, NOW);
+            let second = views.iter().find(|it| it.period == Period::Second).expect("a window");
+            assert_eq!((second.learned, second.left), (Some(1), Some(0)), "{fault:?}");
+        }
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) reserved: Demand,
     /// What it turned out to be.
     pub(crate) real: Demand,
+    /// Has the provider let it in?
+    pub(crate) answered: bool,
 }
 
 impl State {

@@ -47,6 +47,8 @@ pub(crate) struct Counter {
     pub(crate) learned: Option<Learned>,
     /// What its refusals say the limit is, where it does not tell.
     pub(crate) inferred: Option<Inferred>,
+    /// All that had been charged when it was last refused without a word.
+    pub(crate) refused_at: u64,
     /// Monotonic time before which the provider says there is nothing left.
     pub(crate) spent_until: Option<Duration>,
 }
@@ -56,8 +58,10 @@ pub(crate) struct Counter {
 pub(crate) struct Mark {
     /// Where it was put.
     pub(crate) stamp: Stamp,
-    /// What had been charged by then and no longer counted.
-    pub(crate) gone: u64,
+    /// What had been charged by then, with it.
+    pub(crate) charged: u64,
+    /// What of that was counted then.
+    pub(crate) used: u64,
 }
 
 /// A limit the provider told.
@@ -88,6 +92,7 @@ impl Book {
                 foreign_at: None,
                 learned: None,
                 inferred: None,
+                refused_at: 0,
                 spent_until: None,
             });
             self.counters.len() - 1
@@ -131,6 +136,13 @@ impl Book {
                 counter.window.adjust(mark.stamp, was, is);
                 counter.charged = counter.charged.saturating_add(is.saturating_sub(was));
             }
+            // Of calls that were under way at the refusal nobody knows which came first.
+            if let Some(inferred) = &mut counter.inferred
+                && closing.answered
+                && mark.charged > counter.refused_at
+            {
+                inferred.answered(mark.used);
+            }
         }
     }
 }
@@ -139,13 +151,14 @@ impl Counter {
     fn charge(&mut self, amount: u64, now: Now) -> Mark {
         let stamp = self.window.charge(amount, now);
         self.charged = self.charged.saturating_add(amount);
-        Mark { stamp, gone: self.charged.saturating_sub(self.window.used(now)) }
+        Mark { stamp, charged: self.charged, used: self.window.used(now) }
     }
 
     /// What would be used now if nothing had come back, or been given back, since `mark`.
     pub(crate) fn used_since(&mut self, mark: Option<&Mark>, now: Now) -> u64 {
         let used = self.window.used(now);
-        mark.map_or(used, |it| used.max(self.charged.saturating_sub(it.gone)))
+        let since = |it: &Mark| self.charged.saturating_sub(it.charged).saturating_add(it.used);
+        mark.map_or(used, |it| used.max(since(it)))
     }
 
     /// The bound that holds now: the lowest of those that are known.
@@ -158,8 +171,7 @@ impl Counter {
     pub(crate) fn learned(&mut self, now: Now) -> Option<Learned> {
         let told = self.learned.filter(|it| it.until > now.monotonic);
         let Some(inferred) = &mut self.inferred else { return told };
-        let inferred =
-            inferred.max(now.monotonic).map(|max| Learned { max, until: inferred.raise_at() });
+        let inferred = inferred.max(now.monotonic).map(|(max, until)| Learned { max, until });
         told.into_iter().chain(inferred).min_by_key(|it| it.max)
     }
 

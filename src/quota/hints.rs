@@ -95,15 +95,15 @@ impl Ledger {
         counter.spent_until(now).unwrap_or(now.monotonic)
     }
 
-    /// The call was refused and nothing told which window it was. The fullest window of a minute
+    /// The call was refused and nothing told which window it was. The fullest one of that `period`
     /// is taken for it, that of requests where none is known: what it holds is from now on its
     /// bound, raised step by step, to the configured one at most.
     ///
     /// Call it once the refused call's own reservation is closed.
-    pub fn refused(&self, target: TargetId, now: Now) {
+    pub fn refused(&self, target: TargetId, period: Period, now: Now) {
         let Some(target) = self.target(target) else { return };
         if let Some(book) = target.account.lock().book(target.book) {
-            book.refused(&target, now);
+            book.refused(&target, period, now);
         }
     }
 }
@@ -130,14 +130,14 @@ impl Book {
         }
     }
 
-    fn refused(&mut self, target: &Target, now: Now) {
-        let requests = self.counter_of(Unit::Requests, Period::Minute, target.reset);
+    fn refused(&mut self, target: &Target, period: Period, now: Now) {
+        let requests = self.counter_of(Unit::Requests, period, target.reset);
         let mut blamed = (requests, 0);
         for (place, counter) in self.counters.iter_mut().enumerate() {
             let Some(max) = counter.max(target.configured(place), now) else { continue };
             let used = counter.window.used(now);
             let fullness = used.saturating_mul(1_000) / max.max(1);
-            if counter.period == Period::Minute && fullness > blamed.1 {
+            if counter.period == period && fullness > blamed.1 {
                 blamed = (place, fullness);
             }
         }
@@ -161,6 +161,7 @@ impl Counter {
     }
 
     fn infer(&mut self, used: u64, now: Duration) {
+        self.refused_at = self.charged;
         match &mut self.inferred {
             Some(it) => it.refused(used, now),
             None => self.inferred = Some(Inferred::new(used, self.period.rolling(), now)),

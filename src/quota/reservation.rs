@@ -63,7 +63,7 @@ impl Reservation {
 
     /// The call was answered. More tokens than were reserved are owed, fewer come back.
     pub fn settle(mut self, tokens_used: u64) {
-        self.close(Demand { requests: self.reserved.requests, tokens: tokens_used });
+        self.close(Demand { requests: self.reserved.requests, tokens: tokens_used }, true);
     }
 
     /// The provider refused the call, or failed before it had done any work. The tokens come back,
@@ -72,18 +72,18 @@ impl Reservation {
     pub fn failed(mut self, failed_requests_count: bool) {
         let counts = failed_requests_count && self.is_sent();
         let requests = if counts { self.reserved.requests } else { 0 };
-        self.close(Demand { requests, tokens: 0 });
+        self.close(Demand { requests, tokens: 0 }, false);
     }
 
     fn is_sent(&self) -> bool {
         self.sent.load(Ordering::Acquire)
     }
 
-    fn close(&mut self, real: Demand) {
+    fn close(&mut self, real: Demand, answered: bool) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let closing = Closing { marks: &self.marks, reserved: self.reserved, real };
+        let closing = Closing { marks: &self.marks, reserved: self.reserved, real, answered };
         self.target.account.lock().close(&self.target, &closing);
     }
 }
@@ -91,6 +91,6 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let real = if self.is_sent() { self.reserved } else { Demand::default() };
-        self.close(real);
+        self.close(real, false);
     }
 }

@@ -442,26 +442,27 @@ fn a_spent_day_leaves_the_minute_alone() {
 #[test]
 fn a_bound_is_inferred_from_a_refusal_that_tells_nothing() {
     let bare = ledger(&[]);
-    bare.refused(TARGET, at(0));
+    bare.refused(TARGET, Period::Minute, at(0));
     assert!(bare.view(TARGET, at(0)).is_empty(), "nothing was used, so nothing is known");
     for _ in 0..20 {
         spend(&bare, at(0));
     }
-    bare.refused(TARGET, at(1_000));
+    bare.refused(TARGET, Period::Minute, at(1_000));
     let view = bare.view(TARGET, at(1_000))[0];
     assert_eq!((view.configured, view.learned, view.left), (None, Some(20), Some(0)));
     assert_eq!(
         free_at(&bare, ONE, at(1_000)),
         Some(FreeAt::At(Duration::from_millis(MINUTE_OVER)))
     );
-    assert_eq!(left(&bare, at(61_000)), Some(21), "raised after a quiet minute");
+    assert_eq!(left(&bare, at(30_999)), Some(0));
+    assert_eq!(left(&bare, at(31_000)), Some(1), "raised after half a minute");
 
     // Never above the configured one, and only the fullest window is blamed.
     let full = ledger(&[requests(Period::Minute, 24), tokens(Period::Minute, 1_000_000)]);
     for _ in 0..20 {
         spend(&full, at(0));
     }
-    full.refused(TARGET, at(1_000));
+    full.refused(TARGET, Period::Minute, at(1_000));
     let views = full.view(TARGET, at(1_000));
     let figures: Vec<_> = views.iter().map(|it| (it.configured, it.learned, it.max)).collect();
     let whole = Some(1_000_000);
@@ -471,16 +472,34 @@ fn a_bound_is_inferred_from_a_refusal_that_tells_nothing() {
 }
 
 #[test]
+fn an_answer_above_an_inferred_bound_ends_it() {
+    let ledger = ledger(&[requests(Period::Minute, 30)]);
+    let early = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    (0..20).for_each(|_| spend(&ledger, at(0)));
+    let late = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
+    ledger.refused(TARGET, Period::Minute, at(0));
+    let max = |millis| ledger.view(TARGET, at(millis))[0].max;
+    early.settle(ONE.tokens);
+    late.settle(ONE.tokens);
+    assert_eq!(max(0), Some(22), "they were under way with the one that was refused");
+    assert_eq!(max(30_000), Some(23));
+    ledger.reserve(TARGET, ONE, at(30_000)).expect("raised").failed(false);
+    assert_eq!(max(30_000), Some(23), "a failure shows nothing");
+    spend(&ledger, at(30_000));
+    assert_eq!(max(30_000), Some(30));
+}
+
+#[test]
 fn an_inferred_bound_outlives_a_restart_until_it_would_be_raised() {
     let before = ledger(&[requests(Period::Minute, 30)]);
     for _ in 0..20 {
         spend(&before, at(0));
     }
-    before.refused(TARGET, at(0));
+    before.refused(TARGET, Period::Minute, at(0));
     let after = ledger(&[requests(Period::Minute, 30)]);
     after.restore(before.snapshot(at(10_000)), at(10_000));
-    assert_eq!(after.view(TARGET, at(59_999))[0].max, Some(20));
-    assert_eq!(after.view(TARGET, at(60_000))[0].max, Some(30));
+    assert_eq!(after.view(TARGET, at(29_999))[0].max, Some(20));
+    assert_eq!(after.view(TARGET, at(30_000))[0].max, Some(30));
 }
 
 #[test]
@@ -862,7 +881,7 @@ proptest! {
             if flag {
                 let account_wide = tokens;
                 ledger.exhausted(TARGET, Refusal { unit, period, until: reset_at, account_wide }, now);
-                ledger.refused(TARGET, now);
+                ledger.refused(TARGET, period, now);
             }
             for it in ledger.view(TARGET, now) {
                 let max = it.max.unwrap_or(u64::MAX);
