@@ -40,6 +40,7 @@ pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
 pub use crate::quota::hints::Observation;
 pub use crate::quota::hints::Refusal;
+pub use crate::quota::persist::SavedRatio;
 pub use crate::quota::persist::SavedWindow;
 pub use crate::quota::reservation::AsOf;
 pub use crate::quota::reservation::Reservation;
