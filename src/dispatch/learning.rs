@@ -74,24 +74,14 @@ pub(super) fn refusal(
     }
     let told = !fault.quota.is_empty() || limits.iter().any(|it| it.remaining == 0);
     let short = fault.retry_after.is_none_or(|it| it <= Period::Minute.rolling());
-    if let Some(period) = guessed(fault).filter(|_| !told && short) {
-        ledger.refused(target, period, now);
+    if let FaultKind::RateLimited(period @ (None | Some(Period::Second | Period::Minute))) =
+        fault.kind
+        && short
+        && !told
+    {
+        ledger.refused(target, (period, fault.retry_after), now);
     }
     spent_until
-}
-
-/// The period of a short window that is spent, as far as it can be guessed.
-fn guessed(fault: &Fault) -> Option<Period> {
-    match fault.kind {
-        FaultKind::RateLimited(Some(period @ (Period::Second | Period::Minute))) => Some(period),
-        FaultKind::RateLimited(None) => {
-            // Who waits a second out is let in again by a limit for each second; one for each minute
-            // would mostly ask for more.
-            let brief = fault.retry_after.is_some_and(|it| it <= Period::Second.rolling());
-            Some(if brief { Period::Second } else { Period::Minute })
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -95,16 +95,30 @@ impl Ledger {
         counter.spent_until(now).unwrap_or(now.monotonic)
     }
 
-    /// The call was refused and nothing told which window it was. The fullest one of that `period`
-    /// is taken for it, that of requests where none is known: what it holds is from now on its
-    /// bound, raised step by step, to the configured one at most.
+    /// The call was refused and nothing told which window it was, but perhaps its `period` or how
+    /// long to `wait`. A window of a minute is taken for it; one of a second, where that is told, or
+    /// where the wait is as short and none of a minute is half full. Of several it is the fullest,
+    /// and that of requests where none is known. What it holds is from now on its bound, raised step
+    /// by step, to the configured one at most.
     ///
     /// Call it once the refused call's own reservation is closed.
-    pub fn refused(&self, target: TargetId, period: Period, now: Now) {
+    pub fn refused(
+        &self,
+        target: TargetId,
+        (period, wait): (Option<Period>, Option<Duration>),
+        now: Now,
+    ) {
         let Some(target) = self.target(target) else { return };
-        if let Some(book) = target.account.lock().book(target.book) {
-            book.refused(&target, period, now);
-        }
+        let mut state = target.account.lock();
+        let Some(book) = state.book(target.book) else { return };
+        let brief = wait.is_some_and(|it| it <= Period::Second.rolling());
+        let minute = book.fullest(&target, Period::Minute, now).is_some_and(|it| it.1 >= 500);
+        let period = match period {
+            Some(period) => period,
+            None if brief && !minute => Period::Second,
+            None => Period::Minute,
+        };
+        book.refused(&target, period, now);
     }
 }
 
@@ -132,20 +146,23 @@ impl Book {
 
     fn refused(&mut self, target: &Target, period: Period, now: Now) {
         let requests = self.counter_of(Unit::Requests, period, target.reset);
-        let mut blamed = (requests, 0);
-        for (place, counter) in self.counters.iter_mut().enumerate() {
-            let Some(max) = counter.max(target.configured(place), now) else { continue };
-            let used = counter.window.used(now);
-            let fullness = used.saturating_mul(1_000) / max.max(1);
-            if counter.period == period && fullness > blamed.1 {
-                blamed = (place, fullness);
-            }
-        }
-        let Some(counter) = self.counters.get_mut(blamed.0) else { return };
+        let fullest = self.fullest(target, period, now).map_or(requests, |it| it.0);
+        let Some(counter) = self.counters.get_mut(fullest) else { return };
         let used = counter.window.used(now);
         if used > 0 {
             counter.infer(used, now.monotonic);
         }
+    }
+
+    /// The place of the fullest window of that period that has a known bound, and the thousandths of
+    /// it that are used; `None` when none is used at all.
+    fn fullest(&mut self, target: &Target, period: Period, now: Now) -> Option<(usize, u64)> {
+        let counters = self.counters.iter_mut().enumerate();
+        let full = counters.filter(|(_, it)| it.period == period).filter_map(|(place, counter)| {
+            let max = counter.max(target.configured(place), now)?;
+            Some((place, counter.window.used(now).saturating_mul(1_000) / max.max(1)))
+        });
+        full.filter(|it| it.1 > 0).max_by_key(|it| it.1)
     }
 }
 

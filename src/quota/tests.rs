@@ -442,12 +442,12 @@ fn a_spent_day_leaves_the_minute_alone() {
 #[test]
 fn a_bound_is_inferred_from_a_refusal_that_tells_nothing() {
     let bare = ledger(&[]);
-    bare.refused(TARGET, Period::Minute, at(0));
+    bare.refused(TARGET, (None, None), at(0));
     assert!(bare.view(TARGET, at(0)).is_empty(), "nothing was used, so nothing is known");
     for _ in 0..20 {
         spend(&bare, at(0));
     }
-    bare.refused(TARGET, Period::Minute, at(1_000));
+    bare.refused(TARGET, (None, None), at(1_000));
     let view = bare.view(TARGET, at(1_000))[0];
     assert_eq!((view.configured, view.learned, view.left), (None, Some(20), Some(0)));
     assert_eq!(
@@ -462,7 +462,7 @@ fn a_bound_is_inferred_from_a_refusal_that_tells_nothing() {
     for _ in 0..20 {
         spend(&full, at(0));
     }
-    full.refused(TARGET, Period::Minute, at(1_000));
+    full.refused(TARGET, (None, None), at(1_000));
     let views = full.view(TARGET, at(1_000));
     let figures: Vec<_> = views.iter().map(|it| (it.configured, it.learned, it.max)).collect();
     let whole = Some(1_000_000);
@@ -472,12 +472,35 @@ fn a_bound_is_inferred_from_a_refusal_that_tells_nothing() {
 }
 
 #[test]
+fn a_refusal_that_asks_for_a_second_is_of_a_second_unless_a_minute_is_full() {
+    let check = |limits: &[Limit], told, wait: u64, expected: &[(Period, u64)]| {
+        let ledger = ledger(limits);
+        // Both are counted from the first refusal on.
+        for period in [Period::Second, Period::Minute] {
+            ledger.refused(TARGET, (Some(period), None), at(0));
+        }
+        (0..10).for_each(|_| spend(&ledger, at(0)));
+        ledger.refused(TARGET, (told, Some(Duration::from_secs(wait))), at(0));
+        let views = ledger.view(TARGET, at(0));
+        let learned = views.iter().filter_map(|it| Some((it.period, it.learned?)));
+        assert_eq!(learned.collect::<Vec<_>>(), expected, "{limits:?} {told:?} {wait}");
+    };
+    let (second, minute) = ([(Period::Second, 10)], [(Period::Minute, 10)]);
+    check(&[], None, 1, &second);
+    check(&[], None, 2, &minute);
+    check(&[requests(Period::Minute, 21)], None, 1, &second);
+    check(&[requests(Period::Minute, 20)], None, 1, &minute);
+    check(&[requests(Period::Minute, 20)], Some(Period::Second), 1, &second);
+    check(&[requests(Period::Minute, 90)], Some(Period::Minute), 1, &minute);
+}
+
+#[test]
 fn an_answer_above_an_inferred_bound_ends_it() {
     let ledger = ledger(&[requests(Period::Minute, 30)]);
     let early = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
     (0..20).for_each(|_| spend(&ledger, at(0)));
     let late = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
-    ledger.refused(TARGET, Period::Minute, at(0));
+    ledger.refused(TARGET, (None, None), at(0));
     let max = |millis| ledger.view(TARGET, at(millis))[0].max;
     early.settle(ONE.tokens);
     late.settle(ONE.tokens);
@@ -486,7 +509,8 @@ fn an_answer_above_an_inferred_bound_ends_it() {
     ledger.reserve(TARGET, ONE, at(30_000)).expect("raised").failed(false);
     assert_eq!(max(30_000), Some(23), "a failure shows nothing");
     spend(&ledger, at(30_000));
-    assert_eq!(max(30_000), Some(30));
+    assert_eq!((max(90_000), max(119_999), max(120_000)), (Some(23), Some(23), Some(24)));
+    assert_eq!(max(600_000), Some(30));
 }
 
 #[test]
@@ -495,7 +519,7 @@ fn an_inferred_bound_outlives_a_restart_until_it_would_be_raised() {
     for _ in 0..20 {
         spend(&before, at(0));
     }
-    before.refused(TARGET, Period::Minute, at(0));
+    before.refused(TARGET, (None, None), at(0));
     let after = ledger(&[requests(Period::Minute, 30)]);
     after.restore(before.snapshot(at(10_000)), at(10_000));
     assert_eq!(after.view(TARGET, at(29_999))[0].max, Some(20));
@@ -881,7 +905,7 @@ proptest! {
             if flag {
                 let account_wide = tokens;
                 ledger.exhausted(TARGET, Refusal { unit, period, until: reset_at, account_wide }, now);
-                ledger.refused(TARGET, period, now);
+                ledger.refused(TARGET, (tokens.then_some(period), reset_at), now);
             }
             for it in ledger.view(TARGET, now) {
                 let max = it.max.unwrap_or(u64::MAX);
