@@ -16,7 +16,7 @@ use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService, Failure};
 use relayfreellm::dispatch::{Dispatcher, Pool, run_settlements};
 use relayfreellm::openai::{ChatRequest, Chunk, Completion};
 use relayfreellm::provider::fault::{Fault, FaultKind};
-use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply, Whole};
+use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply, Unmet, Whole};
 use relayfreellm::quota::Ledger;
 use relayfreellm::select;
 use relayfreellm::select::Selector;
@@ -53,7 +53,7 @@ impl ChatProvider for Slow {
 fn whole() -> Reply {
     let body = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
     let completion = Completion::parse(&Bytes::from_static(body.as_bytes())).expect("an answer");
-    Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() }))
+    Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() }))
 }
 
 fn pieces() -> Pieces {
@@ -66,7 +66,7 @@ fn pieces() -> Pieces {
         yield_now().await;
         Ok(Chunk::parse(&Bytes::from_static(it.as_bytes())).expect("a chunk"))
     });
-    Pieces { chunks: chunks.boxed(), dropped: Vec::new() }
+    Pieces { chunks: chunks.boxed(), unmet: Unmet::default() }
 }
 
 /// A gateway's inside over a provider that fails and one that does not, asked in this order. Both
@@ -108,7 +108,13 @@ impl Stage {
         let body =
             format!(r#"{{"stream":{stream},"messages":[{{"role":"user","content":"Is it?"}}]}}"#);
         let request = ChatRequest::parse(&Bytes::from(body)).expect("a good request");
-        let call = ChatCall { request, session: None, caller: 0, request_id: "req_left".into() };
+        let call = ChatCall {
+            request,
+            session: None,
+            style: None,
+            caller: 0,
+            request_id: "req_left".into(),
+        };
         if let Answer::Stream { mut events, .. } = self.dispatcher.begin(call).answer.await? {
             while let Some(event) = events.next().await {
                 event.map_err(|error| Failure { error: Box::new(error), route: None })?;

@@ -10,7 +10,7 @@ use relayfreellm::clock::SharedClock;
 use relayfreellm::openai::Completion;
 use relayfreellm::provider::fault::{Fault, FaultKind, QuotaSaid};
 use relayfreellm::provider::rate_limits::RateLimit;
-use relayfreellm::provider::{Call, ChatProvider, Reply, Whole};
+use relayfreellm::provider::{Call, ChatProvider, Reply, Unmet, Whole};
 use secrecy::ExposeSecret;
 
 use super::limiter::{Bucket, Job, Refused};
@@ -159,7 +159,7 @@ impl Simulated {
             job.prompt, job.answer
         );
         let completion = Completion::parse(&Bytes::from(body)).expect("an answer");
-        Ok(Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() })))
+        Ok(Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
     }
 }
 

@@ -84,7 +84,18 @@ pub(crate) fn journeys() -> Params {
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
         first_token_timeout: Duration::from_secs(30),
-        context: context::Params { recent_keep: 10, enabled: true, answer_reserve: 1_024 },
+        context: context::Params {
+            mode: context::Mode::Static,
+            apply: context::Apply::WhenNeeded,
+            static_keep: 10,
+            dynamic: context::Dynamic { target: 0.8, least: 0.3, most_boost: 1.5 },
+            reservoir_keep: 15,
+            reservoir_summary: 400,
+            adaptive_summary: 200,
+            summary_timeout: Duration::from_secs(2),
+            answer_reserve: 1_024,
+            style: context::Style { enabled: false, guide: "".into(), handoff: false },
+        },
         normalizer: normalize::Params { enabled: true },
         stream_continuation: true,
     }
@@ -92,7 +103,13 @@ pub(crate) fn journeys() -> Params {
 
 impl Asking for Stage {
     fn ask(&self, request: ChatRequest) -> BoxFuture<'static, Result<(), Option<Duration>>> {
-        let call = ChatCall { request, session: None, caller: 0, request_id: "req_day".into() };
+        let call = ChatCall {
+            request,
+            session: None,
+            style: None,
+            caller: 0,
+            request_id: "req_day".into(),
+        };
         let answer = self.dispatcher.begin(call).answer;
         Box::pin(async move {
             match answer.await {
