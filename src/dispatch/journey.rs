@@ -243,7 +243,7 @@ impl Travel {
     }
 
     fn walk(&mut self, leg: &Leg) -> Walk {
-        let home = self.home(leg);
+        let home = self.home(&leg.eligible);
         let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };

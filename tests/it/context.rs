@@ -83,7 +83,7 @@ async fn every_mode_cuts_in_its_way() {
         ("static", 10, "mode=static; kept=11; dropped=51"),
         ("dynamic", 10, "mode=dynamic; kept=1"),
         ("reservoir", 15, "mode=reservoir; kept=1"),
-        ("adaptive", 15, "mode=adaptive/"),
+        ("adaptive", 15, "mode=adaptive; kept="),
     ] {
         let gateway = with_context(4_000, json!({"management_mode": mode})).await;
         let answer = gateway.chat(&conversation(60)).await.expect(200);
@@ -186,6 +186,26 @@ async fn the_model_that_takes_it_whole_goes_first() {
         assert_eq!(answer.header("x-relay-provider"), "Large");
         assert_eq!(answer.header("x-relay-context"), "");
     }
+}
+
+#[tokio::test]
+async fn a_session_stays_where_its_conversation_still_fits() {
+    let flavour = relayfreellm::sim::Flavour::OpenAi;
+    let of_size = |name: &'static str, tokens: u64| {
+        Upstream::new(name, flavour).model_with("m", json!({"max_context_length": tokens}))
+    };
+    let gateway = Gateway::with([of_size("Small", 5_000), of_size("Large", 50_000)]);
+    let gateway = gateway.start().await;
+    for session in ["a", "b"] {
+        let headers = [("x-session-id", session)];
+        let home = gateway.chat_with(&ask("m"), &headers).await.expect(200);
+        // More bytes than the small one has tokens: whether it fits has to be counted.
+        let later = gateway.chat_with(&conversation(20), &headers).await.expect(200);
+        assert_eq!(later.header("x-relay-provider"), home.header("x-relay-provider"));
+        assert_eq!(later.header("x-relay-route-reason"), "affinity");
+        assert_eq!(later.header("x-relay-context"), "");
+    }
+    assert_eq!((gateway.reached("small"), gateway.reached("large")), (2, 2));
 }
 
 #[tokio::test]
