@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Upstream, ask, with};
+use crate::support::{Gateway, Log, Upstream, ask, with};
 
 async fn of_size(tokens: u64) -> Gateway {
     with_context(tokens, json!({})).await
@@ -138,6 +138,18 @@ async fn a_result_that_is_too_long_alone_loses_its_middle() {
     assert_eq!(said(&answer), "mode=reservoir; kept=3; dropped=0; without_middle=1");
     let text = sent(&gateway)[2]["content"].as_str().expect("text").to_owned();
     assert!(text.starts_with('A') && text.ends_with('Z') && text.contains("left out here"));
+}
+
+#[tokio::test]
+async fn the_debug_log_says_which_messages_went() {
+    let log = Log::catch();
+    let context = json!({"management_mode": "static", "static_recent_keep": 5});
+    let gateway = with_context(2_000, context).await;
+    let answer = gateway.chat(&conversation(40)).await.expect(200);
+    assert_eq!(said(&answer), "mode=static; kept=6; dropped=36");
+    // The system message is the first of them, and the last five are left.
+    assert!(log.text().contains("history cut") && log.text().contains("dropped=[1..37]"));
+    assert!(!log.text().contains("word word"), "what they said is not in it");
 }
 
 #[tokio::test]
