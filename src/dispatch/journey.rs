@@ -306,11 +306,13 @@ impl Travel {
         }
         self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
+        let edits = self.handed_over(target.model.id, self.edits_for(way, target.model, edits));
+        let bounded = Self::bounded(&edits);
         let call = Call {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: self.handed_over(target.model.id, self.edits_for(way, target.model, edits)),
+            edits,
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -321,14 +323,14 @@ impl Travel {
         let reply = reply.unwrap_or_else(|_| Err(late()));
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
-                route.warnings.extend(self.dropped(&reply.dropped, left_out));
+                route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
                 whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
-                route.warnings.extend(self.dropped(&pieces.dropped, left_out));
+                route.warnings.extend(self.unmet(&pieces.unmet, bounded, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }

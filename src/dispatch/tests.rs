@@ -47,6 +47,7 @@ use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -93,7 +94,7 @@ impl ChatProvider for Scripted {
                     let body = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
                     let completion = Completion::parse(&Bytes::from_static(body.as_bytes()));
                     let completion = completion.unwrap();
-                    Ok(Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() })))
+                    Ok(Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
                 }
                 Act::Fail(kind) => Err(Fault::new(kind, "as scripted")),
                 Act::Throttle(ms) => {
@@ -119,7 +120,7 @@ fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
     let stop = Chunk::parse(&Bytes::from_static(stop.as_bytes())).unwrap();
     let last = end.map_or(Ok(stop), |kind| Err(Fault::new(kind, "as scripted")));
     let chunks = texts.chain(futures::stream::iter([last])).boxed();
-    Pieces { chunks, dropped: Vec::new() }
+    Pieces { chunks, unmet: Unmet::default() }
 }
 
 /// A gateway's inside with scripted providers `p0`, `p1`, ... of one model `m` each.
