@@ -14,7 +14,7 @@ use relayfreellm::openai::ChatRequest;
 use serde_json::{Value, json};
 
 const RESERVOIR: Plan =
-    Plan { label: "reservoir", keep: 15, least: 0.0, target: 1.0, summary: 400 };
+    Plan { label: "reservoir", kind: None, keep: 15, least: 0.0, target: 1.0, summary: 400 };
 
 /// 200 messages of 512 bytes, each with words and numbers of its own.
 fn conversation() -> ChatRequest {

@@ -15,6 +15,9 @@ use crate::context::tokens;
 use crate::openai::Message;
 use crate::openai::json_string;
 
+/// Most tokens that become more where a text meets those before and after it.
+const MEETS: u64 = 4;
+
 /// A conversation made to fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fitted {
@@ -140,8 +143,10 @@ impl<'m, 'a> Fitting<'m, 'a> {
     fn cut(&mut self, i: usize, most: u64) {
         let Some(message) = self.messages.get(i) else { return };
         let Some(text) = message.longest_text() else { return };
-        // What is not its longest text stays: calls, images, other parts.
-        let around = self.cost(i).saturating_sub(tokens::count(&text));
+        // What is not its longest text stays: calls, images, other parts. Where parts meet, tokens
+        // may fall otherwise than before.
+        let meets = if message.text().len() == text.len() { 0 } else { MEETS };
+        let around = self.cost(i).saturating_sub(tokens::count(&text)) + meets;
         let shorter = middle::without_middle(&text, most.saturating_sub(around));
         let Some((shorter, json)) =
             shorter.and_then(|it| message.with_text(&it).map(|json| (it, json)))

@@ -32,7 +32,7 @@ pub fn fuzz(text: &str) {
     }
     let costs: Vec<u64> =
         size::sizes(&all, &memory).iter().map(|it| it.by(Rules::OTHERS)).collect();
-    let plan = Plan { label: "fuzz", keep: 9, least: 0.0, target: 1.0, summary: 80 };
+    let plan = Plan { label: "fuzz", kind: None, keep: 9, least: 0.0, target: 1.0, summary: 80 };
     let budget = costs.iter().sum::<u64>() / 2;
     if let Ok(Some(made)) = fit(&all, &costs, (budget, &plan), &memory) {
         assert!(made.tokens <= budget);

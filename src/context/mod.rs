@@ -1,7 +1,7 @@
 //! Makes a conversation fit the model it is sent to, and counts its tokens.
 //!
 //! [`size`] says what each message costs, [`layout`] what may not be parted or dropped, [`plan`] how
-//! much a mode keeps, [`fit`] what stays, [`summary`] what stands for the rest. [`Memory`] spares
+//! much a mode keeps, [`fit()`] what stays, [`summary`] what stands for the rest. [`Memory`] spares
 //! doing the same twice. [`style`] is what may be added to the caller's own instructions.
 
 pub mod fit;

@@ -57,6 +57,8 @@ impl Dynamic {
 pub struct Plan {
     /// As `X-Relay-Context` names it.
     pub label: &'static str,
+    /// What the conversation was taken for, in adaptive mode.
+    pub kind: Option<&'static str>,
     /// Most messages kept.
     pub keep: usize,
     /// Share of the budget up to which messages are kept whatever their number.
@@ -71,7 +73,8 @@ impl Params {
     /// The plan for a conversation, whose session's window is wider by `boost`. `None` = it is not
     /// cut.
     pub fn plan(&self, messages: &[Message<'_>], boost: f64) -> Option<Plan> {
-        let plain = |label, keep| Plan { label, keep, least: 0.0, target: 1.0, summary: 0 };
+        let plain =
+            |label, keep| Plan { label, kind: None, keep, least: 0.0, target: 1.0, summary: 0 };
         Some(match self.mode {
             Mode::Disabled => return None,
             Mode::Static => plain("static", self.static_keep),
@@ -88,29 +91,31 @@ impl Params {
     }
 
     fn adapted(&self, kind: Kind) -> Plan {
-        let (label, keep, summary) = match kind {
+        let (kind, keep, summary) = match kind {
             // Later turns change earlier code: what is recent matters, and where files are.
-            Kind::Code => ("adaptive/code", 1.5, 0.75),
+            Kind::Code => ("code", 1.5, 0.75),
             // Results are long and soon stale; what was found in them is not.
-            Kind::Data => ("adaptive/data", 0.75, 1.5),
+            Kind::Data => ("data", 0.75, 1.5),
             // The thread is in what was agreed on, far back too.
-            Kind::Chat => ("adaptive/chat", 1.0, 1.25),
+            Kind::Chat => ("chat", 1.0, 1.25),
             // Each stands for itself.
-            Kind::Questions => ("adaptive/questions", 0.5, 0.5),
+            Kind::Questions => ("questions", 0.5, 0.5),
         };
         Plan {
-            label,
+            label: "adaptive",
+            kind: Some(kind),
             keep: times(self.reservoir_keep, keep),
             least: 0.0,
             target: 1.0,
             summary: share(self.adaptive_summary, summary),
         }
     }
+}
 
-    /// Is there history beyond what the mode keeps, and is it to go even if it fits?
-    pub fn always_cuts(&self, messages: &[Message<'_>], plan: &Plan) -> bool {
-        let turns = messages.iter().filter(|it| !it.role.instructs()).count();
-        self.apply == Apply::Always && turns > plan.keep
+impl Plan {
+    /// Is there history beyond what it keeps?
+    pub fn cuts(&self, messages: &[Message<'_>]) -> bool {
+        messages.iter().filter(|it| !it.role.instructs()).count() > self.keep
     }
 }
 

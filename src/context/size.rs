@@ -11,7 +11,8 @@ pub const AROUND_MESSAGE: u64 = 4;
 /// See [`AROUND_MESSAGE`].
 pub const AROUND_CONVERSATION: u64 = 3;
 
-/// Bytes of a message that are the names of its members and the like: they are not counted.
+/// Bytes of a message that are the names of its members and the like: of one that has no more of
+/// them they are not counted.
 const FRAME: usize = 64;
 
 /// The size of one message.
@@ -35,8 +36,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// OpenAI: 85 tokens, and in full detail 170 for each of at most 2 by 4 tiles of 512 pixels.
-    pub const OPENAI: Self = Self { image: 1_445, low_image: 85, tools: 12 };
     /// Gemini: 258 for each tile; six of them for a picture of usual proportions. It knows no detail.
     pub const GEMINI: Self = Self { image: 1_548, low_image: 1_548, tools: 0 };
     /// Anthropic: width by height by 1/750, after scaling to about 1.15 megapixels; tools take 346
@@ -50,8 +49,7 @@ impl Size {
     /// The size of `message`, where it is seen for the first time.
     pub fn of(message: &Message<'_>) -> Self {
         let calls = message.calls_json().map_or(0, tokens::count);
-        let other = message.other_bytes().saturating_sub(FRAME);
-        let text = tokens::count(&message.text()) + calls + tokens::estimate(other);
+        let text = tokens::count(&message.text()) + calls + other(message);
         Self { text: text + AROUND_MESSAGE, images: message.image_count() }
     }
 
@@ -59,6 +57,14 @@ impl Size {
     pub fn by(self, rules: Rules) -> u64 {
         self.text + self.images.full * rules.image + self.images.low * rules.low_image
     }
+}
+
+/// Of what is neither text, nor calls, nor an image: names, reasoning, sound, what nobody here knows.
+fn other(message: &Message<'_>) -> u64 {
+    let beside = message.beside_content();
+    let bytes: usize = beside.iter().map(|it| it.len()).sum();
+    let named = if bytes > FRAME { beside.iter().map(|it| tokens::count(it)).sum() } else { 0 };
+    named + tokens::estimate(message.unknown_part_bytes())
 }
 
 /// The sizes of `messages`. What `memory` knows is not counted anew.

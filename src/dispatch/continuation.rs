@@ -46,6 +46,7 @@ pub(super) struct Thread {
     requested: Arc<str>,
     session: Option<String>,
     guide: Option<Arc<str>>,
+    normalize: bool,
     caller: u64,
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
@@ -82,6 +83,7 @@ impl Travel {
             requested: Arc::clone(&self.requested),
             session: self.session.take(),
             guide: self.style.guide.take(),
+            normalize: self.normalize,
             caller: self.caller,
             attempts: self.attempts,
             answered: vec![self.answered_by?],
@@ -115,6 +117,7 @@ impl Thread {
         );
         travel.session.clone_from(&self.session);
         travel.style.guide.clone_from(&self.guide);
+        travel.normalize = self.normalize;
         travel.caller = self.caller;
         travel.attempts = self.attempts;
         travel.story = story;

@@ -7,6 +7,7 @@ use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::legs::Leg;
+use crate::select::Eligible;
 use crate::session::Pin;
 
 /// Longest wait for a session's own target before the session moves.
@@ -16,7 +17,7 @@ impl Travel {
     /// A session whose own target is throttled for a moment waits for it: a provider's prompt cache
     /// is worth more than the wait.
     pub(super) async fn wait_for_home(&mut self, leg: &Leg) {
-        let Some(home) = self.home(leg).filter(|_| self.attempts == 0) else { return };
+        let Some(home) = self.home(&leg.eligible).filter(|_| self.attempts == 0) else { return };
         let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
         if let Wait::For(rest) = exhausted::wait_for(self, home)
             && !rest.is_zero()
@@ -33,12 +34,12 @@ impl Travel {
         Some(Pin { provider: target.provider.id, model: target.model.id })
     }
 
-    /// The place in the catalog where the session lives.
-    pub(super) fn home(&self, leg: &Leg) -> Option<(usize, usize)> {
+    /// The place in the catalog where the session lives, if it is among `eligible`.
+    pub(super) fn home(&self, eligible: &Eligible) -> Option<(usize, usize)> {
         let session = self.session.as_deref()?;
         let pin = self.core.books.sessions.get(session, self.core.clock.now())?;
         let providers = self.pool.selector.catalog.providers();
-        leg.eligible.iter().copied().find(|(p, m)| {
+        eligible.iter().copied().find(|(p, m)| {
             let model = providers.get(*p).and_then(|it| it.models.get(*m));
             model.is_some_and(|it| it.id == pin.model)
         })

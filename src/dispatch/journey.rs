@@ -71,7 +71,7 @@ pub(super) async fn travel(
             return Err(Failure { error: Box::new(error), route: None });
         }
     };
-    let style = call.style;
+    let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
     let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
     if !matches!(travel.asked, Asked::Direct { .. }) {
@@ -79,6 +79,7 @@ pub(super) async fn travel(
     }
     travel.wanted = wanted;
     travel.take_style(style);
+    travel.normalize = normalize;
     travel.story = Some(story);
     travel.caller = call.caller;
     let ending = travel.run().await;
@@ -127,6 +128,8 @@ pub(super) struct Travel {
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
     pub(super) style: Styled,
+    /// Does the caller leave the answer's text to the normaliser?
+    pub(super) normalize: bool,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -162,6 +165,7 @@ impl Travel {
             answered_by: None,
             goal: None,
             style: Styled::default(),
+            normalize: true,
             rng: fastrand::Rng::new(),
             core,
             pool,
@@ -248,7 +252,7 @@ impl Travel {
     }
 
     fn walk(&mut self, leg: &Leg) -> Walk {
-        let home = self.home(leg);
+        let home = self.home(&leg.eligible);
         let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };

@@ -9,6 +9,7 @@ use crate::context::Apply;
 use crate::context::Fitted;
 use crate::context::Plan;
 use crate::context::Rules;
+use crate::context::TooLong;
 use crate::context::size::AROUND_CONVERSATION;
 use crate::context::tokens;
 use crate::dispatch::attempt::Attempt;
@@ -19,6 +20,7 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::whole::Begun;
 use crate::openai::ApiError;
 use crate::openai::RequestEdits;
+use crate::select::Asked;
 use crate::select::Eligible;
 use crate::structured::INSTRUCTION_BYTES;
 
@@ -59,8 +61,10 @@ impl Travel {
     /// the history cut to fit. With [`Apply::Always`] "whole" means cut to what the mode keeps.
     pub(super) async fn round(&mut self) -> Result<Option<Begun>, Failure> {
         let mut done = Eligible::new();
-        let always = self.core.params.context.apply == Apply::Always;
-        if !always && let Some(begun) = self.surely_whole(&mut done).await? {
+        let always = self.always_cut();
+        if always.is_none()
+            && let Some(begun) = self.surely_whole(&mut done).await?
+        {
             return Ok(Some(begun));
         }
         if done.len() == self.eligible.len() {
@@ -77,7 +81,10 @@ impl Travel {
         always: bool,
     ) -> Result<Option<Begun>, Failure> {
         let measured = self.measured().await;
-        let shortened = if always { self.shortened(&measured).await } else { None };
+        let shortened = match always {
+            Some(plan) => self.shortened(&measured, plan).await,
+            None => None,
+        };
         for guided in [true, false] {
             let guide = if guided { measured.guide } else { 0 };
             let mut whole = self.fitting(|model, rules| {
@@ -100,23 +107,31 @@ impl Travel {
         self.cut_to_fit(&measured, &done).await
     }
 
-    /// Those that take it whole whatever its tokens.
+    /// Those that take it whole whatever its tokens. Nothing is counted for them.
     async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
-        let bytes = self.request.prompt_bytes() + self.instruction_bytes() + self.guide_bytes();
-        let most = tokens::most(bytes);
-        // An image may have more tokens than its address has bytes.
-        let bounded = self.request.images.count == 0;
+        // What an image costs has nothing to do with the letters it is sent in.
+        let images = &self.request.images;
+        let inline = usize::try_from(images.inline).unwrap_or(0);
+        let (count, said) = (u64::from(images.count), self.request.prompt_bytes());
+        let added = self.instruction_bytes() + self.guide_bytes();
+        let most = tokens::most(said.saturating_sub(inline) + added) + AROUND_CONVERSATION;
         let sure = self.fitting(|model, rules| {
-            let fits = |budget| bounded && most + rules.tools + AROUND_CONVERSATION <= budget;
+            let fits = |budget| most + rules.tools + count * rules.image <= budget;
             self.budget(model).is_none_or(fits)
         });
-        if sure.is_empty() {
+        if sure.is_empty() || self.prefers_another(&sure) {
             return Ok(None);
         }
         done.clone_from(&sure);
         let (edits, added) = (self.whole_edits(true), self.guide_bytes());
         let leg = Leg { eligible: sure, edits, context: None, counted: None, added };
         self.leg(&leg).await
+    }
+
+    /// May somebody who is not among `sure` have to come first? That is worth counting the tokens.
+    fn prefers_another(&self, sure: &Eligible) -> bool {
+        let elsewhere = || self.home(&self.eligible).is_some_and(|it| !sure.contains(&it));
+        sure.len() < self.eligible.len() && (self.asked == Asked::Smart || elsewhere())
     }
 
     fn whole_leg(
@@ -143,14 +158,18 @@ impl Travel {
         }
     }
 
-    /// The conversation without what the mode does not keep, where that is cut in any case.
-    async fn shortened(&mut self, measured: &Arc<Measured>) -> Option<Shortened> {
-        let plan = self.plan()?;
-        if !self.core.params.context.always_cuts(&self.request.messages(), &plan) {
-            return None;
-        }
+    /// The plan by which the conversation is cut even where it fits.
+    fn always_cut(&self) -> Option<Plan> {
+        let always = self.core.params.context.apply == Apply::Always;
+        let plan = always.then(|| self.plan()).flatten()?;
+        plan.cuts(&self.request.messages()).then_some(plan)
+    }
+
+    /// The conversation without what the mode does not keep.
+    async fn shortened(&mut self, measured: &Arc<Measured>, plan: Plan) -> Option<Shortened> {
         let room = (u64::MAX / 2, Rules::OTHERS);
         let fitted = self.fitted(measured, room, plan).await.ok()??;
+        self.tell_cut(&fitted);
         Some(Shortened { plan, fitted })
     }
 
@@ -160,44 +179,62 @@ impl Travel {
         measured: &Arc<Measured>,
         done: &Eligible,
     ) -> Result<Option<Begun>, Failure> {
-        let groups = self.by_room(done);
-        let Some(plan) = self.plan() else {
-            let largest = groups.first().map(|((budget, rules), _)| (*budget, *rules));
-            return match largest {
-                Some((budget, rules)) if done.is_empty() && self.faults.is_empty() => {
-                    Err(self.failure(too_long(measured.whole(rules), budget)))
-                }
-                _ => Ok(None),
-            };
-        };
-        for ((budget, rules), eligible) in groups {
+        let plan = self.plan();
+        let mut unfit = None;
+        let mut asked = !done.is_empty() || !self.faults.is_empty();
+        for ((budget, rules), eligible) in self.by_room(done) {
             let room = budget.saturating_sub(measured.beside(rules));
             let guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
-            let fitted = match self.fitted(measured, (room - guide.unwrap_or(0), rules), plan).await
-            {
-                Ok(Some(fitted)) => fitted,
-                Ok(None) => continue,
-                Err(it) if done.is_empty() && self.faults.is_empty() => {
-                    let needed = it.needed + measured.beside(rules);
-                    return Err(self.failure(too_long(needed, budget)));
-                }
-                Err(_) => break,
+            let bounds = (room - guide.unwrap_or(0), rules);
+            let fitted = match plan {
+                Some(plan) => self.fitted(measured, bounds, plan).await,
+                None => Err(TooLong { needed: measured.whole(rules), budget }),
             };
-            if let Some(story) = &self.story {
-                story.cut(&fitted);
-            }
-            let context = Some(told(&plan, &fitted));
-            let images = self.request.images.count > 0;
-            let sent = fitted.tokens + measured.beside(rules) + guide.unwrap_or(0);
-            let counted = Some(sent).filter(|_| !images);
-            let edits = self.fitted_edits(fitted, guide.is_some());
-            let added = guide.map_or(0, |_| self.guide_bytes());
-            let leg = Leg { eligible, edits, context, counted, added };
+            let leg = match (fitted, plan) {
+                (Ok(Some(fitted)), Some(plan)) => {
+                    self.tell_cut(&fitted);
+                    self.cut_leg(eligible, (measured, &plan, rules), (fitted, guide))
+                }
+                // What its model's answers have shown since has made room for it.
+                (Ok(_), _) => self.whole_leg(eligible, (measured, None), guide.is_some()),
+                (Err(it), _) => {
+                    let needed = it.needed + plan.map_or(0, |_| measured.beside(rules));
+                    unfit.get_or_insert((needed, budget));
+                    continue;
+                }
+            };
+            asked = true;
             if let Some(begun) = self.leg(&leg).await? {
                 return Ok(Some(begun));
             }
         }
-        Ok(None)
+        match unfit {
+            Some((needed, budget)) if !asked => Err(self.failure(too_long(needed, budget))),
+            _ => Ok(None),
+        }
+    }
+
+    fn cut_leg(
+        &self,
+        eligible: Eligible,
+        (measured, plan, rules): (&Measured, &Plan, Rules),
+        (fitted, guide): (Fitted, Option<u64>),
+    ) -> Leg {
+        let images = self.request.images.count > 0;
+        let sent = fitted.tokens + measured.beside(rules) + guide.unwrap_or(0);
+        Leg {
+            eligible,
+            context: Some(told(plan, &fitted)),
+            edits: self.fitted_edits(fitted, guide.is_some()),
+            counted: Some(sent).filter(|_| !images),
+            added: guide.map_or(0, |_| self.guide_bytes()),
+        }
+    }
+
+    fn tell_cut(&self, fitted: &Fitted) {
+        if let Some(story) = &self.story {
+            story.cut(fitted);
+        }
     }
 
     /// The eligible models that take it.
@@ -239,6 +276,9 @@ fn told(plan: &Plan, fitted: &Fitted) -> String {
     }
     if !fitted.cut.is_empty() {
         let _ = write!(said, "; without_middle={}", fitted.cut.len());
+    }
+    if let Some(kind) = plan.kind {
+        let _ = write!(said, "; kind={kind}");
     }
     said
 }

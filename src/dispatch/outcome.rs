@@ -26,6 +26,8 @@ pub struct ChatCall {
     pub session: Option<String>,
     /// Does the caller want the style guide? `None` when it says nothing of it.
     pub style: Option<bool>,
+    /// May the answer's text be normalised?
+    pub normalize: bool,
     /// Who asks: requests with the same number take turns with others when quota is short.
     pub caller: u64,
     /// Under which id it is logged.

@@ -12,6 +12,7 @@ use crate::dispatch::whole::Begun;
 use crate::dispatch::whole::Left;
 use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
+use crate::normalize::Mode;
 use crate::normalize::json_only;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
@@ -53,11 +54,13 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// What there is to check in a choice: nothing where it refuses or calls tools instead.
-    pub(super) fn of(choice: Spoken<'_>) -> Option<Self> {
+    /// What there is to check in a choice, as its caller will see it: nothing where it refuses or
+    /// calls tools instead.
+    pub(super) fn of(choice: Spoken<'_>, mode: Mode) -> Option<Self> {
         let excused = choice.calls_or_refuses || choice.finish == Some("content_filter");
         let cut = choice.finish == Some("length");
-        (!excused).then(|| Self { text: choice.text.to_owned(), cut })
+        let complete = choice.finish == Some("stop");
+        (!excused).then(|| Self { text: mode.apply(choice.text, complete).into_owned(), cut })
     }
 }
 

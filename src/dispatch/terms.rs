@@ -24,7 +24,7 @@ impl Travel {
         whole::Terms {
             model: Arc::clone(&target.model.routable),
             mode: match way {
-                JsonWay::Native => self.core.params.normalizer.mode(self.wants_json()),
+                JsonWay::Native => self.text_mode(),
                 JsonWay::AnyObject | JsonWay::Instructed => Mode::Json,
             },
             wanted: self.wanted.clone(),
@@ -45,7 +45,7 @@ impl Travel {
             model: Arc::clone(&target.model.routable),
             mode: match hold {
                 Some(_) => Mode::JsonAtOnce,
-                None => self.core.params.normalizer.mode(self.wants_json()),
+                None => self.text_mode(),
             },
             hold,
             goes_on: self.goes_on(),
@@ -56,6 +56,12 @@ impl Travel {
             silence: self.silence(target),
             created: self.core.clock.now().unix_ms / 1000,
         }
+    }
+
+    /// How an answer is treated that needs no more than what the caller and the settings want.
+    fn text_mode(&self) -> Mode {
+        let wanted = self.core.params.normalizer.mode(self.wants_json());
+        if self.normalize { wanted } else { Mode::Off }
     }
 
     pub(super) fn wants_json(&self) -> bool {

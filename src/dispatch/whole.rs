@@ -154,7 +154,8 @@ pub(super) async fn answer(
     route.upstream_id.clone_from(&completion.id);
     let mut complete = Complete { attempt, completion, route, terms };
     if let Some(wanted) = complete.terms.wanted.clone() {
-        let drafts = complete.completion.spoken().filter_map(Draft::of).collect();
+        let mode = complete.terms.mode;
+        let drafts = complete.completion.spoken().filter_map(|it| Draft::of(it, mode)).collect();
         match wanted.check(drafts).await {
             Came::Wanted => {}
             Came::Cut => complete.route.warnings.push(TRUNCATED.to_owned()),

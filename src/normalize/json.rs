@@ -5,39 +5,81 @@ use std::borrow::Cow;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
+use crate::normalize::repair::Mended;
+use crate::normalize::repair::mend;
+
 /// Text before the value is held back up to this many bytes; after that everything passes.
 const HOLD_BYTES: usize = 64 * 1024;
 /// How far is looked to tell a value from a bracket in prose. Undecided there means a value.
 const LOOKAHEAD_BYTES: usize = 64;
+
+/// Brackets in prose that are looked into for what could be mended.
+const LOOKED_INTO: usize = 64;
 
 /// The JSON object or array in an answer, without white space, code fence and prose around it.
 ///
 /// A value at the very start is taken first, then one that fills a fenced block, then the first
 /// in prose. Brackets that cannot begin JSON (`[see below]`, `{name}`) are passed over. `None`
 /// where there is no value or where the first is broken: nothing inside a broken value is ever
-/// taken for the answer, and nothing is repaired.
+/// taken for the answer, and nothing is mended.
 ///
 /// A stream takes the first thing that begins like a value, since it cannot look ahead: it differs
 /// from this function for broken values and for a bracketed list in the prose before a fence.
 pub fn json_only(text: &str) -> Option<&str> {
-    if begins(text.trim_start().as_bytes()) == Begins::Value {
-        return value_at_start(text.trim_start());
+    match find(text) {
+        Found::Value(value) => Some(value),
+        Found::Mended(_) | Found::Broken | Found::Nothing => None,
     }
-    fenced_value(text).or_else(|| value_in_prose(text))
 }
 
-/// A whole answer's value; all of its text where there is none. One that is not `complete` may have
-/// been cut within the value: then what there is of it.
+/// A whole answer's value; all of its text where there is none. In one that is `complete` the
+/// mistakes that models make are mended ([`mend`]). One that is not may have been cut within the
+/// value: then what there is of it.
 pub(super) fn whole(text: &str, complete: bool) -> Cow<'_, str> {
-    match json_only(text) {
-        Some(value) => Cow::Borrowed(value),
-        None if complete => Cow::Borrowed(text),
-        None => {
+    match find(text) {
+        Found::Value(value) => Cow::Borrowed(value),
+        Found::Mended(value) if complete => Cow::Owned(value),
+        _ if complete => Cow::Borrowed(text),
+        _ => {
             let mut trimmer = JsonTrimmer::new();
             let out = trimmer.push(text);
             let rest = trimmer.finish();
             if rest.is_empty() { out } else { Cow::Owned(out.into_owned() + &rest) }
         }
+    }
+}
+
+/// What there is in an answer.
+enum Found<'a> {
+    Value(&'a str),
+    /// What is a value once its mistakes are mended.
+    Mended(String),
+    /// What was meant to be one.
+    Broken,
+    Nothing,
+}
+
+fn find(text: &str) -> Found<'_> {
+    let start = text.trim_start();
+    if start.starts_with(['{', '[']) {
+        let found = value_at(start);
+        if !matches!(found, Found::Nothing) {
+            return found;
+        }
+    }
+    fenced_value(text).unwrap_or_else(|| value_in_prose(text))
+}
+
+/// What the brace or bracket at the beginning of `text` opens.
+fn value_at(text: &str) -> Found<'_> {
+    let begins_one = begins(text.as_bytes()) == Begins::Value;
+    if let Some(value) = begins_one.then(|| value_at_start(text)).flatten() {
+        return Found::Value(value);
+    }
+    match mend(text) {
+        Mended::Value(value, _) => Found::Mended(value),
+        Mended::Prose if !begins_one => Found::Nothing,
+        Mended::Prose | Mended::Broken => Found::Broken,
     }
 }
 
@@ -48,9 +90,11 @@ fn value_at_start(text: &str) -> Option<&str> {
     text.get(..values.byte_offset())
 }
 
-/// The first fenced block that is one value and nothing else.
-fn fenced_value(text: &str) -> Option<&str> {
+/// The first fenced block that is one value and nothing else; if there is none, the first that is
+/// one once it is mended.
+fn fenced_value(text: &str) -> Option<Found<'_>> {
     let mut open: Option<(&str, usize)> = None;
+    let mut nearly = None;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let begin = at;
@@ -59,16 +103,19 @@ fn fenced_value(text: &str) -> Option<&str> {
         match open {
             None if fence.len() >= 3 => open = Some((fence, at)),
             Some((opener, content)) if info.is_empty() && fence.starts_with(opener) => {
-                if let Some(value) = text.get(content..begin).and_then(only_value) {
-                    return Some(value);
+                let block = text.get(content..begin).unwrap_or_default();
+                if let Some(value) = only_value(block) {
+                    return Some(Found::Value(value));
                 }
+                nearly = nearly.or_else(|| only_mended(block));
                 open = None;
             }
             _ => {}
         }
     }
-    let (_, content) = open?;
-    text.get(content..).and_then(only_value)
+    let last = open.and_then(|(_, content)| text.get(content..)).unwrap_or_default();
+    let mended = || nearly.or_else(|| only_mended(last)).map(Found::Mended);
+    only_value(last).map(Found::Value).or_else(mended)
 }
 
 /// Splits a line into its run of fence characters and the rest.
@@ -84,16 +131,30 @@ fn only_value(block: &str) -> Option<&str> {
     (value.len() == block.len()).then_some(value)
 }
 
-fn value_in_prose(text: &str) -> Option<&str> {
-    let mut rest = text;
-    loop {
-        let at = memchr2(b'{', b'[', rest.as_bytes())?;
-        rest = rest.get(at..)?;
-        match begins(rest.as_bytes()) {
-            Begins::Value => return value_at_start(rest),
-            Begins::Prose | Begins::Unknown => rest = rest.get(1..)?,
-        }
+fn only_mended(block: &str) -> Option<String> {
+    let block = block.trim();
+    match block.starts_with(['{', '[']).then(|| mend(block))? {
+        Mended::Value(value, end) if end == block.len() => Some(value),
+        _ => None,
     }
+}
+
+fn value_in_prose(text: &str) -> Found<'_> {
+    let mut rest = text;
+    let mut looked_into = 0;
+    while let Some(at) = memchr2(b'{', b'[', rest.as_bytes()) {
+        rest = rest.get(at..).unwrap_or_default();
+        let begins_one = begins(rest.as_bytes()) == Begins::Value;
+        if begins_one || looked_into < LOOKED_INTO {
+            looked_into += 1;
+            let found = value_at(rest);
+            if !matches!(found, Found::Nothing) {
+                return found;
+            }
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    Found::Nothing
 }
 
 /// What an opening brace or bracket turns out to be.
@@ -323,6 +384,25 @@ mod tests {
         check(r#"{"a": [1, 2"#, None);
         check(r#"It is {"a": [1], b: 2}"#, None);
         check(&"[".repeat(1_000_000), None);
+    }
+
+    #[test]
+    fn what_is_nearly_json_is_mended_in_whole_answers() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(whole(text, true), expected, "{text:?}");
+            check(text, None);
+        };
+        check(r#"{"a": [1, 2], }"#, r#"{"a": [1, 2] }"#);
+        check("Here: {'a': [1]} is it.", r#"{"a": [1]}"#);
+        check("See [1, x].\n```json\n{a: 1,}\n```", r#"{"a": 1}"#);
+        check("As {name} says [here]:\n```\n[1,]\n", "[1]");
+        check("{'a': 'it's'}", "{'a': 'it's'}");
+        check("{'a': [1], oops}", "{'a': [1], oops}");
+        check("{not json}", "{not json}");
+        assert_eq!(whole("```python\n{'a': 1}\n```\n```json\n{\"a\": 2}\n```", true), "{\"a\": 2}");
+        assert_eq!(whole("{'a': 1} and", false), "{'a': 1} and");
+        let brackets = "{'a ".repeat(100_000);
+        check(&brackets, &brackets);
     }
 
     #[test]

@@ -5,13 +5,18 @@
 //! stream is cut into pieces (in JSON mode see [`json_only`] for where a whole answer can do more).
 
 mod fence;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod json;
 mod opener;
+mod repair;
 pub mod seam;
 mod text;
 
 use std::borrow::Cow;
 
+#[cfg(any(test, fuzzing))]
+pub use crate::normalize::fuzz::fuzz;
 pub use crate::normalize::json::json_only;
 
 use crate::normalize::json::JsonTrimmer;
@@ -53,8 +58,9 @@ pub enum Mode {
     /// A code fence that is open at the end is closed on a line of its own, inside its list item if it
     /// is in one. Where it is debatable whether a fence is open, nothing is added.
     Text,
-    /// The JSON value alone, as [`json_only`] does. Of an answer that was cut off what there is of
-    /// the value.
+    /// The JSON value alone, as [`json_only`] does. In a whole answer trailing commas, single
+    /// quotes, comments and unquoted keys are mended where that makes JSON of it. Of an answer that
+    /// was cut off what there is of the value.
     Json,
     /// The same, and a stream gives all of it at its end, as a whole answer would.
     JsonAtOnce,

@@ -9,7 +9,9 @@
 
 use memchr::memmem;
 
+use crate::normalize::opener::Verdict;
 use crate::normalize::opener::is_opener;
+use crate::normalize::opener::judge;
 
 /// Least length of an anchor, in folded characters and in words: less is found by accident.
 const LEAST_CHARS: usize = 12;
@@ -134,6 +136,13 @@ impl Seam {
         let Stage::Seeking { reply, folded, from, probed } = &mut self.stage else {
             return Joint::Apart;
         };
+        if self.before.is_empty() {
+            // A few letters may stand in an opener by accident.
+            let Some(begin) = behind_opener(reply, folded, &self.anchor) else {
+                return Joint::Seeking;
+            };
+            *from = (*from).max(begin);
+        }
         let letters = folded.text.as_bytes();
         while let Some(found) =
             memmem::find(letters.get(*from..).unwrap_or_default(), self.anchor.as_bytes())
@@ -163,6 +172,20 @@ impl Seam {
         }
         Joint::Seeking
     }
+}
+
+/// The folded byte at which a reply sets out behind its opener: 0 where it has none, or where the text
+/// itself begins with it. `None` while that can't be told.
+fn behind_opener(reply: &str, folded: &Folded, anchor: &str) -> Option<usize> {
+    let said = reply.trim_start();
+    let end = match judge(said) {
+        Verdict::Undecided => return None,
+        Verdict::Keep => 0,
+        Verdict::Drop(end) => reply.len() - said.len() + end,
+    };
+    let place = folded.place(folded.ends.partition_point(|it| *it <= end));
+    let opener = folded.text.get(..place).unwrap_or_default();
+    Some(if anchor.starts_with(opener) { 0 } else { place })
 }
 
 /// Is a piece of the reply, later than any greeting, a piece of the text?
@@ -421,6 +444,19 @@ mod tests {
         let mut seam = Seam::new("It was late. The valley was quiet again").expect("a seam");
         let other = format!("In winter all was different, for {} and so on", seam.cue());
         assert_eq!(join(&mut seam, &other, 5), None);
+    }
+
+    #[test]
+    fn the_first_letters_are_not_found_in_an_opener() {
+        for (sent, reply, rest) in [
+            ("A", "As an AI, A.", "."),
+            ("S", "Sure! So it is.", "o it is."),
+            ("A", "A.", "."),
+            ("Sure! S", "Sure! So it is.", "o it is."),
+        ] {
+            let mut seam = Seam::new(sent).expect("a seam");
+            assert_eq!(join(&mut seam, reply, 1).as_deref(), Some(rest), "{sent}: {reply}");
+        }
     }
 
     #[test]

@@ -58,6 +58,34 @@ fn everything_else_stays() {
     assert!(NEGATIVES.len() >= 60);
 }
 
+/// The lines of a file of JSON.
+fn lines<T: serde::de::DeserializeOwned>(file: &str) -> Vec<T> {
+    file.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+}
+
+#[test]
+fn of_many_kinds_of_text_nothing_is_changed() {
+    let texts: Vec<String> = lines(include_str!("../../tests/texts/untouched.jsonl"));
+    let distinct: std::collections::HashSet<&String> = texts.iter().collect();
+    assert!(distinct.len() >= 380, "{}", distinct.len());
+    for text in &texts {
+        check(text, text);
+        if serde_json::from_str::<serde_json::Value>(text).is_ok_and(|it| !it.is_string()) {
+            assert_eq!(Mode::Json.apply(text, true), *text);
+        }
+    }
+}
+
+#[test]
+fn of_many_openers_each_goes() {
+    let texts: Vec<(String, String)> = lines(include_str!("../../tests/texts/openers.jsonl"));
+    assert!(texts.len() >= 100);
+    for (text, expected) in &texts {
+        assert_ne!(text, expected);
+        check(text, expected);
+    }
+}
+
 #[test]
 fn an_open_fence_is_closed_in_a_complete_answer_only() {
     check("Sure! ```rust\nlet x = 1;", "```rust\nlet x = 1;\n```");

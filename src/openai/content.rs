@@ -122,25 +122,32 @@ impl<'a> Message<'a> {
         images
     }
 
-    /// Bytes of the message that are neither its text, nor its calls, nor an image: names, reasoning,
-    /// sound, what nobody here knows.
-    pub fn other_bytes(&self) -> usize {
-        let calls = self.calls_json().map_or(0, str::len);
+    /// The message's JSON text without its content and its calls.
+    pub fn beside_content(&self) -> Vec<&'a str> {
+        let json = self.json.as_bytes();
+        let inside = [self.content, self.calls_json()];
+        let mut spans: Vec<_> = inside.into_iter().flatten().map(|it| span_of(json, it)).collect();
+        spans.sort_by_key(|it| it.start);
+        let mut at = 0;
+        let mut beside = Vec::with_capacity(3);
+        for span in spans {
+            beside.extend(self.json.get(at..span.start));
+            at = span.end;
+        }
+        beside.extend(self.json.get(at..));
+        beside
+    }
+
+    /// Bytes of the parts of its content that are neither text nor images: sound, files, what nobody
+    /// here knows.
+    pub fn unknown_part_bytes(&self) -> usize {
         let list = self.content.filter(|it| it.starts_with('['));
-        let content = match list {
-            None => self.content.map_or(0, str::len),
-            Some(list) => {
-                let parts: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
-                let known = |it: &&&RawValue| {
-                    let part: Option<Part<'_>> = serde_json::from_str(it.get()).ok();
-                    part.is_some_and(|it| matches!(&*it.kind, "text" | "image_url"))
-                };
-                let other: usize =
-                    parts.iter().filter(|it| !known(it)).map(|it| it.get().len()).sum();
-                list.len() - other
-            }
+        let parts: Option<Vec<&RawValue>> = list.and_then(|it| serde_json::from_str(it).ok());
+        let known = |it: &&&RawValue| {
+            let part: Option<Part<'_>> = serde_json::from_str(it.get()).ok();
+            part.is_some_and(|it| matches!(&*it.kind, "text" | "image_url"))
         };
-        self.json.len().saturating_sub(content + calls)
+        parts.iter().flatten().filter(|it| !known(it)).map(|it| it.get().len()).sum()
     }
 }
 

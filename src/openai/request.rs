@@ -194,7 +194,7 @@ impl ChatRequest {
     /// their tokens.
     pub fn prompt_bytes(&self) -> usize {
         let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
-        let said: usize = sum(&["messages", "tools"]);
+        let said: usize = sum(&["messages", "tools", "functions"]);
         match self.json_mode {
             JsonMode::Off => said,
             JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),

@@ -30,6 +30,9 @@ const MAX_SESSION_LEN: usize = 256;
 /// Asks for the style guide, or does without.
 const STYLE_HEADER: HeaderName = HeaderName::from_static("x-use-serverside-system-prompt");
 
+/// Has an answer's text passed on as it came.
+const NORMALIZE_HEADER: HeaderName = HeaderName::from_static("x-relay-normalize");
+
 /// Answers one chat request, whole or streamed.
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
@@ -56,11 +59,12 @@ async fn take(
     body::check_announced(&parts.headers, bounds)?;
     let session = session(&parts.headers, &params.session_header)?;
     let style = style(&parts.headers)?;
+    let normalize = normalize(&parts.headers)?;
     let mut slot = gateway.slots.take()?;
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
-    Ok((ChatCall { request, session, style, caller, request_id: id.text() }, slot))
+    Ok((ChatCall { request, session, style, normalize, caller, request_id: id.text() }, slot))
 }
 
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
@@ -99,6 +103,23 @@ fn style(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
     } else {
         let name = "X-Use-ServerSide-System-Prompt";
         Err(ApiError::invalid(format!("{name} must be true or false."), Some(name)))
+    }
+}
+
+/// Is the answer to be normalised, as far as the settings have it so?
+///
+/// # Errors
+/// A 400 for what is neither on nor off.
+fn normalize(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let said = headers.get(NORMALIZE_HEADER).map_or(&b"on"[..], HeaderValue::as_bytes);
+    let said = said.trim_ascii();
+    if said.is_empty() || said.eq_ignore_ascii_case(b"on") {
+        Ok(true)
+    } else if said.eq_ignore_ascii_case(b"off") {
+        Ok(false)
+    } else {
+        let name = "X-Relay-Normalize";
+        Err(ApiError::invalid(format!("{name} must be on or off."), Some(name)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Upstream, ask, with};
+use crate::support::{Gateway, Log, Upstream, ask, with};
 
 async fn of_size(tokens: u64) -> Gateway {
     with_context(tokens, json!({})).await
@@ -83,7 +83,7 @@ async fn every_mode_cuts_in_its_way() {
         ("static", 10, "mode=static; kept=11; dropped=51"),
         ("dynamic", 10, "mode=dynamic; kept=1"),
         ("reservoir", 15, "mode=reservoir; kept=1"),
-        ("adaptive", 15, "mode=adaptive/"),
+        ("adaptive", 15, "mode=adaptive; kept="),
     ] {
         let gateway = with_context(4_000, json!({"management_mode": mode})).await;
         let answer = gateway.chat(&conversation(60)).await.expect(200);
@@ -141,6 +141,18 @@ async fn a_result_that_is_too_long_alone_loses_its_middle() {
 }
 
 #[tokio::test]
+async fn the_debug_log_says_which_messages_went() {
+    let log = Log::catch();
+    let context = json!({"management_mode": "static", "static_recent_keep": 5});
+    let gateway = with_context(2_000, context).await;
+    let answer = gateway.chat(&conversation(40)).await.expect(200);
+    assert_eq!(said(&answer), "mode=static; kept=6; dropped=36");
+    // The system message is the first of them, and the last five are left.
+    assert!(log.text().contains("history cut") && log.text().contains("dropped=[1..37]"));
+    assert!(!log.text().contains("word word"), "what they said is not in it");
+}
+
+#[tokio::test]
 async fn images_are_not_counted_by_their_letters() {
     let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi);
     let model = json!({"max_context_length": 8_000, "modality": "vision"});
@@ -186,6 +198,26 @@ async fn the_model_that_takes_it_whole_goes_first() {
         assert_eq!(answer.header("x-relay-provider"), "Large");
         assert_eq!(answer.header("x-relay-context"), "");
     }
+}
+
+#[tokio::test]
+async fn a_session_stays_where_its_conversation_still_fits() {
+    let flavour = relayfreellm::sim::Flavour::OpenAi;
+    let of_size = |name: &'static str, tokens: u64| {
+        Upstream::new(name, flavour).model_with("m", json!({"max_context_length": tokens}))
+    };
+    let gateway = Gateway::with([of_size("Small", 5_000), of_size("Large", 50_000)]);
+    let gateway = gateway.start().await;
+    for session in ["a", "b"] {
+        let headers = [("x-session-id", session)];
+        let home = gateway.chat_with(&ask("m"), &headers).await.expect(200);
+        // More bytes than the small one has tokens: whether it fits has to be counted.
+        let later = gateway.chat_with(&conversation(20), &headers).await.expect(200);
+        assert_eq!(later.header("x-relay-provider"), home.header("x-relay-provider"));
+        assert_eq!(later.header("x-relay-route-reason"), "affinity");
+        assert_eq!(later.header("x-relay-context"), "");
+    }
+    assert_eq!((gateway.reached("small"), gateway.reached("large")), (2, 2));
 }
 
 #[tokio::test]

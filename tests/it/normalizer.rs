@@ -93,6 +93,44 @@ async fn it_can_be_switched_off() {
 }
 
 #[tokio::test]
+async fn a_request_can_do_without_it() {
+    let gateway = Gateway::plain().await;
+    for (said, expected) in TEXTS.iter().chain(FENCES) {
+        gateway.upstream("alpha").set_answer(Says::Fixed((*said).to_owned()), Some(3));
+        for (header, expected) in [("off", said), ("OFF", said), ("on", expected)] {
+            let headers = [("x-relay-normalize", header)];
+            let whole = gateway.chat_with(&ask("m"), &headers).await.expect(200).said();
+            assert_eq!(whole, *expected, "{header}");
+            let stream = gateway.open(&ask("m"), &headers).await.finish().await.expect_done();
+            assert_eq!(stream.said(), *expected, "{header}");
+        }
+    }
+    let wrong = [("x-relay-normalize", "perhaps")];
+    let error = gateway.chat_with(&ask("m"), &wrong).await.expect(400).error();
+    assert_eq!(error["param"], "X-Relay-Normalize", "{error}");
+}
+
+#[tokio::test]
+async fn in_json_mode_the_value_alone_comes_mended_where_it_has_to_be() {
+    let gateway = Gateway::plain().await;
+    let body = with(ask("m"), json!({"response_format": {"type": "json_object"}}));
+    for (said, mended) in [
+        ("{\"a\": 1}", "{\"a\": 1}"),
+        ("Sure!\n```json\n{\"a\": 1}\n```\nEnjoy.", "{\"a\": 1}"),
+        ("{'a': [1, 2,], /* so */ b: 'it\\'s'}", "{\"a\": [1, 2],  \"b\": \"it's\"}"),
+    ] {
+        gateway.upstream("alpha").set_answer(Says::Fixed(said.to_owned()), Some(3));
+        let answer = gateway.chat(&body).await.expect(200);
+        assert_eq!(answer.said(), mended);
+        assert_eq!(answer.header("x-relay-warning"), "");
+    }
+    let off = [("x-relay-normalize", "off")];
+    let answer = gateway.chat_with(&body, &off).await.expect(200);
+    assert_eq!(answer.said(), "{'a': [1, 2,], /* so */ b: 'it\\'s'}");
+    assert_eq!(answer.header("x-relay-warning"), "json-missing");
+}
+
+#[tokio::test]
 async fn every_choice_is_treated_by_itself() {
     let gateway = Gateway::plain().await;
     let said = "Certainly! The sky.";

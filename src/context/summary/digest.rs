@@ -22,6 +22,8 @@ const SPARE: u64 = 4;
 pub(super) const TOPIC: f32 = 3.0;
 /// Sentences of one message that are looked at.
 const SENTENCES: usize = 4_096;
+/// Sentences held while a long history is read: some MiB.
+const CROWD: usize = 16_384;
 
 /// A sentence that may stand in the summary.
 #[derive(Clone, Debug)]
@@ -154,6 +156,11 @@ impl Digest {
         let rare = ratio(all, stands).ln() / ratio(all, 1).ln();
         let often = 1.0 + 0.15 * ratio(stands, 1).ln();
         (rare * often).max(0.0)
+    }
+
+    /// Is it time to forget some of it, though there is more to come?
+    pub(super) fn is_crowded(&self) -> bool {
+        self.candidates.len() > CROWD
     }
 
     /// Forgets the least of it, down to what is kept for later.

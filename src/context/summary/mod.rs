@@ -98,6 +98,9 @@ fn digested(left_out: &[&Message<'_>], most: u64, memory: &Memory) -> Arc<Digest
     };
     for message in left_out.get(done..).unwrap_or_default() {
         digest.add(message);
+        if digest.is_crowded() {
+            digest.shrink();
+        }
     }
     digest.shrink();
     let digest = Arc::new(digest);

@@ -81,12 +81,16 @@ fn end_paragraph(paragraph: &mut String, pieces: &mut Vec<Piece>) {
     paragraph.clear();
 }
 
-/// A full stop after one or two letters ("Dr.", "z.B.") ends no sentence, even before a capital.
+/// A full stop after one or two letters ("Dr.", "z.B.") ends no sentence, even before a capital, nor
+/// does one after one or two digits: half of Europe writes its dates so ("14. Mai").
 fn ends_in_abbreviation(sentence: &str) -> bool {
     let Some(body) = sentence.trim_end().strip_suffix('.') else { return false };
     let word = body.rsplit(char::is_whitespace).next().unwrap_or_default();
     let last = word.rsplit('.').next().unwrap_or_default();
     let letters = last.chars().count();
+    if (1..=2).contains(&last.len()) && last.bytes().all(|it| it.is_ascii_digit()) {
+        return last.len() == word.len();
+    }
     let starts_big = word.chars().next().is_some_and(char::is_uppercase);
     last.chars().all(char::is_alphabetic)
         && (1..=2).contains(&letters)
@@ -161,6 +165,8 @@ mod tests {
             &["Dr. Ada met J. R. Smith.", "Then v1.2.3 came."],
         );
         check("Das gilt z.B. Montag. Danach nicht.", &["Das gilt z.B. Montag.", "Danach nicht."]);
+        check("Am 14. Mai. Dann nicht.", &["Am 14. Mai.", "Dann nicht."]);
+        check("It was 2014. Then 3.5 came.", &["It was 2014.", "Then 3.5 came."]);
         check("这是第一句。第二句！第三句？", &["这是第一句。", "第二句！", "第三句？"]);
         check("昨日は雨。今日は晴れ。", &["昨日は雨。", "今日は晴れ。"]);
         check("ما اسمك؟ اسمي سعد.", &["ما اسمك؟", "اسمي سعد."]);

@@ -251,7 +251,14 @@ fn context_params() -> context::Params {
 fn call(members: &str) -> ChatCall {
     let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
     let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
-    ChatCall { request, session: None, style: None, caller: 0, request_id: "req_test".into() }
+    ChatCall {
+        request,
+        session: None,
+        style: None,
+        normalize: true,
+        caller: 0,
+        request_id: "req_test".into(),
+    }
 }
 
 impl Stage {

@@ -2,12 +2,14 @@
 
 mod client;
 mod gateway;
+mod log;
 mod program;
 mod raw;
 mod upstream;
 
 pub(crate) use client::{Answer, StreamAnswer};
 pub(crate) use gateway::{Gateway, SOON, Setup, simulate};
+pub(crate) use log::Log;
 pub(crate) use program::{Program, call, call_with, run};
 pub(crate) use raw::stranger;
 pub(crate) use upstream::Upstream;

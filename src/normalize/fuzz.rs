@@ -1,0 +1,57 @@
+//! What must hold for any text however its stream is cut.
+
+use crate::normalize::Mode;
+use crate::normalize::Normalizer;
+
+/// Bytes that a stream of text may hold back.
+const HELD: usize = 63;
+
+/// Normalises the text whole and as a stream, in pieces whose sizes its own bytes say.
+///
+/// # Panics
+/// When the two differ, when more is held back than may be, or when JSON is made that is none.
+pub fn fuzz(text: &str) {
+    let whole = Mode::Text.apply(text, true);
+    assert_eq!(streamed(text, Mode::Text), whole, "in pieces");
+    let mut at_once = Normalizer::new(Mode::Json);
+    let expected = at_once.push(text).into_owned() + &at_once.finish(true);
+    assert_eq!(streamed(text, Mode::Json), expected, "JSON in pieces");
+    let json = Mode::Json.apply(text, true);
+    if json != text {
+        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+        assert_eq!(Mode::Json.apply(&json, true), json, "twice");
+    }
+}
+
+fn streamed(text: &str, mode: Mode) -> String {
+    let mut normalizer = Normalizer::new(mode);
+    let (mut out, mut rest, mut taken) = (String::new(), text, 0);
+    while let Some(next) = rest.bytes().next() {
+        let mut size = usize::from(next % 9) + 1;
+        while !rest.is_char_boundary(size.min(rest.len())) {
+            size += 1;
+        }
+        let (piece, tail) = rest.split_at_checked(size).unwrap_or((rest, ""));
+        out += &normalizer.push(piece);
+        taken += piece.len();
+        // What has gone for good is at most an opener, which was held before.
+        let kept = out.len() + 2 * HELD >= taken;
+        assert!(mode != Mode::Text || kept, "{} of {taken} bytes are out", out.len());
+        rest = tail;
+    }
+    out + &normalizer.finish(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_treated_alike(
+            text in r#"((Sure|Of course|as an AI)[!,]?[ \n]{0,3})?([a{}\[\]'":,1 \\#]|```\n|//|/\*|\*/|true|'a':|b:|é|\PC|\n){0,30}"#,
+        ) {
+            super::fuzz(&text);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Mending what is nearly JSON: trailing commas, single quotes, comments and unquoted keys, the
+//! mistakes that models make. Text is read token by token and written anew; whether it is JSON then,
+//! a parser says.
+
+use serde::de::IgnoredAny;
+
+/// Deeper nesting is left alone: the parser would refuse it too.
+const MAX_DEPTH: usize = 120;
+
+/// What a text begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mended {
+    /// A value that could be mended, as JSON, and the bytes it took.
+    Value(String, usize),
+    /// What was meant to be a value and can't be mended.
+    Broken,
+    /// Something else: a bracket in prose, say.
+    Prose,
+}
+
+/// Mends the object or array that `text` begins with. What follows it is not looked at.
+pub(super) fn mend(text: &str) -> Mended {
+    let mut mender = Mender { text, at: 0, out: String::new(), begun: false };
+    let whole = mender.value().filter(|()| {
+        let mut values = serde_json::Deserializer::from_str(&mender.out);
+        serde::Deserialize::deserialize(&mut values).is_ok_and(|_: IgnoredAny| values.end().is_ok())
+    });
+    match whole {
+        Some(()) => Mended::Value(mender.out, mender.at),
+        None if mender.begun => Mended::Broken,
+        None => Mended::Prose,
+    }
+}
+
+struct Mender<'a> {
+    text: &'a str,
+    /// Bytes read.
+    at: usize,
+    out: String,
+    /// Has more been read of it than a bracket and what may be a word behind it?
+    begun: bool,
+}
+
+/// An array or an object that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    Array,
+    Object,
+}
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// An entry, or the end.
+    First,
+    /// An entry, or the end after a comma too many.
+    Entry,
+    /// A comma or the end.
+    Comma,
+}
+
+impl Mender<'_> {
+    /// Reads one value to its end. `None` where it is none.
+    fn value(&mut self) -> Option<()> {
+        let mut open: Vec<Open> = vec![self.opened()?];
+        let mut next = Next::First;
+        while let Some(inside) = open.last().copied() {
+            let comma = if next == Next::Entry { self.out.len() } else { usize::MAX };
+            self.space()?;
+            if self.closed(inside) {
+                // The comma before it was one too many.
+                if comma != usize::MAX {
+                    self.out.remove(comma.checked_sub(1)?);
+                }
+                self.begun = true;
+                open.pop();
+                next = Next::Comma;
+                continue;
+            }
+            if next == Next::Comma {
+                self.taken(b',').then_some(())?;
+                next = Next::Entry;
+                continue;
+            }
+            if inside == Open::Object {
+                self.key()?;
+            }
+            match self.opened() {
+                Some(_) if open.len() >= MAX_DEPTH => return None,
+                Some(inner) => {
+                    self.begun = true;
+                    open.push(inner);
+                    next = Next::First;
+                }
+                None => {
+                    self.scalar()?;
+                    self.begun = true;
+                    next = Next::Comma;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Takes `byte` over, if it comes next.
+    fn taken(&mut self, byte: u8) -> bool {
+        let comes = self.peek() == Some(byte);
+        if comes {
+            self.at += 1;
+            self.out.push(char::from(byte));
+        }
+        comes
+    }
+
+    fn opened(&mut self) -> Option<Open> {
+        if self.taken(b'{') { Some(Open::Object) } else { self.taken(b'[').then_some(Open::Array) }
+    }
+
+    fn closed(&mut self, inside: Open) -> bool {
+        self.taken(if inside == Open::Object { b'}' } else { b']' })
+    }
+
+    /// Takes white space over and passes comments by. `None` for a comment without end.
+    fn space(&mut self) -> Option<()> {
+        loop {
+            match self.peek() {
+                Some(byte @ (b' ' | b'\t' | b'\r' | b'\n')) => {
+                    self.taken(byte);
+                }
+                Some(b'#') => self.at = self.line_end(),
+                Some(b'/') => {
+                    let rest = self.text.get(self.at..)?;
+                    if rest.starts_with("//") {
+                        self.at = self.line_end();
+                    } else if rest.starts_with("/*") {
+                        // From here on it can be nothing else than a value.
+                        self.begun = true;
+                        self.at += rest.get(2..)?.find("*/")? + 4;
+                    } else {
+                        return None;
+                    }
+                }
+                _ => return Some(()),
+            }
+        }
+    }
+
+    fn line_end(&self) -> usize {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        memchr::memchr2(b'\n', b'\r', rest).map_or(self.text.len(), |it| self.at + it)
+    }
+
+    /// A key with its colon.
+    fn key(&mut self) -> Option<()> {
+        match self.peek()? {
+            quote @ (b'"' | b'\'') => self.string(quote)?,
+            _ => self.bare_key()?,
+        }
+        self.space()?;
+        self.taken(b':').then_some(())?;
+        self.begun = true;
+        self.space()
+    }
+
+    fn bare_key(&mut self) -> Option<()> {
+        let rest = self.text.get(self.at..)?;
+        let within = |it: char| it.is_alphanumeric() || matches!(it, '_' | '$' | '-');
+        let end = rest.find(|it: char| !within(it))?;
+        let key = rest.get(..end)?;
+        let starts = key.starts_with(|it: char| it.is_alphabetic() || matches!(it, '_' | '$'));
+        starts.then_some(())?;
+        self.out.extend(["\"", key, "\""]);
+        self.at += end;
+        Some(())
+    }
+
+    /// A string, in double quotes whichever it has.
+    fn string(&mut self, quote: u8) -> Option<()> {
+        self.out.push('"');
+        self.at += 1;
+        loop {
+            let rest = self.text.get(self.at..)?;
+            let found = memchr::memchr3(quote, b'\\', b'"', rest.as_bytes());
+            let Some(found) = found else {
+                // A quotation mark without another is prose only where nothing came before it.
+                self.begun |= quote == b'"';
+                return None;
+            };
+            self.out.push_str(rest.get(..found)?);
+            self.at += found + 1;
+            match rest.as_bytes().get(found)? {
+                b'\\' => {
+                    let escaped = self.text.get(self.at..)?.chars().next()?;
+                    if escaped != '\'' {
+                        self.out.push('\\');
+                    }
+                    self.out.push(escaped);
+                    self.at += escaped.len_utf8();
+                }
+                byte if *byte == quote => break,
+                _ => self.out.push_str("\\\""),
+            }
+        }
+        self.out.push('"');
+        Some(())
+    }
+
+    /// A string, a number, or a literal.
+    fn scalar(&mut self) -> Option<()> {
+        if let Some(quote @ (b'"' | b'\'')) = self.peek() {
+            return self.string(quote);
+        }
+        let rest = self.text.get(self.at..)?;
+        let within = |it: char| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.');
+        let word = rest.get(..rest.find(|it: char| !within(it))?)?;
+        let literal = matches!(word, "true" | "false" | "null");
+        (literal || serde_json::from_str::<f64>(word).is_ok()).then_some(())?;
+        self.out.push_str(word);
+        self.at += word.len();
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let Mended::Value(json, _) = mend(text) else { panic!("{text} is {:?}", mend(text)) };
+        assert_eq!(json, expected, "{text}");
+    }
+
+    #[test]
+    fn the_mistakes_that_models_make_are_mended() {
+        check("{\"a\": [1, 2, ], }", "{\"a\": [1, 2 ] }");
+        check("{'a': 'it\\'s \"so\"'}", "{\"a\": \"it's \\\"so\\\"\"}");
+        check("{a: 1, $b_2: {c-d: null}}", "{\"a\": 1, \"$b_2\": {\"c-d\": null}}");
+        check("{ // first\n \"a\": 1, /* , */ # so\n}", "{ \n \"a\": 1  \n}");
+        check("{größe: 1}", "{\"größe\": 1}");
+        check("[{'a':-1.5e3,},]", "[{\"a\":-1.5e3}]");
+        check("['a', 'b' ,\n]", "[\"a\", \"b\" \n]");
+        check("{\"url\": \"http://x/*y*/#z\",}", "{\"url\": \"http://x/*y*/#z\"}");
+        check("{'a': '\\u00e9\\n\\\\'}", "{\"a\": \"\\u00e9\\n\\\\\"}");
+        check("{'a': {}, 'b': []} and then prose, it's fine", "{\"a\": {}, \"b\": []}");
+        check("[]", "[]");
+    }
+
+    #[test]
+    fn what_can_not_be_mended_is_told_from_prose() {
+        let check = |text: &str, expected: Mended| assert_eq!(mend(text), expected, "{text}");
+        for prose in ["", "x", "[see below]", "{name}", "{", "[", "{'tis", "[/x]"] {
+            check(prose, Mended::Prose);
+        }
+        for broken in [
+            "{\"a\": [1, 2",
+            "{'a': oops}",
+            "[1 2]",
+            "[1,,2]",
+            "{\"a\": 1, b c}",
+            "{\"a\": \"two\nlines\"}",
+            "{a: 1e999x}",
+            "{/* no end",
+            "{\"no end",
+            "[[see]]",
+            "{'a': 'it's'}",
+            "{\"a\": undefined}",
+            "[1}",
+        ] {
+            check(broken, Mended::Broken);
+        }
+        check(&"[".repeat(1_000_000), Mended::Broken);
+        check(&"[1,".repeat(1_000_000), Mended::Broken);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a-z '\"\\\\/,:{}\\[\\]#é\n]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-z_]{1,4}", inner, 0..4)
+                    .prop_map(|it| Value::Object(it.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// `value` as a careless model writes it.
+    fn careless(value: &Value, dice: &mut impl FnMut() -> bool) -> String {
+        let comment = |on: bool| if on { "/* ], } */" } else { "" };
+        let list = |items: Vec<String>, extra: bool| {
+            let comma = if extra && !items.is_empty() { "," } else { "" };
+            format!("{}{comma}", items.join(","))
+        };
+        match value {
+            Value::String(it) if dice() => {
+                let inner = serde_json::to_string(it).unwrap();
+                let inner = inner[1..inner.len() - 1].replace("\\\"", "\"").replace('\'', "\\'");
+                format!("'{inner}'")
+            }
+            Value::Array(all) => {
+                let items = all.iter().map(|it| careless(it, dice)).collect();
+                format!("[{}{}]", list(items, dice()), comment(dice()))
+            }
+            Value::Object(all) => {
+                let entry = |(key, it): (&String, &Value)| {
+                    let key = if dice() { key.clone() } else { format!("'{key}'") };
+                    format!("{key}{}: {}", comment(dice()), careless(it, dice))
+                };
+                let items = all.iter().map(entry).collect();
+                format!("{{{}// so\n}}", list(items, dice()))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_meant_comes_out(meant in value(), seed in any::<u64>()) {
+            prop_assume!(meant.is_array() || meant.is_object());
+            let mut state = seed | 1;
+            let mut dice = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state >> 60 & 1 == 1
+            };
+            let text = careless(&meant, &mut dice);
+            let Mended::Value(json, end) = mend(&text) else {
+                return Err(TestCaseError::fail(format!("{text}: {:?}", mend(&text))));
+            };
+            prop_assert_eq!(end, text.len());
+            prop_assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), meant);
+        }
+
+        #[test]
+        fn json_stays_byte_for_byte(value in value()) {
+            prop_assume!(value.is_array() || value.is_object());
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                prop_assert_eq!(mend(&text), Mended::Value(text.clone(), text.len()));
+            }
+        }
+
+        #[test]
+        fn what_comes_out_is_json(text in r#"[\[{]([a'"{}\[\]:,1 \\#]|/\*|\*/|//|\n|true|'a':|b:){0,24}"#) {
+            if let Mended::Value(json, end) = mend(&text) {
+                let value: Value = serde_json::from_str(&json).unwrap();
+                prop_assert!(value.is_object() || value.is_array());
+                prop_assert!(text.is_char_boundary(end));
+            }
+        }
+    }
+}
