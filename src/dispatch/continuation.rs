@@ -45,6 +45,7 @@ pub(super) struct Thread {
     eligible: Eligible,
     requested: Arc<str>,
     session: Option<String>,
+    guide: Option<Arc<str>>,
     caller: u64,
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
@@ -80,6 +81,7 @@ impl Travel {
             eligible: std::mem::take(&mut self.eligible),
             requested: Arc::clone(&self.requested),
             session: self.session.take(),
+            guide: self.style.guide.take(),
             caller: self.caller,
             attempts: self.attempts,
             answered: vec![self.answered_by?],
@@ -112,6 +114,7 @@ impl Thread {
             (Arc::clone(&self.requested), Arc::new(Progress::default())),
         );
         travel.session.clone_from(&self.session);
+        travel.style.guide.clone_from(&self.guide);
         travel.caller = self.caller;
         travel.attempts = self.attempts;
         travel.story = story;

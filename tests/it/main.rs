@@ -40,6 +40,7 @@ mod restart;
 mod routing;
 mod secrets;
 mod structured;
+mod style;
 mod support;
 mod usage;
 mod waiting;
