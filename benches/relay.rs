@@ -30,7 +30,7 @@ use relayfreellm::provider::fault::Fault;
 use relayfreellm::provider::openai_compatible::OpenAiCompatible;
 use relayfreellm::provider::quirks;
 use relayfreellm::provider::transport::{Network, Transport};
-use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply};
+use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply, Unmet};
 use relayfreellm::quota::Ledger;
 use relayfreellm::select;
 use relayfreellm::select::{Latencies, Selector};
@@ -71,7 +71,7 @@ impl ChatProvider for Read {
         call.sent.set();
         let chunks: Vec<_> = self.0.iter().filter_map(|it| Chunk::parse(it).ok()).map(Ok).collect();
         let chunks = futures::stream::iter(chunks).boxed();
-        Box::pin(async { Ok(Reply::Stream(Pieces { chunks, dropped: Vec::new() })) })
+        Box::pin(async { Ok(Reply::Stream(Pieces { chunks, unmet: Unmet::default() })) })
     }
 }
 
@@ -126,12 +126,28 @@ fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<D
         timeout: Duration::from_secs(60),
         stream_continuation: true,
         first_token_timeout: Duration::from_secs(30),
-        context: context::Params { recent_keep: 15, enabled: true, answer_reserve: 1_024 },
+        context: context(),
         normalizer: normalize::Params { enabled: true },
     };
     // The provider tells its usage, so nothing is ever settled behind its back.
     let (dispatcher, _settlements) = Dispatcher::new(pool, books, Arc::clone(clock), params);
     Ok(dispatcher)
+}
+
+/// As the built-in settings have it.
+fn context() -> context::Params {
+    context::Params {
+        mode: context::Mode::Reservoir,
+        apply: context::Apply::WhenNeeded,
+        static_keep: 10,
+        dynamic: context::Dynamic { target: 0.8, least: 0.3, most_boost: 3.0 },
+        reservoir_keep: 15,
+        reservoir_summary: 400,
+        adaptive_summary: 200,
+        summary_timeout: Duration::from_secs(2),
+        answer_reserve: 1_024,
+        style: context::Style { enabled: true, guide: context::style::GUIDE.into(), handoff: true },
+    }
 }
 
 fn catalog() -> Fallible<Catalog> {
@@ -150,7 +166,8 @@ fn catalog() -> Fallible<Catalog> {
 /// One stream from its request to its last event; how many events it had.
 async fn stream(dispatcher: &Dispatcher, request: &ChatRequest) -> usize {
     let request = request.clone();
-    let call = ChatCall { request, session: None, caller: 0, request_id: "measured".into() };
+    let call =
+        ChatCall { request, session: None, caller: 0, request_id: "measured".into(), style: None };
     let Ok(Answer::Stream { events, .. }) = dispatcher.begin(call).answer.await else { return 0 };
     events
         .fold(0, |count, event| async move { count + usize::from(black_box(event).is_ok()) })
