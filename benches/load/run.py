@@ -18,7 +18,6 @@ import http.client
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -81,6 +80,8 @@ def arguments():
     parser.add_argument("--urgent", action="store_true", help="before all other programs of a"
                         " machine that is not quiet; for root")
     parser.add_argument("--upstream-port", type=int, default=0, help="the mock's, for peers")
+    parser.add_argument("--header", action="append", default=[], help="of every request,"
+                        " such as 'authorization: Bearer KEY' where a peer wants one")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=URL[,PID]")
     flags = parser.parse_args()
     flags.peer = dict(peer(it) for it in flags.peer)
@@ -102,18 +103,18 @@ def pid_of(process):
 def rounds(stage, targets, mock, flags):
     """All runs, interleaved."""
     for name in targets:
-        run(stage, targets[name], mock, MEASUREMENTS[3], 0.5)
+        run(stage, targets[name], mock, MEASUREMENTS[3], flags, 0.5)
     runs = []
     for number in range(flags.rounds):
         for measurement in MEASUREMENTS:
             for name, target in targets.items():
-                found = run(stage, target, mock, measurement, flags.seconds)
+                found = run(stage, target, mock, measurement, flags)
                 runs.append({"round": number, "target": name, "what": measurement[0]} | found)
         print(f"round {number + 1} of {flags.rounds} done", file=sys.stderr)
     return runs
 
 
-def run(stage, target, mock, measurement, seconds):
+def run(stage, target, mock, measurement, flags, seconds=None):
     """One target under one load."""
     process, url = target
     _, body, streamed, connections = measurement
@@ -122,9 +123,9 @@ def run(stage, target, mock, measurement, seconds):
     ours = [it for it in (pid, mock) if it]
     began, machine_began = time.monotonic(), stages.machine_time()
     before = [stages.processor_time(it) for it in ours]
-    more = ["--stream"] if streamed else []
-    load = stage.load("drive", url, "--connections", connections, "--seconds", seconds, *more,
-                      stage.folder / body)
+    more = [f"--header={it}" for it in flags.header] + (["--stream"] if streamed else [])
+    load = stage.load("drive", url, "--connections", connections, "--seconds",
+                      seconds or flags.seconds, *more, stage.folder / body)
     said = load.stdout.readline()
     used = [stages.processor_time(it) - had for it, had in zip(ours, before)]
     used_by_load = stages.processor_time(load.pid)

@@ -120,11 +120,9 @@ class Stage:
         return file
 
     def gateway_command(self, limits, port):
-        """The gateway as a user would start it."""
+        """The gateway as a user would start it, with the built-in settings."""
         data = Path(tempfile.mkdtemp(dir=self.folder))
-        settings = ROOT / "settings.json"
-        return [self.gateway, "--port", port, "--limits", limits, "--settings", settings,
-                "--data-dir", data]
+        return [self.gateway, "--port", port, "--limits", limits, "--data-dir", data]
 
     def start_gateway(self, limits):
         """The gateway with the default settings, everything on, its log at info and thrown away."""
