@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prints how many user-space instructions the gateway spends on one short request.
-# A count, unlike a time, hardly depends on what else the machine is doing.
+# Counts the user-space instructions the gateway spends on a request, short and long, and on a stream.
+# A count, unlike a time, hardly depends on what else the machine is doing. Fails when one is more than
+# 3 % above what benches/instructions.json says; with --write that file is written anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,7 @@ if ! command -v valgrind >/dev/null; then
     fi
 fi
 if ! command -v valgrind >/dev/null; then
-    echo "instructions per short request: not counted, valgrind is missing"
+    echo "instructions per request: not counted, valgrind is missing"
     exit 0
 fi
 
@@ -19,4 +20,4 @@ fi
 cargo build --release --locked --bin relayfreellm
 cargo build --locked --example upstream
 built="${CARGO_TARGET_DIR:-target}"
-exec python3 scripts/instructions.py "$built/release/relayfreellm" "$built/debug/examples/upstream"
+exec python3 scripts/instructions.py "$built/release/relayfreellm" "$built/debug/examples/upstream" "$@"

@@ -78,7 +78,7 @@ impl Travel {
     async fn counted(
         &mut self,
         mut done: Eligible,
-        always: bool,
+        always: Option<Plan>,
     ) -> Result<Option<Begun>, Failure> {
         let measured = self.measured().await;
         let shortened = match always {
