@@ -166,8 +166,14 @@ fn catalog() -> Fallible<Catalog> {
 /// One stream from its request to its last event; how many events it had.
 async fn stream(dispatcher: &Dispatcher, request: &ChatRequest) -> usize {
     let request = request.clone();
-    let call =
-        ChatCall { request, session: None, caller: 0, request_id: "measured".into(), style: None };
+    let call = ChatCall {
+        request,
+        session: None,
+        caller: 0,
+        request_id: "measured".into(),
+        style: None,
+        normalize: true,
+    };
     let Ok(Answer::Stream { events, .. }) = dispatcher.begin(call).answer.await else { return 0 };
     events
         .fold(0, |count, event| async move { count + usize::from(black_box(event).is_ok()) })
