@@ -114,6 +114,7 @@ impl Stage {
             style: None,
             caller: 0,
             request_id: "req_left".into(),
+            normalize: true,
         };
         if let Answer::Stream { mut events, .. } = self.dispatcher.begin(call).answer.await? {
             while let Some(event) = events.next().await {

@@ -109,6 +109,7 @@ impl Asking for Stage {
             style: None,
             caller: 0,
             request_id: "req_day".into(),
+            normalize: true,
         };
         let answer = self.dispatcher.begin(call).answer;
         Box::pin(async move {
