@@ -318,6 +318,8 @@ mod tests {
     use proptest::prelude::*;
     use serde::de::IgnoredAny;
 
+    use crate::openai::RawObject;
+
     use super::*;
 
     /// Is it JSON to this reader, and what are the keys and values at its top if it is an object?
@@ -340,8 +342,7 @@ mod tests {
         let serdes = serde_json::from_str::<IgnoredAny>(text);
         let ours = seen(text);
         assert_eq!(ours.is_ok(), serdes.is_ok(), "{text:?} {ours:?}");
-        if let (Ok(ours), Ok(super::super::RawObject(theirs))) = (ours, serde_json::from_str(text))
-        {
+        if let (Ok(ours), Ok(RawObject(theirs))) = (ours, serde_json::from_str(text)) {
             let theirs =
                 theirs.into_iter().map(|(key, it)| (key.into_owned(), it.get().to_owned()));
             assert_eq!(ours, theirs.collect::<Vec<_>>(), "{text:?}");

@@ -12,7 +12,7 @@ use crate::support::{Gateway, SOON, Upstream, ask};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Seconds that are waited for quota where many compete for it.
-const WAIT: u64 = 3;
+const WAIT: u64 = 4;
 
 /// One that allows so many requests a second.
 fn paced(per_second: u64) -> Upstream {
