@@ -94,10 +94,12 @@ impl Travel {
     async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
         let bytes = self.request.prompt_bytes() + self.instruction_bytes() + self.guide_bytes();
         let most = tokens::most(bytes);
-        // An image may have more tokens than its address has bytes.
-        let bounded = self.request.images.count == 0;
+        let media = self.request.media;
+        // What sounds and files have is guessed.
+        let bounded = media.attached == 0;
         let sure = self.fitting(|model, rules| {
-            let fits = |budget| bounded && most + rules.tools + AROUND_CONVERSATION <= budget;
+            let most = most + rules.media(media) + rules.tools + AROUND_CONVERSATION;
+            let fits = |budget| bounded && most <= budget;
             self.budget(model).is_none_or(fits)
         });
         if sure.is_empty() {
@@ -118,9 +120,9 @@ impl Travel {
         let added = if guided { self.guide_bytes() } else { 0 };
         match shortened {
             None => {
-                let images = self.request.images.count > 0;
+                let media = !self.request.media.is_none();
                 let guide = if guided { measured.guide } else { 0 };
-                let counted = Some(measured.whole(Rules::OTHERS) + guide).filter(|_| !images);
+                let counted = Some(measured.whole(Rules::OTHERS) + guide).filter(|_| !media);
                 Leg { eligible, edits: self.whole_edits(guided), context: None, counted, added }
             }
             Some(Shortened { plan, fitted }) => Leg {
@@ -177,9 +179,9 @@ impl Travel {
                 story.cut(&fitted);
             }
             let context = Some(told(&plan, &fitted));
-            let images = self.request.images.count > 0;
+            let media = !self.request.media.is_none();
             let sent = fitted.tokens + measured.beside(rules) + guide.unwrap_or(0);
-            let counted = Some(sent).filter(|_| !images);
+            let counted = Some(sent).filter(|_| !media);
             let edits = self.fitted_edits(fitted, guide.is_some());
             let added = guide.map_or(0, |_| self.guide_bytes());
             let leg = Leg { eligible, edits, context, counted, added };

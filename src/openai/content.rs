@@ -34,13 +34,65 @@ impl Addition {
     }
 }
 
-/// The images of a message, by the detail they are to be seen in.
+/// What is no text in a message, or in a whole conversation: images by the detail they are to be seen
+/// in, and what is to be heard or read from a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImageCount {
-    /// Those with `"detail": "low"`.
+pub struct Media {
+    /// Images with `"detail": "low"`.
     pub low: u64,
-    /// All others.
+    /// All other images.
     pub full: u64,
+    /// Sounds.
+    pub sounds: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of JSON text that sounds and files take.
+    pub attached: u64,
+    /// Bytes of JSON text that all of it takes, images included.
+    pub bytes: u64,
+}
+
+impl Media {
+    /// Is there none?
+    pub fn is_none(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            low: self.low.saturating_add(other.low),
+            full: self.full.saturating_add(other.full),
+            sounds: self.sounds.saturating_add(other.sounds),
+            files: self.files.saturating_add(other.files),
+            attached: self.attached.saturating_add(other.attached),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    fn add(&mut self, part: &Part<'_>) {
+        let length = |it: Option<&RawValue>| it.map_or(0, |it| it.get().len() as u64);
+        let bytes = match &*part.kind {
+            "image_url" => {
+                let low = part.image_url.is_some_and(|it| says_low(it.get()));
+                *(if low { &mut self.low } else { &mut self.full }) += 1;
+                length(part.image_url)
+            }
+            "input_audio" => {
+                self.sounds += 1;
+                self.attached += length(part.input_audio);
+                length(part.input_audio)
+            }
+            "file" => {
+                self.files += 1;
+                self.attached += length(part.file);
+                length(part.file)
+            }
+            _ => 0,
+        };
+        self.bytes += bytes;
+    }
 }
 
 /// A call, as far as its id goes.
@@ -112,18 +164,15 @@ impl<'a> Message<'a> {
         self.answers.and_then(string_of)
     }
 
-    /// The images it shows.
-    pub fn image_count(&self) -> ImageCount {
-        let mut images = ImageCount::default();
-        for part in self.parts().iter().filter(|it| it.kind == "image_url") {
-            let low = part.image_url.is_some_and(|it| says_low(it.get()));
-            *(if low { &mut images.low } else { &mut images.full }) += 1;
-        }
-        images
+    /// What in it is no text.
+    pub fn media(&self) -> Media {
+        let mut media = Media::default();
+        self.parts().iter().for_each(|it| media.add(it));
+        media
     }
 
-    /// Bytes of the message that are neither its text, nor its calls, nor an image: names, reasoning,
-    /// sound, what nobody here knows.
+    /// Bytes of the message that are neither its text, nor its calls, nor media: names, reasoning,
+    /// what nobody here knows.
     pub fn other_bytes(&self) -> usize {
         let calls = self.calls_json().map_or(0, str::len);
         let list = self.content.filter(|it| it.get().starts_with('['));
@@ -133,7 +182,9 @@ impl<'a> Message<'a> {
                 let parts: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
                 let known = |it: &&&RawValue| {
                     let part: Option<Part<'_>> = serde_json::from_str(it.get()).ok();
-                    part.is_some_and(|it| matches!(&*it.kind, "text" | "image_url"))
+                    part.is_some_and(|it| {
+                        matches!(&*it.kind, "text" | "image_url" | "input_audio" | "file")
+                    })
                 };
                 let other: usize =
                     parts.iter().filter(|it| !known(it)).map(|it| it.get().len()).sum();

@@ -130,6 +130,10 @@ pub(super) struct Part<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) image_url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) input_audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) file: Option<&'a RawValue>,
 }
 
 /// Where an image is; some write the address alone.

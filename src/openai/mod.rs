@@ -18,7 +18,7 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
-pub use content::ImageCount;
+pub use content::Media;
 pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
 pub use instruction::with_instruction;
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};

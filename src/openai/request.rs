@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::content::Media;
 use super::error::ApiError;
 use super::instruction::Place;
 use super::message::Message;
@@ -88,6 +89,8 @@ pub struct ChatRequest {
     pub has_tools: bool,
     /// The images its messages show.
     pub images: Images,
+    /// What in its messages is no text.
+    pub media: Media,
     /// What is out of the ordinary in its messages.
     pub traits: Traits,
     /// Which tools are to be called.
@@ -148,6 +151,7 @@ impl ChatRequest {
             include_usage: false,
             has_tools: false,
             images: Images::default(),
+            media: Media::default(),
             traits: Traits::default(),
             tool_choice: ToolChoice::Auto,
             json_mode: JsonMode::Off,
@@ -202,11 +206,12 @@ impl ChatRequest {
         self.instruction
     }
 
-    /// How many bytes the messages, the tools and the answer's schema take: an upper bound for
-    /// their tokens.
+    /// How many bytes the messages, the tools and the answer's schema take, but for what is no text
+    /// ([`media`](Self::media)): an upper bound for their tokens.
     pub fn prompt_bytes(&self) -> usize {
         let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
         let said: usize = sum(&["messages", "tools"]);
+        let said = said.saturating_sub(usize::try_from(self.media.bytes).unwrap_or(usize::MAX));
         match self.json_mode {
             JsonMode::Off => said,
             JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
@@ -259,12 +264,9 @@ impl ChatRequest {
             let message = "messages must hold at least one message.";
             return Err(ApiError::invalid(message, Some("messages")));
         }
-        // The search is cheap; the parts are read only where one of them may be an image.
-        let images = match memchr::memmem::find(&self.body, b"\"image_url\"") {
-            Some(_) => images_of(&messages),
-            None => Images::default(),
-        };
         let traits = Traits::of(&messages);
+        let (media, images) =
+            if traits.has(Trait::Parts) { self.read_media(&messages) } else { Default::default() };
         let listed = self.member("messages").unwrap_or_default();
         let instruction = Place::in_list(listed, &messages);
         let max_tokens = match self.whole("max_completion_tokens")? {
@@ -281,12 +283,25 @@ impl ChatRequest {
         self.model = model;
         self.filters = filters;
         self.images = images;
+        self.media = media;
         self.traits = traits;
         self.tool_choice = self.read_tool_choice();
         self.max_tokens = max_tokens;
         self.n = n;
         self.json_mode = json_mode;
         Ok(())
+    }
+
+    /// What is no text in messages whose content is a list. The search is cheap; the parts are read
+    /// only where one of them may be something else.
+    fn read_media(&self, messages: &[Message<'_>]) -> (Media, Images) {
+        let has = |it: &[u8]| memchr::memmem::find(&self.body, it).is_some();
+        let shows = has(b"\"image_url\"");
+        if !shows && !has(b"\"input_audio\"") && !has(b"\"file\"") {
+            return Default::default();
+        }
+        let media = messages.iter().map(Message::media).fold(Media::default(), Media::and);
+        (media, if shows { images_of(messages) } else { Images::default() })
     }
 
     /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
@@ -533,6 +548,29 @@ mod tests {
         assert_eq!(request.json_mode, JsonMode::Schema);
         assert_eq!(request.filters.model_name.as_deref(), Some("oss"));
         assert_eq!(request.messages()[1].text(), "what\nis it");
+    }
+
+    #[test]
+    fn what_is_no_text_is_counted_apart() {
+        let size = |part: &str| {
+            let body =
+                r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},PART]}]}"#;
+            let request = parse(&body.replace("PART", part)).unwrap();
+            (request.prompt_bytes(), request.media)
+        };
+        let letters = "A".repeat(1_000_000);
+        for (part, images, attached) in [
+            (r#"{"type":"image_url","image_url":{"url":"data:image\/png;base64,DATA"}}"#, 1, 0),
+            (r#"{"type":"image_url","image_url":"data:image/png;base64,DATA"}"#, 1, 0),
+            (r#"{"type":"input_audio","input_audio":{"data":"DATA","format":"wav"}}"#, 0, 1),
+            (r#"{"type":"file","file":{"file_data":"data:application/pdf;base64,DATA"}}"#, 0, 1),
+        ] {
+            let (bytes, media) = size(&part.replace("DATA", &letters));
+            assert!(bytes < 150, "{part}: {bytes}");
+            let found = (media.full, media.sounds + media.files, media.attached > 1_000_000);
+            assert_eq!(found, (images, attached, attached > 0), "{part}");
+        }
+        assert!(size(r#"{"type":"text","text":"the word \"file\""}"#).1.is_none());
     }
 
     #[test]

@@ -39,11 +39,13 @@ pub enum Trait {
     OddCalls,
     /// A user's turn right after the result of a call.
     UserAfterResult,
+    /// Calls or results in OpenAI's older form: `function_call`, the role `function`.
+    OlderCalls,
 }
 
 /// The traits a conversation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Traits(u16);
+pub struct Traits(u32);
 
 impl Traits {
     /// Those of these messages.
