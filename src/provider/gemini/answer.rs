@@ -23,6 +23,8 @@ use crate::provider::page::compact;
 use crate::provider::page::unreadable;
 use crate::provider::thoughts::Shelf;
 
+use super::members::Members;
+
 /// A `GenerateContentResponse`, or an event of a stream of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,13 +62,24 @@ struct Candidate<'a> {
     citation_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    url_context_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    safety_ratings: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logprobs_result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    avg_logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Content<'a> {
     #[serde(borrow, default)]
-    parts: Vec<Part<'a>>,
+    parts: Vec<&'a RawValue>,
 }
+
+/// The members of a part that are put into OpenAI's own.
+const TOLD: &[&str] = &["text", "thought", "thoughtSignature", "functionCall"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -246,7 +259,8 @@ fn keep_signatures(choices: &mut [Choice<'_>], shelf: &Shelf, now: Now) {
 
 impl<'a> Candidate<'a> {
     fn whole(self) -> Result<Choice<'a>, Fault> {
-        let (text, mut message) = said(self.content, None);
+        let extra_content = self.sources();
+        let (text, mut message) = said(self.content, None)?;
         let reason = self.finish_reason.as_deref().unwrap_or("STOP");
         let finish =
             finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
@@ -258,15 +272,16 @@ impl<'a> Candidate<'a> {
             message: Some(message.with_text(text.into_owned())),
             delta: None,
             finish_reason: Some(finish),
-            extra_content: sources(self.citation_metadata, self.grounding_metadata),
+            extra_content,
         })
     }
 
     fn delta(self, progress: &mut Progress) -> Result<Option<Choice<'a>>, Fault> {
         let seen = progress.at(self.index)?;
-        let (text, mut message) = said(self.content, Some(seen.calls));
+        let extra_content = self.sources();
+        let (text, mut message) = said(self.content, Some(seen.calls))?;
         seen.calls += message.tool_calls.len();
-        seen.spoken |= !text.is_empty() || seen.calls > 0;
+        seen.spoken |= !text.is_empty() || seen.calls > 0 || !message.content_parts.is_empty();
         let reason = self.finish_reason.as_deref();
         let finish = reason
             .map(|it| finish(it, self.finish_message.as_deref(), seen.calls > 0))
@@ -275,10 +290,10 @@ impl<'a> Candidate<'a> {
             message.refusal = Some(kept_back(reason));
         }
         seen.finished |= finish.is_some();
-        let extra_content = sources(self.citation_metadata, self.grounding_metadata);
         let adds = !text.is_empty()
             || !message.tool_calls.is_empty()
             || !message.reasoning_content.is_empty()
+            || !message.content_parts.is_empty()
             || !message.extra_content.is_empty()
             || !extra_content.is_empty();
         if !adds && finish.is_none() && seen.begun {
@@ -297,14 +312,42 @@ impl<'a> Candidate<'a> {
             extra_content,
         }))
     }
+
+    /// What it rests on, and what was thought of it.
+    fn sources(&self) -> Extra<'a> {
+        Extra {
+            google: GoogleExtra {
+                citation_metadata: self.citation_metadata,
+                grounding_metadata: self.grounding_metadata,
+                url_context_metadata: self.url_context_metadata,
+                safety_ratings: self.safety_ratings,
+                logprobs_result: self.logprobs_result,
+                avg_logprobs: self.avg_logprobs,
+                ..GoogleExtra::default()
+            },
+        }
+    }
 }
 
 /// The text of a candidate's parts, and what else they say. `first` is the number of its first
 /// call where calls are numbered.
-fn said<'a>(content: Option<Content<'a>>, first: Option<usize>) -> (Cow<'a, str>, Message) {
+///
+/// # Errors
+/// When a part can't be read.
+fn said<'a>(
+    content: Option<Content<'a>>,
+    first: Option<usize>,
+) -> Result<(Cow<'a, str>, Message), Fault> {
     let mut text: Cow<'a, str> = Cow::Borrowed("");
     let mut message = Message::default();
-    for part in content.map(|it| it.parts).unwrap_or_default() {
+    for raw in content.map(|it| it.parts).unwrap_or_default() {
+        let broken = |it: serde_json::Error| unreadable(it.to_string());
+        let part: Part<'a> = serde_json::from_str(raw.get()).map_err(broken)?;
+        let Members(members) = serde_json::from_str(raw.get()).map_err(broken)?;
+        // An image it made, code it ran: whatever OpenAI has no member for.
+        if members.iter().any(|(key, _)| !TOLD.contains(&key.as_str())) {
+            message.content_parts.push(raw.to_owned());
+        }
         if let Some(call) = part.function_call {
             let index = first.map(|it| it + message.tool_calls.len());
             message.tool_calls.push(tool_call(call, index, part.thought_signature));
@@ -321,7 +364,7 @@ fn said<'a>(content: Option<Content<'a>>, first: Option<usize>) -> (Cow<'a, str>
             text.to_mut().push_str(&part.text);
         }
     }
-    (text, message)
+    Ok((text, message))
 }
 
 fn tool_call(call: FunctionCall<'_>, index: Option<usize>, signature: Option<String>) -> ToolCall {
@@ -358,17 +401,6 @@ fn blocked_prompt(reason: &str) -> Message {
 
 fn kept_back(reason: &str) -> String {
     format!("The answer was kept back: {reason}.")
-}
-
-/// What an answer rests on.
-fn sources<'a>(citations: Option<&'a RawValue>, grounding: Option<&'a RawValue>) -> Extra<'a> {
-    Extra {
-        google: GoogleExtra {
-            citation_metadata: citations,
-            grounding_metadata: grounding,
-            ..GoogleExtra::default()
-        },
-    }
 }
 
 impl From<UsageMetadata> for Usage {
