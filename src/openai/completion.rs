@@ -1,6 +1,7 @@
 //! A whole answer: the provider's bytes and where the parts stand that this gateway looks at.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub struct Completion {
 /// One choice of a whole answer.
 #[derive(Clone, Debug)]
 struct Choice {
+    index: Option<u64>,
     content: Option<(Range<usize>, String)>,
     calls_tools: bool,
     says_else: bool,
@@ -150,12 +152,13 @@ impl Completion {
         self.choices.is_empty()
     }
 
-    /// Is every choice surely in the form OpenAI would give it? Not said of one that calls tools,
+    /// Is every choice surely in the form OpenAI would give it, and has it a number of its own? Not said of one that calls tools,
     /// or with a tag in its text: these take a closer look.
     pub fn is_plain(&self) -> bool {
+        let mut numbers = HashSet::new();
         self.choices.iter().all(|it| {
             let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
-            it.is_plain && !has_tag
+            it.is_plain && !has_tag && numbers.insert(it.index)
         })
     }
 
@@ -222,6 +225,7 @@ impl Choice {
         let finish = choice.finish_reason.as_deref();
         let says_text = content.as_ref().is_some_and(|(_, text)| !text.is_empty());
         Ok(Self {
+            index: choice.index,
             is_plain: choice.index.is_some()
                 && !said.is_odd
                 && !said.calls_tools

@@ -22,7 +22,7 @@ pub use content::Media;
 pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
 pub use instruction::with_instruction;
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};
-pub use message::{Message, Role};
+pub use message::{ECHOED, Message, Role};
 pub use raw::{Patch, RawObject, Unreadable, json_string, says_something, string_of};
 pub use request::{ChatRequest, Filters, Images, JsonMode, RequestEdits, ToolChoice};
 pub use traits::{Trait, Traits};

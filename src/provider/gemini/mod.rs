@@ -5,12 +5,12 @@
 //! difference.
 
 mod answer;
-mod contents;
+pub(super) mod contents;
 pub(super) mod errors;
 #[cfg(any(test, fuzzing))]
 pub(super) mod given;
 mod members;
-mod model;
+pub(super) mod model;
 mod request;
 mod schema;
 mod stream;

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 
 use crate::catalog::ImageLimits;
 use crate::catalog::Kind;
+#[cfg(doc)]
+use crate::openai::ECHOED;
 use crate::provider::error_rules::plain;
 use crate::provider::registry;
 
@@ -47,11 +49,16 @@ pub struct Policy {
     pub bound: Bound,
     /// The highest `temperature` it takes; a higher one is lowered to it.
     pub warmest: Option<f64>,
-    /// The most `stop` sequences it takes; the rest are left out, with a warning. One alone is sent
-    /// as a string.
+    /// The most `stop` sequences it takes; the rest are left out, with a warning. Where that is one it
+    /// is sent as a string.
     pub stops: Option<usize>,
+    /// Must `stop` be a list?
+    pub lists_stops: bool,
     /// How it takes `reasoning_effort`.
     pub effort: Effort,
+    /// The `reasoning_effort` it is sent where the caller sets none: its own would leave too little of
+    /// `max_tokens` for the answer.
+    pub effort_unless_set: Option<&'static str>,
     /// How it takes a JSON schema.
     pub schema: Schema,
     /// Keywords it refuses in the schemas of tools' parameters.
@@ -83,6 +90,8 @@ pub struct Bound {
     pub unless_set: Option<u32>,
     /// The most the model gives; a request for more is lowered to it.
     pub most: Option<u32>,
+    /// The least the model takes for a bound; a lower one is raised to it.
+    pub least: Option<u32>,
 }
 
 /// How a provider is told how long to think.
@@ -119,6 +128,9 @@ pub struct MessageRules {
     /// The members of a message it takes beside its role, content and tool calls, where it is known
     /// to refuse every other.
     pub takes: Option<&'static [&'static str]>,
+    /// Which of [`ECHOED`] it reads: its own. With `extra_content`, what it signed goes back to the model
+    /// that signed it.
+    pub echoes: &'static [&'static str],
     /// Does it know the role `developer`? Otherwise it is told `system`.
     pub knows_developer: bool,
     /// Must content be a string where it is text alone?

@@ -15,7 +15,10 @@ pub(super) const ROW: Quirks = Quirks {
     models: &[
         (
             "gpt-4o*",
-            Policy { bound: Bound { unless_set: None, most: Some(16_384) }, ..OPENAI_TALKS },
+            Policy {
+                bound: Bound { unless_set: None, most: Some(16_384), least: None },
+                ..OPENAI_TALKS
+            },
         ),
         ("gpt-4*", OPENAI_TALKS),
         ("gpt-3.5*", OPENAI_TALKS),
