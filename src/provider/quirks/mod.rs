@@ -43,6 +43,8 @@ pub struct Policy {
     /// Capabilities it does not have. Requests that need one go elsewhere (or, for `json_object`
     /// and `json_schema`, are put into words); what each name means stands at [`LACKABLE`].
     pub lacks: &'static [&'static str],
+    /// Capabilities it has that others are not taken to have: [`RARE`].
+    pub gives: &'static [&'static str],
     /// Does it refuse `stream_options`? It then sends usage without being asked.
     pub no_stream_options: bool,
     /// How many tokens the answer may have.
@@ -82,6 +84,10 @@ pub const LACKABLE: &[(&str, &str)] = &[
     ("json_with_tools", "its JSON mode in a request that brings tools"),
     ("https_images", "images by an https URL, which it fetches itself"),
 ];
+
+/// The names `gives` may hold; models not known to have them are not asked for them.
+pub const RARE: &[(&str, &str)] =
+    &[("audio", "sounds in messages, `input_audio`"), ("files", "files in messages")];
 
 /// Bounds of an answer, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -233,10 +239,11 @@ impl Policy {
         self.lacks.contains(&capability)
     }
 
-    /// What it is known not to have, and over that what is said of it.
+    /// What it is known to have or not to have, and over that what is said of it.
     pub fn capabilities(&self, said: &HashMap<String, bool>) -> HashMap<String, bool> {
         let known = self.lacks.iter().map(|it| ((*it).to_owned(), false));
-        known.chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
+        let rare = self.gives.iter().map(|it| ((*it).to_owned(), true));
+        known.chain(rare).chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
     }
 }
 
@@ -294,6 +301,10 @@ mod tests {
             for lacked in policy.lacks {
                 let known = LACKABLE.iter().any(|(it, _)| it == lacked);
                 assert!(known, "{name} {pattern} lacks {lacked}, which nobody asks about");
+            }
+            for given in policy.gives {
+                let known = RARE.iter().any(|(it, _)| it == given);
+                assert!(known, "{name} {pattern} gives {given}, which nobody asks about");
             }
             let mut renamed = policy.renames.iter();
             let both = renamed.find(|(ours, _)| policy.drops.contains(ours));

@@ -26,6 +26,7 @@ const PLAIN: Policy = Policy {
     renames: &[],
     values: &[],
     lacks: &[],
+    gives: &[],
     no_stream_options: false,
     bound: NO_BOUND,
     warmest: None,
@@ -109,6 +110,8 @@ const DEEPSEEK: Policy = Policy {
 
 const OPENROUTER: Policy = Policy {
     lacks: &["n", "json_schema"],
+    // It reads PDF files for models that don't.
+    gives: &["files"],
     effort: Effort::Nested,
     messages: MessageRules {
         reasoning: Reasoning::Renamed,
@@ -180,6 +183,7 @@ const GEMINI: Policy = Policy {
     ]),
     drops: &["logprobs", "top_logprobs", "logit_bias", "user"],
     lacks: &["functions", "https_images"],
+    gives: &["audio"],
     effort: Effort::Words(&[("minimal", "low"), ("xhigh", "high"), ("max", "high")]),
     messages: MessageRules {
         reasoning: Reasoning::LeftOut,
