@@ -34,67 +34,6 @@ impl Addition {
     }
 }
 
-/// What is no text in a message, or in a whole conversation: images by the detail they are to be seen
-/// in, and what is to be heard or read from a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Media {
-    /// Images with `"detail": "low"`.
-    pub low: u64,
-    /// All other images.
-    pub full: u64,
-    /// Sounds.
-    pub sounds: u64,
-    /// Files.
-    pub files: u64,
-    /// Bytes of JSON text that sounds and files take.
-    pub attached: u64,
-    /// Bytes of JSON text that all of it takes, images included.
-    pub bytes: u64,
-}
-
-impl Media {
-    /// Is there none?
-    pub fn is_none(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            low: self.low.saturating_add(other.low),
-            full: self.full.saturating_add(other.full),
-            sounds: self.sounds.saturating_add(other.sounds),
-            files: self.files.saturating_add(other.files),
-            attached: self.attached.saturating_add(other.attached),
-            bytes: self.bytes.saturating_add(other.bytes),
-        }
-    }
-
-    fn add(&mut self, part: &Part<'_>) {
-        let length = |it: Option<&RawValue>| it.map_or(0, |it| it.get().len() as u64);
-        let bytes = match &*part.kind {
-            "image_url" => {
-                let low = part.image_url.is_some_and(|it| says_low(it.get()));
-                *(if low { &mut self.low } else { &mut self.full }) += 1;
-                length(part.image_url)
-            }
-            "input_audio" => {
-                self.sounds += 1;
-                self.attached += length(part.input_audio);
-                length(part.input_audio)
-            }
-            "file" => {
-                self.files += 1;
-                self.attached += length(part.file);
-                length(part.file)
-            }
-            _ => 0,
-        };
-        self.bytes += bytes;
-    }
-}
-
 /// A call, as far as its id goes.
 #[derive(Deserialize)]
 struct CallId<'a> {
@@ -164,13 +103,6 @@ impl<'a> Message<'a> {
         self.answers.and_then(string_of)
     }
 
-    /// What in it is no text.
-    pub fn media(&self) -> Media {
-        let mut media = Media::default();
-        self.parts().iter().for_each(|it| media.add(it));
-        media
-    }
-
     /// Bytes of the message that are neither its text, nor its calls, nor media: names, reasoning,
     /// what nobody here knows.
     pub fn other_bytes(&self) -> usize {
@@ -193,14 +125,4 @@ impl<'a> Message<'a> {
         };
         self.json.len().saturating_sub(content + calls)
     }
-}
-
-/// Is this the `image_url` of an image to be seen in low detail?
-fn says_low(image: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Url<'a> {
-        #[serde(borrow, default)]
-        detail: Option<Cow<'a, str>>,
-    }
-    serde_json::from_str::<Url<'_>>(image).is_ok_and(|it| it.detail.as_deref() == Some("low"))
 }

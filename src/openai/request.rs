@@ -5,9 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::content::Media;
 use super::error::ApiError;
 use super::instruction::Place;
+use super::media::{Images, Media, media_of};
 use super::message::Message;
 use super::raw::{RawObject, says_something, span_of, string_of};
 use super::shape::{MAX_DEPTH, check_shape, nested_too_deep};
@@ -40,19 +40,6 @@ pub enum ToolChoice {
     Required,
     /// One that is named, or one of several that are.
     Function,
-}
-
-/// The images a request shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Images {
-    /// How many there are.
-    pub count: u32,
-    /// Must one of them be fetched from where it is?
-    pub remote: bool,
-    /// Bytes of the largest `data:` URL.
-    pub largest: u64,
-    /// Bytes of all `data:` URLs together.
-    pub inline: u64,
 }
 
 /// The filters a request may set beside the model's name.
@@ -265,8 +252,11 @@ impl ChatRequest {
             return Err(ApiError::invalid(message, Some("messages")));
         }
         let traits = Traits::of(&messages);
-        let (media, images) =
-            if traits.has(Trait::Parts) { self.read_media(&messages) } else { Default::default() };
+        let (media, images) = if traits.has(Trait::Parts) {
+            media_of(&self.body, &messages)
+        } else {
+            Default::default()
+        };
         let listed = self.member("messages").unwrap_or_default();
         let instruction = Place::in_list(listed, &messages);
         let max_tokens = match self.whole("max_completion_tokens")? {
@@ -290,18 +280,6 @@ impl ChatRequest {
         self.n = n;
         self.json_mode = json_mode;
         Ok(())
-    }
-
-    /// What is no text in messages whose content is a list. The search is cheap; the parts are read
-    /// only where one of them may be something else.
-    fn read_media(&self, messages: &[Message<'_>]) -> (Media, Images) {
-        let has = |it: &[u8]| memchr::memmem::find(&self.body, it).is_some();
-        let shows = has(b"\"image_url\"");
-        if !shows && !has(b"\"input_audio\"") && !has(b"\"file\"") {
-            return Default::default();
-        }
-        let media = messages.iter().map(Message::media).fold(Media::default(), Media::and);
-        (media, if shows { images_of(messages) } else { Images::default() })
     }
 
     /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
@@ -399,21 +377,6 @@ struct SchemaFormat<'a> {
 struct NamedSchema<'a> {
     #[serde(borrow, default)]
     schema: Option<&'a RawValue>,
-}
-
-fn images_of(messages: &[Message<'_>]) -> Images {
-    let mut images = Images::default();
-    for url in messages.iter().flat_map(Message::image_urls) {
-        images.count = images.count.saturating_add(1);
-        if url.get(..5).is_some_and(|it| it.eq_ignore_ascii_case("data:")) {
-            let bytes = url.len() as u64;
-            images.largest = images.largest.max(bytes);
-            images.inline = images.inline.saturating_add(bytes);
-        } else {
-            images.remote = true;
-        }
-    }
-    images
 }
 
 #[derive(serde::Deserialize)]

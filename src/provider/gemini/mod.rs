@@ -11,6 +11,7 @@ pub(super) mod errors;
 pub(super) mod given;
 mod members;
 pub(super) mod model;
+mod parts;
 mod request;
 mod schema;
 mod stream;
