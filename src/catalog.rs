@@ -277,6 +277,11 @@ impl Model {
     pub fn allows(&self, capability: &str) -> bool {
         self.capabilities.get(capability).copied().unwrap_or(true)
     }
+
+    /// Is it known to have `capability`? Absent means no: for what few models have.
+    pub fn surely(&self, capability: &str) -> bool {
+        self.capabilities.get(capability).copied().unwrap_or(false)
+    }
 }
 
 /// One provider.

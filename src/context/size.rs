@@ -2,7 +2,8 @@
 
 use crate::context::memory::Memory;
 use crate::context::tokens;
-use crate::openai::ImageCount;
+use crate::openai::ChatRequest;
+use crate::openai::Media;
 use crate::openai::Message;
 
 /// What every message takes around its text, and every conversation at its end (OpenAI's own rule
@@ -15,13 +16,17 @@ pub const AROUND_CONVERSATION: u64 = 3;
 /// them they are not counted.
 const FRAME: usize = 64;
 
+/// Bytes of JSON text for which a sound or a file is taken to have one token. A guess: speech at 32
+/// kbit/s has about one for 170 of them (Gemini's 32 a second), a PDF file with little but text one for some tens.
+const ATTACHED_BYTES: u64 = 64;
+
 /// The size of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Tokens of all that is text.
     pub text: u64,
-    /// Its images.
-    pub images: ImageCount,
+    /// What is no text.
+    pub media: Media,
 }
 
 /// How a provider counts what is not text.
@@ -45,21 +50,42 @@ impl Rules {
     pub const OTHERS: Self = Self { image: 2_048, low_image: 2_048, tools: 12 };
 }
 
+impl Rules {
+    /// Tokens of what is no text: the most there can be of images, a guess for the rest.
+    pub fn media(self, media: Media) -> u64 {
+        let images = media.full.saturating_mul(self.image);
+        let low = media.low.saturating_mul(self.low_image);
+        images.saturating_add(low).saturating_add(media.attached / ATTACHED_BYTES)
+    }
+
+    /// Tokens that a prompt is likely to have, `added` bytes with it that the caller did not write.
+    pub fn estimate(self, request: &ChatRequest, added: usize) -> u64 {
+        tokens::estimate(request.prompt_bytes() + added).saturating_add(self.media(request.media))
+    }
+
+    /// The tokens of a prompt, counted: see [`tokens::count`].
+    pub fn count(self, request: &ChatRequest) -> u64 {
+        let message = |it: &Message<'_>| Size::of(it).by(self);
+        let tools = request.member("tools").map_or(0, tokens::count);
+        request.messages().iter().map(message).sum::<u64>() + tools + AROUND_CONVERSATION
+    }
+}
+
 impl Size {
     /// The size of `message`, where it is seen for the first time.
     pub fn of(message: &Message<'_>) -> Self {
         let calls = message.calls_json().map_or(0, tokens::count);
         let text = tokens::count(&message.text()) + calls + other(message);
-        Self { text: text + AROUND_MESSAGE, images: message.image_count() }
+        Self { text: text + AROUND_MESSAGE, media: message.media() }
     }
 
     /// What it costs by a provider's rules.
     pub fn by(self, rules: Rules) -> u64 {
-        self.text + self.images.full * rules.image + self.images.low * rules.low_image
+        self.text + rules.media(self.media)
     }
 }
 
-/// Of what is neither text, nor calls, nor an image: names, reasoning, sound, what nobody here knows.
+/// Of what is neither text, nor calls, nor media: names, reasoning, what nobody here knows.
 fn other(message: &Message<'_>) -> u64 {
     let beside = message.beside_content();
     let bytes: usize = beside.iter().map(|it| it.len()).sum();

@@ -14,8 +14,10 @@ use crate::catalog::ModelId;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
+use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::Core;
+use crate::dispatch::fitting::rules;
 use crate::dispatch::learning;
 use crate::dispatch::settlement;
 use crate::dispatch::settlement::Delivered;
@@ -42,6 +44,8 @@ pub(super) struct Attempt {
     /// Provider and model, for the counters.
     names: (Arc<str>, Arc<str>),
     failed_requests_count: bool,
+    /// How the provider counts what is not text.
+    rules: Rules,
     /// Set by the client as the request goes out.
     pub(super) sent: SentMark,
     /// When it began.
@@ -93,12 +97,13 @@ impl Attempt {
             model: target.model.id,
             names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
+            rules: rules(target.provider.kind),
             sent: SentMark::default(),
             started: now,
             delivered: Delivered::default(),
             begun: false,
             usage: None,
-            estimated_prompt: Some(estimated).filter(|_| request.images.count == 0),
+            estimated_prompt: Some(estimated).filter(|_| request.media.is_none()),
             counted_prompt: None,
             headroom: None,
         })
@@ -161,7 +166,7 @@ impl Attempt {
         } else {
             let request = Arc::clone(&self.request);
             // A copy: a caller that leaves while this is counted still pays for what it got.
-            (settlement::count(request, self.delivered.clone()).await, true)
+            (settlement::count(request, self.delivered.clone(), self.rules).await, true)
         };
         let now = self.core.clock.now();
         if let Some(Open { reservation, pass, path }) = self.open.take() {
@@ -268,6 +273,7 @@ impl Attempt {
             delivered: std::mem::take(&mut self.delivered),
             reported: self.usage,
             estimated_prompt: self.estimated_prompt,
+            rules: self.rules,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::catalog::Model;
 use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::Core;
 use crate::openai::ChatRequest;
@@ -10,17 +11,21 @@ use crate::quota::Demand;
 use crate::select::Gates;
 
 /// What a request takes of a model's quota: its prompt by estimate, in tokens as the model's answers
-/// have shown it to count, and the answer by what it is allowed or likely to have. `added` bytes go with the prompt that the caller did not write.
+/// have shown it to count, and the answer by what it is allowed or likely to
+/// have. Images and the like count as the most that any model takes for them. `added` bytes go with
+/// the prompt that the caller did not write.
 pub(super) fn demand<'a>(
     core: &'a Core,
     request: &'a ChatRequest,
     added: usize,
 ) -> impl Fn(&Model) -> Demand + use<'a> {
     let estimated = tokens::estimate(request.prompt_bytes() + added);
+    let media = Rules::OTHERS.media(request.media);
     let reserve = core.params.context.answer_reserve;
     move |model| {
         let ledger = &core.books.ledger;
         let prompt = model.targets.first().map_or(estimated, |it| ledger.tokens(*it, estimated));
+        let prompt = prompt.saturating_add(media);
         let answer = match request.max_tokens {
             Some(most) if model.reserves_max_tokens => most,
             Some(most) => most.min(reserve),

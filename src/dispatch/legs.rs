@@ -109,14 +109,15 @@ impl Travel {
 
     /// Those that take it whole whatever its tokens. Nothing is counted for them.
     async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
-        // What an image costs has nothing to do with the letters it is sent in.
-        let images = &self.request.images;
-        let inline = usize::try_from(images.inline).unwrap_or(0);
-        let (count, said) = (u64::from(images.count), self.request.prompt_bytes());
+        let said = self.request.prompt_bytes();
         let added = self.instruction_bytes() + self.guide_bytes();
-        let most = tokens::most(said.saturating_sub(inline) + added) + AROUND_CONVERSATION;
+        let most = tokens::most(said + added) + AROUND_CONVERSATION;
+        let media = self.request.media;
+        // What sounds and files have is guessed.
+        let bounded = media.attached == 0;
         let sure = self.fitting(|model, rules| {
-            let fits = |budget| most + rules.tools + count * rules.image <= budget;
+            let most = most + rules.media(media) + rules.tools;
+            let fits = |budget| bounded && most <= budget;
             self.budget(model).is_none_or(fits)
         });
         if sure.is_empty() || self.prefers_another(&sure) {
@@ -143,9 +144,9 @@ impl Travel {
         let added = if guided { self.guide_bytes() } else { 0 };
         match shortened {
             None => {
-                let images = self.request.images.count > 0;
+                let media = !self.request.media.is_none();
                 let guide = if guided { measured.guide } else { 0 };
-                let counted = Some(measured.whole(Rules::OTHERS) + guide).filter(|_| !images);
+                let counted = Some(measured.whole(Rules::OTHERS) + guide).filter(|_| !media);
                 Leg { eligible, edits: self.whole_edits(guided), context: None, counted, added }
             }
             Some(Shortened { plan, fitted }) => Leg {
@@ -220,13 +221,13 @@ impl Travel {
         (measured, plan, rules): (&Measured, &Plan, Rules),
         (fitted, guide): (Fitted, Option<u64>),
     ) -> Leg {
-        let images = self.request.images.count > 0;
+        let media = !self.request.media.is_none();
         let sent = fitted.tokens + measured.beside(rules) + guide.unwrap_or(0);
         Leg {
             eligible,
             context: Some(told(plan, &fitted)),
             edits: self.fitted_edits(fitted, guide.is_some()),
-            counted: Some(sent).filter(|_| !images),
+            counted: Some(sent).filter(|_| !media),
             added: guide.map_or(0, |_| self.guide_bytes()),
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::catalog::ModelId;
+use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::queue::Queue;
 use crate::openai::ChatRequest;
-use crate::openai::Message;
 use crate::openai::TokenUsage;
 use crate::quota::Reservation;
 use crate::usage::Spent;
@@ -50,13 +50,15 @@ pub struct Settlement {
     pub(super) delivered: Delivered,
     pub(super) reported: Option<TokenUsage>,
     pub(super) estimated_prompt: Option<u64>,
+    /// How the provider counts what is not text.
+    pub(super) rules: Rules,
 }
 
 impl Settlement {
     /// Settles by estimate, at once: for when there is no time to count.
     pub(super) fn estimate(self) {
         let estimated = TokenUsage {
-            prompt: tokens::estimate(self.request.prompt_bytes()),
+            prompt: self.rules.estimate(&self.request, 0),
             completion: tokens::estimate(self.delivered.text.len()) + self.delivered.beyond,
         };
         let used = self.reported.unwrap_or(estimated);
@@ -67,7 +69,7 @@ impl Settlement {
     pub(super) async fn settle(self) -> TokenUsage {
         let used = match self.reported {
             Some(used) => used,
-            None => count(Arc::clone(&self.request), self.delivered.clone()).await,
+            None => count(Arc::clone(&self.request), self.delivered.clone(), self.rules).await,
         };
         self.write(used);
         used
@@ -101,15 +103,13 @@ pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
 }
 
 /// Counts a request and the text of its answer, away from the threads that serve.
-pub(super) async fn count(request: Arc<ChatRequest>, answer: Delivered) -> TokenUsage {
+pub(super) async fn count(
+    request: Arc<ChatRequest>,
+    answer: Delivered,
+    rules: Rules,
+) -> TokenUsage {
     let counting = tokio::task::spawn_blocking(move || {
-        // Each message costs its text and about four tokens around it; the whole has three more
-        // (OpenAI's own rule for its chat models).
-        let message = |it: &Message<'_>| {
-            tokens::count(&it.text()) + it.calls_json().map_or(0, tokens::count) + 4
-        };
-        let tools = request.member("tools").map_or(0, tokens::count);
-        let prompt = request.messages().iter().map(message).sum::<u64>() + tools + 3;
+        let prompt = rules.count(&request);
         TokenUsage { prompt, completion: tokens::count(&answer.text) + answer.beyond }
     });
     counting.await.unwrap_or_default()

@@ -3,6 +3,7 @@
 
 use crate::catalog::Model;
 use crate::catalog::TargetId;
+use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::structured::RESPONSE_FORMAT;
@@ -52,7 +53,9 @@ impl Travel {
         let Some(asked) = self.request.max_tokens else { return };
         let Some(holds) = select::holds(model) else { return };
         // The prompt has been made to leave half of it.
-        let room = holds.saturating_sub(tokens::most(self.request.prompt_bytes())).max(holds / 2);
+        let media = Rules::OTHERS.media(self.request.media);
+        let prompt = tokens::most(self.request.prompt_bytes()).saturating_add(media);
+        let room = holds.saturating_sub(prompt).max(holds / 2);
         if asked <= room {
             return;
         }

@@ -1,6 +1,7 @@
 //! A whole answer: the provider's bytes and where the parts stand that this gateway looks at.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub struct Completion {
 /// One choice of a whole answer.
 #[derive(Clone, Debug)]
 struct Choice {
+    index: Option<u64>,
     content: Option<(Range<usize>, String)>,
     calls_tools: bool,
     says_else: bool,
@@ -159,12 +161,13 @@ impl Completion {
         self.choices.is_empty()
     }
 
-    /// Is every choice surely in the form OpenAI would give it? Not said of one that calls tools,
+    /// Is every choice surely in the form OpenAI would give it, and has it a number of its own? Not said of one that calls tools,
     /// or with a tag in its text: these take a closer look.
     pub fn is_plain(&self) -> bool {
+        let mut numbers = HashSet::new();
         self.choices.iter().all(|it| {
             let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
-            it.is_plain && !has_tag
+            it.is_plain && !has_tag && numbers.insert(it.index)
         })
     }
 
@@ -223,10 +226,10 @@ impl Completion {
 
 impl Choice {
     fn read(reader: &mut Reader<'_>, whole: &[u8]) -> Result<Self, Broken> {
-        let (mut has_index, mut finish, mut said) = (false, None, Said::default());
+        let (mut index, mut finish, mut said) = (None, None, Said::default());
         reader.object(|it, key| {
             match &*key {
-                "index" => has_index = it.count()?.is_some(),
+                "index" => index = it.count()?,
                 "finish_reason" if !it.is_null() => finish = Some(it.string()?.into_owned()),
                 "message" if !it.is_null() => said = Said::read(it)?,
                 _ => {
@@ -238,7 +241,8 @@ impl Choice {
         let content = said.content.zip(said.text);
         let says_text = content.as_ref().is_some_and(|(_, text)| !text.is_empty());
         Ok(Self {
-            is_plain: has_index
+            index,
+            is_plain: index.is_some()
                 && !said.is_odd
                 && !said.calls_tools
                 && says_text

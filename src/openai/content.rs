@@ -34,15 +34,6 @@ impl Addition {
     }
 }
 
-/// The images of a message, by the detail they are to be seen in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImageCount {
-    /// Those with `"detail": "low"`.
-    pub low: u64,
-    /// All others.
-    pub full: u64,
-}
-
 /// A call, as far as its id goes.
 #[derive(Deserialize)]
 struct CallId<'a> {
@@ -112,16 +103,6 @@ impl<'a> Message<'a> {
         self.answers.and_then(text_of)
     }
 
-    /// The images it shows.
-    pub fn image_count(&self) -> ImageCount {
-        let mut images = ImageCount::default();
-        for part in self.parts().iter().filter(|it| it.kind == "image_url") {
-            let low = part.image_url.is_some_and(|it| says_low(it.get()));
-            *(if low { &mut images.low } else { &mut images.full }) += 1;
-        }
-        images
-    }
-
     /// The message's JSON text without its content and its calls.
     pub fn beside_content(&self) -> Vec<&'a str> {
         let json = self.json.as_bytes();
@@ -138,25 +119,16 @@ impl<'a> Message<'a> {
         beside
     }
 
-    /// Bytes of the parts of its content that are neither text nor images: sound, files, what nobody
-    /// here knows.
+    /// Bytes of the parts of its content that are neither text nor media: what nobody here knows.
     pub fn unknown_part_bytes(&self) -> usize {
         let list = self.content.filter(|it| it.starts_with('['));
         let parts: Option<Vec<&RawValue>> = list.and_then(|it| serde_json::from_str(it).ok());
         let known = |it: &&&RawValue| {
             let part: Option<Part<'_>> = serde_json::from_str(it.get()).ok();
-            part.is_some_and(|it| matches!(&*it.kind, "text" | "image_url"))
+            part.is_some_and(|it| {
+                matches!(&*it.kind, "text" | "image_url" | "input_audio" | "file")
+            })
         };
         parts.iter().flatten().filter(|it| !known(it)).map(|it| it.get().len()).sum()
     }
-}
-
-/// Is this the `image_url` of an image to be seen in low detail?
-fn says_low(image: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Url<'a> {
-        #[serde(borrow, default)]
-        detail: Option<Cow<'a, str>>,
-    }
-    serde_json::from_str::<Url<'_>>(image).is_ok_and(|it| it.detail.as_deref() == Some("low"))
 }

@@ -66,6 +66,9 @@ pub struct Message<'a> {
     pub(super) traits: Traits,
 }
 
+/// Members of an answer that only who gave it can make use of; OpenAI's own clients send them back.
+pub const ECHOED: [&str; 2] = ["extra_content", "reasoning_details"];
+
 /// The members of a message that matter here, and what can be told from the rest.
 #[derive(Default)]
 struct Members<'a> {
@@ -87,7 +90,10 @@ impl<'a> Members<'a> {
             "function_call" if value != "null" => self.function_call = Some(value),
             "name" => self.traits.add_if(Trait::Name, true),
             "reasoning" | "reasoning_content" => self.traits.add_if(Trait::Reasoning, true),
-            _ => self.traits.add_if(Trait::Extra, true),
+            _ => {
+                self.traits.add_if(Trait::Extra, true);
+                self.traits.add_if(Trait::Echoed, ECHOED.contains(&key));
+            }
         }
     }
 }
@@ -115,6 +121,10 @@ pub(super) struct Part<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) image_url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) input_audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) file: Option<&'a RawValue>,
 }
 
 /// Where an image is; some write the address alone.
@@ -162,6 +172,8 @@ impl<'a> Message<'a> {
         if let Some(calls) = calls.filter(|it| says_something(Some(it))) {
             read_calls(calls, &mut traits);
         }
+        let older = members.function_call.is_some() || role == Role::Function;
+        traits.add_if(Trait::OlderCalls, older);
         if role == Role::Tool {
             traits.add_if(Trait::Calls, true);
             traits.add_if(Trait::LostIds, !says_something(members.tool_call_id));
@@ -232,7 +244,9 @@ fn read_calls(calls: &str, traits: &mut Traits) {
         odd |= call.get("type").is_none();
         let function = call.get("function").and_then(|it| serde_json::from_str(it.get()).ok());
         let arguments = function.as_ref().and_then(|it: &RawObject<'_>| it.get("arguments"));
-        odd |= arguments.is_some_and(|it| !it.get().starts_with('"'));
+        let has_arguments =
+            arguments.is_some_and(|it| it.get().starts_with('"') && says_something(Some(it.get())));
+        odd |= function.is_some() && !has_arguments;
         traits.add_if(Trait::OddCalls, odd);
     }
 }

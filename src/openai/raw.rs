@@ -96,7 +96,7 @@ pub(super) fn text_of(json: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Is the JSON text of a value anything but `null`, `""`, `[]` and `{}`?
-pub(super) fn says_something(json: Option<&str>) -> bool {
+pub fn says_something(json: Option<&str>) -> bool {
     json.is_some_and(|it| !matches!(it, "null" | "\"\"" | "[]" | "{}"))
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::instruction::Place;
+use super::media::{Images, Media, media_of};
 use super::message::{self, Message};
 use super::raw::{RawObject, says_something, span_of, string_of, text_of};
 use super::reader::{Broken, MAX_DEPTH, Reader, why_broken};
@@ -42,19 +43,6 @@ pub enum ToolChoice {
     Required,
     /// One that is named, or one of several that are.
     Function,
-}
-
-/// The images a request shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Images {
-    /// How many there are.
-    pub count: u32,
-    /// Must one of them be fetched from where it is?
-    pub remote: bool,
-    /// Bytes of the largest `data:` URL.
-    pub largest: u64,
-    /// Bytes of all `data:` URLs together.
-    pub inline: u64,
 }
 
 /// The filters a request may set beside the model's name.
@@ -91,6 +79,8 @@ pub struct ChatRequest {
     pub has_tools: bool,
     /// The images its messages show.
     pub images: Images,
+    /// What in its messages is no text.
+    pub media: Media,
     /// What is out of the ordinary in its messages.
     pub traits: Traits,
     /// Which tools are to be called.
@@ -123,15 +113,17 @@ impl ChatRequest {
         let body = ByteString::try_from(body.clone()).map_err(|_| not_utf8(body))?;
         let found = Found::read(&body)?;
         let messages = found.messages()?;
-        // The search is cheap; the parts are read only where one of them may be an image.
-        let images = match memchr::memmem::find(body.as_bytes(), b"\"image_url\"") {
-            Some(_) => images_of(messages),
-            None => Images::default(),
+        let traits = Traits::of(messages);
+        let (media, images) = if traits.has(Trait::Parts) {
+            media_of(body.as_bytes(), messages)
+        } else {
+            Default::default()
         };
         let mut request = Self {
             instruction: Place::in_list(found.member("messages"), messages),
-            traits: Traits::of(messages),
+            traits,
             images,
+            media,
             members: found.places(&body),
             model: None,
             stream: false,
@@ -190,11 +182,12 @@ impl ChatRequest {
         self.instruction
     }
 
-    /// How many bytes the messages, the tools and the answer's schema take: an upper bound for
-    /// their tokens.
+    /// How many bytes the messages, the tools and the answer's schema take, but for what is no text
+    /// ([`media`](Self::media)): an upper bound for their tokens.
     pub fn prompt_bytes(&self) -> usize {
         let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
         let said: usize = sum(&["messages", "tools", "functions"]);
+        let said = said.saturating_sub(usize::try_from(self.media.bytes).unwrap_or(usize::MAX));
         match self.json_mode {
             JsonMode::Off => said,
             JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
@@ -443,21 +436,6 @@ struct NamedSchema<'a> {
     schema: Option<&'a RawValue>,
 }
 
-fn images_of(messages: &[Message<'_>]) -> Images {
-    let mut images = Images::default();
-    for url in messages.iter().flat_map(Message::image_urls) {
-        images.count = images.count.saturating_add(1);
-        if url.get(..5).is_some_and(|it| it.eq_ignore_ascii_case("data:")) {
-            let bytes = url.len() as u64;
-            images.largest = images.largest.max(bytes);
-            images.inline = images.inline.saturating_add(bytes);
-        } else {
-            images.remote = true;
-        }
-    }
-    images
-}
-
 #[derive(serde::Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
@@ -590,6 +568,29 @@ mod tests {
         assert_eq!(request.json_mode, JsonMode::Schema);
         assert_eq!(request.filters.model_name.as_deref(), Some("oss"));
         assert_eq!(request.messages()[1].text(), "what\nis it");
+    }
+
+    #[test]
+    fn what_is_no_text_is_counted_apart() {
+        let size = |part: &str| {
+            let body =
+                r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},PART]}]}"#;
+            let request = parse(&body.replace("PART", part)).unwrap();
+            (request.prompt_bytes(), request.media)
+        };
+        let letters = "A".repeat(1_000_000);
+        for (part, images, attached) in [
+            (r#"{"type":"image_url","image_url":{"url":"data:image\/png;base64,DATA"}}"#, 1, 0),
+            (r#"{"type":"image_url","image_url":"data:image/png;base64,DATA"}"#, 1, 0),
+            (r#"{"type":"input_audio","input_audio":{"data":"DATA","format":"wav"}}"#, 0, 1),
+            (r#"{"type":"file","file":{"file_data":"data:application/pdf;base64,DATA"}}"#, 0, 1),
+        ] {
+            let (bytes, media) = size(&part.replace("DATA", &letters));
+            assert!(bytes < 150, "{part}: {bytes}");
+            let found = (media.full, media.sounds + media.files, media.attached > 1_000_000);
+            assert_eq!(found, (images, attached, attached > 0), "{part}");
+        }
+        assert!(size(r#"{"type":"text","text":"the word \"file\""}"#).1.is_none());
     }
 
     #[test]

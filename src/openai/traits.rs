@@ -39,11 +39,15 @@ pub enum Trait {
     OddCalls,
     /// A user's turn right after the result of a call.
     UserAfterResult,
+    /// A message with what a provider's model alone can read: `extra_content`, `reasoning_details`.
+    Echoed,
+    /// Calls or results in OpenAI's older form: `function_call`, the role `function`.
+    OlderCalls,
 }
 
 /// The traits a conversation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Traits(u16);
+pub struct Traits(u32);
 
 impl Traits {
     /// Those of these messages.

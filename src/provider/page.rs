@@ -116,6 +116,9 @@ pub(super) struct Message {
     pub(super) refusal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tool_calls: Vec<ToolCall>,
+    /// What it says beside text, thoughts and calls, each part as the provider wrote it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) content_parts: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Extra::is_empty")]
     pub(super) extra_content: Extra<'static>,
 }
@@ -124,7 +127,8 @@ impl Message {
     /// The message with `text` for its content: `null` where there is none and it says something
     /// else.
     pub(super) fn with_text(self, text: String) -> Self {
-        let wordless = !self.tool_calls.is_empty() || self.refusal.is_some();
+        let wordless =
+            !self.tool_calls.is_empty() || self.refusal.is_some() || !self.content_parts.is_empty();
         let content = if text.is_empty() && wordless { Value::Null } else { text.into() };
         Self { role: Some("assistant"), content: Some(content), ..self }
     }
@@ -191,6 +195,14 @@ pub(super) struct GoogleExtra<'a> {
     pub(super) citation_metadata: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grounding_metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) url_context_metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) safety_ratings: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) logprobs_result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) avg_logprobs: Option<&'a RawValue>,
 }
 
 impl Extra<'_> {
@@ -200,9 +212,15 @@ impl Extra<'_> {
 
     pub(super) fn is_empty(&self) -> bool {
         let it = &self.google;
-        it.thought_signature.is_none()
-            && it.citation_metadata.is_none()
-            && it.grounding_metadata.is_none()
+        let others = [
+            it.citation_metadata,
+            it.grounding_metadata,
+            it.url_context_metadata,
+            it.safety_ratings,
+            it.logprobs_result,
+            it.avg_logprobs,
+        ];
+        it.thought_signature.is_none() && others.iter().all(Option::is_none)
     }
 }
 

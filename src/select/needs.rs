@@ -27,6 +27,8 @@ pub(super) enum Need {
     Images(Images),
     /// The answer is to be JSON; beside it, are there tools?
     Json(JsonMode, bool),
+    /// A capability that only those have that are known to, by its name; how an error names it.
+    Rare(&'static str, &'static str),
     /// A capability by its name; how an error names it, which begins with the request's member.
     Capability(&'static str, &'static str),
 }
@@ -41,6 +43,12 @@ impl Needs {
         }
         if images.remote {
             needs.push(Need::RemoteImages);
+        }
+        if request.media.sounds > 0 {
+            needs.push(Need::Rare("audio", "messages with input_audio"));
+        }
+        if request.media.files > 0 {
+            needs.push(Need::Rare("files", "messages with files"));
         }
         if request.json_mode != JsonMode::Off {
             needs.push(Need::Json(request.json_mode, request.has_tools));
@@ -98,6 +106,7 @@ impl Need {
                 model.allows("instructed_json")
                     || JsonWay::of(model, mode, tools) == JsonWay::Native
             }
+            Self::Rare(name, _) => model.surely(name),
             Self::Capability(name, _) => model.allows(name),
         }
     }
@@ -107,7 +116,9 @@ impl Need {
         match self {
             Self::Vision | Self::RemoteImages | Self::Images(_) => "messages",
             Self::Json(..) => "response_format",
-            Self::Capability(_, said) => said.split(' ').next().unwrap_or(said),
+            Self::Rare(_, said) | Self::Capability(_, said) => {
+                said.split(' ').next().unwrap_or(said)
+            }
         }
     }
 
@@ -121,7 +132,7 @@ impl Need {
             }
             Self::Json(JsonMode::Schema, _) => "response_format json_schema".to_owned(),
             Self::Json(..) => "response_format json_object".to_owned(),
-            Self::Capability(_, said) => said.to_owned(),
+            Self::Rare(_, said) | Self::Capability(_, said) => said.to_owned(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cloudflare;
 use super::dialect::{COMMON, Dialect, Images, Schema};
+use super::gemini;
 use super::request::{Ask, Format, Message};
 use super::spec::{Flavour, ModelSpec};
 use super::wire::problem::Problem;
@@ -76,6 +77,10 @@ fn own_rules(flavour: Flavour, ask: &Ask) -> Option<Problem> {
         Flavour::Cerebras if ask.n > 1 => invalid("body.n: Input should be 1"),
         Flavour::DeepSeek if ask.n > 1 => invalid("Invalid n value (currently only n = 1)"),
         Flavour::Mistral => mistral_rules(ask),
+        Flavour::GeminiCompat => {
+            let calls = ask.messages.iter().map(|it| (it.role.as_str(), it.first_call()));
+            gemini::unsigned(calls, &ask.model).map(Problem::Invalid)
+        }
         Flavour::Cloudflare => cloudflare::refusal(ask),
         Flavour::Cohere => {
             let listed = ask.messages.iter().any(Message::is_list_of_text);
@@ -213,6 +218,26 @@ mod tests {
         check(Flavour::GeminiCompat, r#","store":true"#, Some("store"));
         check(Flavour::Cohere, r#","parallel_tool_calls":true"#, Some("parallel_tool_calls"));
         check(Flavour::Zai, schema, None);
+    }
+
+    #[test]
+    fn a_call_of_geminis_wants_its_signature_on_openais_wire_too() {
+        let check = |model: &str, extra: &str, refused: Option<&str>| {
+            let body = format!(
+                r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}},{{"role":"assistant","tool_calls":[{{{extra}"id":"c","function":{{"name":"f","arguments":"{{}}"}}}}]}}]}}"#
+            );
+            let found = refusal(Flavour::GeminiCompat, &Ask::parse(body.as_bytes()).unwrap(), &[]);
+            let words = found.map(|it| format!("{it:?}"));
+            assert_eq!(words.is_some(), refused.is_some(), "{extra}: {words:?}");
+            assert!(words.unwrap_or_default().contains(refused.unwrap_or_default()), "{extra}");
+        };
+        let extra = |google: &str| format!(r#""extra_content":{{"google":{{{google}}}}},"#);
+        check("gemini-3-pro", "", Some("missing a `thought_signature`"));
+        check("gemini-2.5-pro", "", None);
+        check("gemini-3-pro", &extra(r#""thought_signature":"c2ltdWxhdGVkAA""#), None);
+        check("gemini-2.5-pro", &extra(r#""thought_signature":"other""#), Some("not valid"));
+        let named = extra(r#""thought_signature":"c2ltdWxhdGVkAA","model":"m""#);
+        check("gemini-3-pro", &named, Some("Unknown name"));
     }
 
     fn check_messages(flavour: Flavour, messages: &str, refused: Option<&str>) {

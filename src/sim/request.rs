@@ -238,13 +238,18 @@ impl Message {
         })
     }
 
+    /// The first of the calls it makes.
+    pub(super) fn first_call(&self) -> Option<&Value> {
+        self.tool_calls.as_ref()?.first()
+    }
+
     /// Does it say or show nothing at all?
     pub(super) fn is_empty(&self) -> bool {
         self.text().is_empty() && self.images().next().is_none() && !self.makes_calls()
     }
 
     pub(super) fn makes_calls(&self) -> bool {
-        self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty())
+        self.first_call().is_some()
     }
 
     /// Has it this member, with a value other than null?

@@ -169,6 +169,27 @@ async fn images_are_not_counted_by_their_letters() {
 }
 
 #[tokio::test]
+async fn a_photo_takes_little_of_a_window_of_tokens() {
+    let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi);
+    let model = json!({"max_context_length": 16_000, "modality": "vision",
+        "limits": {"tokens_per_minute": 10_000}});
+    let gateway = Gateway::with([alpha.model_with("m", model)])
+        .settings(json!({"routing": {"max_quota_wait_seconds": 0}}))
+        .start()
+        .await;
+    let image = format!("data:image/jpeg;base64,{}", "/9j4AAQSkZJRg".repeat(15_000));
+    let parts = json!([{"type": "image_url", "image_url": {"url": image}}]);
+    let messages = json!([{"role": "user", "content": parts}]);
+    for _ in 0..2 {
+        let body = with(ask("m"), json!({"max_tokens": 7_000, "messages": messages}));
+        assert_eq!(said(&gateway.chat(&body).await.expect(200)), "");
+        let record = gateway.upstream("alpha").records().pop().expect("a request");
+        let sent: Value = serde_json::from_slice(&record.body).expect("JSON");
+        assert_eq!(sent["max_tokens"], 7_000);
+    }
+}
+
+#[tokio::test]
 async fn a_tools_result_never_loses_its_call() {
     let gateway = of_size(2_000).await;
     let mut body = conversation(40);

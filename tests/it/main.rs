@@ -21,6 +21,7 @@ mod distribution;
 mod edges;
 mod exhaustion;
 mod failover;
+mod gemini_compat;
 mod gemini_wire;
 mod golden;
 mod graceful;

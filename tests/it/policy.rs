@@ -184,6 +184,31 @@ async fn a_conversation_from_elsewhere_is_taken_by_who_has_rules_for_it() {
 }
 
 #[tokio::test]
+async fn sounds_and_files_go_to_models_known_to_take_them() {
+    let vision = json!({"modality": "vision"});
+    let audio = json!({"capabilities": {"audio": true}});
+    let gateway = Gateway::with([
+        Upstream::new("Alpha", Flavour::OpenAi).model_with("m", vision),
+        Upstream::new("Beta", Flavour::OpenAi).model_with("m", audio),
+    ]);
+    let gateway = gateway.start().await;
+    let body = |part: &Value| {
+        let parts = json!([{"type": "text", "text": "What is it?"}, part]);
+        json!({"model": "m", "messages": [{"role": "user", "content": parts}]})
+    };
+    let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
+    for _ in 0..4 {
+        let answer = gateway.chat(&body(&sound)).await.expect(200);
+        assert_eq!(answer.header("x-relay-provider"), "Beta");
+    }
+    let file = json!({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}});
+    let error = gateway.chat(&body(&file)).await.expect(400).error();
+    assert_eq!(error["param"], "messages", "{error}");
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains("messages with files"), "{message}");
+}
+
+#[tokio::test]
 async fn a_bound_no_model_could_keep_is_lowered() {
     let small = Upstream::new("Alpha", Flavour::OpenAi)
         .model_with("m", json!({"max_context_length": 8000}))

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Now;
 use crate::openai::Completion;
+use crate::openai::says_something;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::page::Choice;
@@ -36,7 +37,7 @@ pub(super) struct Message<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// One block of an answer. Types that are not known are passed over.
+/// One block of an answer. Types that are not known are passed on as they came.
 #[derive(Debug, Deserialize)]
 pub(super) struct Block<'a> {
     #[serde(rename = "type")]
@@ -53,6 +54,8 @@ pub(super) struct Block<'a> {
     pub(super) name: String,
     #[serde(borrow)]
     pub(super) input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    citations: Option<&'a RawValue>,
 }
 
 impl Block<'_> {
@@ -128,7 +131,12 @@ pub(super) fn completion(body: &[u8], shelf: &Shelf, now: Now) -> Result<Complet
         let block: Block<'_> =
             serde_json::from_str(raw.get()).map_err(|it| unreadable(it.to_string()))?;
         match block.kind.as_str() {
-            "text" => text.push_str(&block.text),
+            "text" => {
+                text.push_str(&block.text);
+                if says_something(block.citations.map(RawValue::get)) {
+                    said.content_parts.push((*raw).to_owned());
+                }
+            }
             "tool_use" => {
                 if said.tool_calls.is_empty() && !thoughts.is_empty() {
                     let thoughts = serde_json::to_string(&thoughts).unwrap_or_default();
@@ -141,7 +149,7 @@ pub(super) fn completion(body: &[u8], shelf: &Shelf, now: Now) -> Result<Complet
                 said.reasoning_content.push_str(&block.thinking);
                 thoughts.push(raw);
             }
-            _ => {}
+            _ => said.content_parts.push((*raw).to_owned()),
         }
     }
     if text.is_empty() && finish == "content_filter" {
@@ -225,6 +233,20 @@ mod tests {
                     {"id": "toolu_2", "type": "function", "function": {
                         "name": "g", "arguments": "{}"}}]}}),
         );
+    }
+
+    #[test]
+    fn what_openai_has_no_member_for_is_passed_on() {
+        let search =
+            json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+        let cited = json!({"type": "text", "text": "so", "citations": [{"url": "u"}]});
+        check(
+            &json!({"content": [search, cited], "stop_reason": "end_turn"}).to_string(),
+            json!({"index": 0, "finish_reason": "stop", "usage": null, "message": {
+                "role": "assistant", "content": "so", "content_parts": [search, cited]}}),
+        );
+        let alone = json!({"content": [search], "stop_reason": "pause_turn"}).to_string();
+        assert!(!completion(alone.as_bytes(), &shelf("m"), NOW).unwrap().is_empty());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! From Anthropic's events to OpenAI's chunks.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::openai::Chunk;
+use crate::openai::JsonObject;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::event_stream::EventStream;
 use crate::provider::event_stream::Next;
@@ -92,14 +94,15 @@ struct Event<'a> {
     message: Option<Message<'a>>,
     #[serde(borrow)]
     content_block: Option<&'a RawValue>,
-    delta: Option<Delta>,
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
     usage: Option<Usage>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
-struct Delta {
+struct Delta<'a> {
     #[serde(default)]
     text: String,
     #[serde(default)]
@@ -108,6 +111,8 @@ struct Delta {
     signature: String,
     #[serde(default)]
     partial_json: String,
+    #[serde(borrow)]
+    citation: Option<&'a RawValue>,
     stop_reason: Option<String>,
 }
 
@@ -124,8 +129,33 @@ enum Thought {
     Redacted(Box<RawValue>),
 }
 
-/// The most bytes of thought followed; more is not kept.
+/// The most bytes of thought followed, and of a block nobody here knows; more is not kept.
 const MOST_THOUGHT: usize = 512 * 1024;
+
+/// A block under way that is neither text nor thought nor a call of the caller's tools.
+struct Other {
+    index: u64,
+    begun: JsonObject,
+    /// Its input, which comes in pieces.
+    input: String,
+}
+
+impl Other {
+    fn add(&mut self, piece: &str) -> Result<(), Fault> {
+        if self.input.len() + piece.len() > MOST_THOUGHT {
+            return Err(unreadable("a block longer than any model writes"));
+        }
+        self.input.push_str(piece);
+        Ok(())
+    }
+
+    fn whole(mut self) -> String {
+        if serde_json::from_str::<IgnoredAny>(&self.input).is_ok() {
+            self.begun.set("input", self.input);
+        }
+        self.begun.to_string()
+    }
+}
 
 /// What must be remembered between two events.
 struct Translator {
@@ -134,6 +164,8 @@ struct Translator {
     usage: Usage,
     /// The call being written: its block, and whether it has arguments.
     call: Option<(u64, bool)>,
+    /// A block of a kind OpenAI has no member for, kept until it ends.
+    other: Option<Other>,
     /// Calls begun so far.
     calls: usize,
     /// Has it said anything a caller can use?
@@ -150,6 +182,7 @@ impl Translator {
             head: Head { created, ..Head::default() },
             usage: Usage::default(),
             call: None,
+            other: None,
             calls: 0,
             spoken: false,
             thoughts: Vec::new(),
@@ -171,8 +204,8 @@ impl Translator {
                 Some(raw) => self.open(event.index, raw, now)?,
                 None => None,
             },
-            "content_block_delta" => self.delta(event.index, delta),
-            "content_block_stop" => self.close(event.index),
+            "content_block_delta" => self.delta(event.index, delta)?,
+            "content_block_stop" => self.close(event.index)?,
             "message_delta" => return self.finish(delta.stop_reason.as_deref(), event.usage),
             "message_stop" => return Ok(Meaning::Ends),
             _ => {
@@ -205,7 +238,12 @@ impl Translator {
                 self.think(Thought::Redacted(raw.to_owned()), raw);
                 None
             }
-            _ => None,
+            _ => {
+                let begun =
+                    JsonObject::parse(raw.get()).map_err(|it| unreadable(it.to_string()))?;
+                self.other = Some(Other { index, begun, input: String::new() });
+                None
+            }
         })
     }
 
@@ -225,7 +263,18 @@ impl Translator {
         Said { tool_calls: vec![call], ..Said::default() }
     }
 
-    fn delta(&mut self, index: u64, delta: Delta) -> Option<Said> {
+    fn delta(&mut self, index: u64, delta: Delta<'_>) -> Result<Option<Said>, Fault> {
+        if let Some(citation) = delta.citation {
+            let part = format!(r#"{{"type":"citations_delta","citation":{}}}"#, citation.get());
+            return self.part(part).map(Some);
+        }
+        if let Some(other) = self.other.as_mut().filter(|it| it.index == index) {
+            return other.add(&delta.partial_json).map(|()| None);
+        }
+        Ok(self.said(index, delta))
+    }
+
+    fn said(&mut self, index: u64, delta: Delta<'_>) -> Option<Said> {
         if !delta.partial_json.is_empty() {
             let (_, has_arguments) = self.call.as_mut().filter(|(block, _)| *block == index)?;
             *has_arguments = true;
@@ -243,9 +292,20 @@ impl Translator {
     }
 
     /// A call without arguments has an object all the same.
-    fn close(&mut self, index: u64) -> Option<Said> {
-        let (_, has_arguments) = self.call.take_if(|(block, _)| *block == index)?;
-        if has_arguments { None } else { self.arguments("{}".to_owned()) }
+    fn close(&mut self, index: u64) -> Result<Option<Said>, Fault> {
+        if let Some(other) = self.other.take_if(|it| it.index == index) {
+            return self.part(other.whole()).map(Some);
+        }
+        let call = self.call.take_if(|(block, _)| *block == index);
+        let empty = call.is_some_and(|(_, has_arguments)| !has_arguments);
+        Ok(if empty { self.arguments("{}".to_owned()) } else { None })
+    }
+
+    /// What OpenAI has no member for, as JSON text.
+    fn part(&mut self, json: String) -> Result<Said, Fault> {
+        self.spoken = true;
+        let part = RawValue::from_string(json).map_err(|it| unreadable(it.to_string()))?;
+        Ok(Said { content_parts: vec![part], ..Said::default() })
     }
 
     fn finish(
@@ -391,6 +451,27 @@ data: {"type":"something_new","index":{"odd":true}}
         assert_eq!((&call(4)["index"], &call(4)["id"]), (&json!(1), &json!("b")));
         assert_eq!(call(6), &json!({"index": 1, "function": {"arguments": ":1}"}}));
         assert_eq!(seen.len(), 7);
+    }
+
+    #[test]
+    fn what_openai_has_no_member_for_is_passed_on() {
+        let (deltas, _, _) = read(
+            r#"data: {"type":"message_start","message":{"id":"msg_01"}}
+data: {"type":"content_block_start","index":0,"content_block":{"type":"server_tool_use","id":"s","name":"web_search","input":{}}}
+data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"q\":"}}
+data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"1}"}}
+data: {"type":"content_block_stop","index":0}
+data: {"type":"content_block_start","index":1,"content_block":{"type":"web_search_tool_result","content":[1]}}
+data: {"type":"content_block_stop","index":1}
+data: {"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}
+data: {"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"url":"u"}}}
+"#,
+        );
+        let parts: Vec<&Value> = deltas[1..].iter().map(|(it, _)| &it["content_parts"]).collect();
+        let used = json!([{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}}]);
+        let found = json!([{"type": "web_search_tool_result", "content": [1]}]);
+        let cited = json!([{"type": "citations_delta", "citation": {"url": "u"}}]);
+        assert_eq!(parts, [&used, &found, &cited]);
     }
 
     fn event(event: &Value) -> String {

@@ -17,11 +17,11 @@ use crate::provider::page::GoogleExtra;
 use crate::provider::page::Head;
 use crate::provider::page::Message;
 use crate::provider::page::PromptDetails;
-use crate::provider::page::ToolCall;
 use crate::provider::page::Usage;
-use crate::provider::page::compact;
 use crate::provider::page::unreadable;
 use crate::provider::thoughts::Shelf;
+
+use super::parts::{Content, said};
 
 /// A `GenerateContentResponse`, or an event of a stream of them.
 #[derive(Deserialize)]
@@ -60,33 +60,14 @@ struct Candidate<'a> {
     citation_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     grounding_metadata: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Content<'a> {
-    #[serde(borrow, default)]
-    parts: Vec<Part<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part<'a> {
-    #[serde(borrow, default)]
-    text: Cow<'a, str>,
-    #[serde(default)]
-    thought: bool,
-    thought_signature: Option<String>,
     #[serde(borrow)]
-    function_call: Option<FunctionCall<'a>>,
-}
-
-#[derive(Deserialize)]
-struct FunctionCall<'a> {
-    /// Absent as a rule.
-    id: Option<String>,
-    name: String,
+    url_context_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
-    args: Option<&'a RawValue>,
+    safety_ratings: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logprobs_result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    avg_logprobs: Option<&'a RawValue>,
 }
 
 /// Token figures; those of a stream grow from event to event.
@@ -246,7 +227,8 @@ fn keep_signatures(choices: &mut [Choice<'_>], shelf: &Shelf, now: Now) {
 
 impl<'a> Candidate<'a> {
     fn whole(self) -> Result<Choice<'a>, Fault> {
-        let (text, mut message) = said(self.content, None);
+        let extra_content = self.sources();
+        let (text, mut message) = said(self.content, None)?;
         let reason = self.finish_reason.as_deref().unwrap_or("STOP");
         let finish =
             finish(reason, self.finish_message.as_deref(), !message.tool_calls.is_empty())?;
@@ -258,15 +240,16 @@ impl<'a> Candidate<'a> {
             message: Some(message.with_text(text.into_owned())),
             delta: None,
             finish_reason: Some(finish),
-            extra_content: sources(self.citation_metadata, self.grounding_metadata),
+            extra_content,
         })
     }
 
     fn delta(self, progress: &mut Progress) -> Result<Option<Choice<'a>>, Fault> {
         let seen = progress.at(self.index)?;
-        let (text, mut message) = said(self.content, Some(seen.calls));
+        let extra_content = self.sources();
+        let (text, mut message) = said(self.content, Some(seen.calls))?;
         seen.calls += message.tool_calls.len();
-        seen.spoken |= !text.is_empty() || seen.calls > 0;
+        seen.spoken |= !text.is_empty() || seen.calls > 0 || !message.content_parts.is_empty();
         let reason = self.finish_reason.as_deref();
         let finish = reason
             .map(|it| finish(it, self.finish_message.as_deref(), seen.calls > 0))
@@ -275,10 +258,10 @@ impl<'a> Candidate<'a> {
             message.refusal = Some(kept_back(reason));
         }
         seen.finished |= finish.is_some();
-        let extra_content = sources(self.citation_metadata, self.grounding_metadata);
         let adds = !text.is_empty()
             || !message.tool_calls.is_empty()
             || !message.reasoning_content.is_empty()
+            || !message.content_parts.is_empty()
             || !message.extra_content.is_empty()
             || !extra_content.is_empty();
         if !adds && finish.is_none() && seen.begun {
@@ -297,40 +280,20 @@ impl<'a> Candidate<'a> {
             extra_content,
         }))
     }
-}
 
-/// The text of a candidate's parts, and what else they say. `first` is the number of its first
-/// call where calls are numbered.
-fn said<'a>(content: Option<Content<'a>>, first: Option<usize>) -> (Cow<'a, str>, Message) {
-    let mut text: Cow<'a, str> = Cow::Borrowed("");
-    let mut message = Message::default();
-    for part in content.map(|it| it.parts).unwrap_or_default() {
-        if let Some(call) = part.function_call {
-            let index = first.map(|it| it + message.tool_calls.len());
-            message.tool_calls.push(tool_call(call, index, part.thought_signature));
-            continue;
+    /// What it rests on, and what was thought of it.
+    fn sources(&self) -> Extra<'a> {
+        Extra {
+            google: GoogleExtra {
+                citation_metadata: self.citation_metadata,
+                grounding_metadata: self.grounding_metadata,
+                url_context_metadata: self.url_context_metadata,
+                safety_ratings: self.safety_ratings,
+                logprobs_result: self.logprobs_result,
+                avg_logprobs: self.avg_logprobs,
+                ..GoogleExtra::default()
+            },
         }
-        if part.thought_signature.is_some() {
-            message.extra_content = Extra::signed(part.thought_signature);
-        }
-        if part.thought {
-            message.reasoning_content.push_str(&part.text);
-        } else if text.is_empty() {
-            text = part.text;
-        } else {
-            text.to_mut().push_str(&part.text);
-        }
-    }
-    (text, message)
-}
-
-fn tool_call(call: FunctionCall<'_>, index: Option<usize>, signature: Option<String>) -> ToolCall {
-    let object = call.args.filter(|it| it.get().starts_with('{'));
-    let arguments = object.map_or_else(|| "{}".to_owned(), |it| compact(it.get()));
-    ToolCall {
-        index,
-        extra_content: Extra::signed(signature.filter(|it| !it.is_empty())),
-        ..ToolCall::new(call.id, call.name, arguments)
     }
 }
 
@@ -358,17 +321,6 @@ fn blocked_prompt(reason: &str) -> Message {
 
 fn kept_back(reason: &str) -> String {
     format!("The answer was kept back: {reason}.")
-}
-
-/// What an answer rests on.
-fn sources<'a>(citations: Option<&'a RawValue>, grounding: Option<&'a RawValue>) -> Extra<'a> {
-    Extra {
-        google: GoogleExtra {
-            citation_metadata: citations,
-            grounding_metadata: grounding,
-            ..GoogleExtra::default()
-        },
-    }
 }
 
 impl From<UsageMetadata> for Usage {

@@ -27,7 +27,7 @@ use super::wire::{Content, FunctionCall, FunctionResponse, InlineData, Part, Rol
 
 /// Stands for the thought signature of a call that another model made, or whose signature nobody
 /// has kept. Source: ai.google.dev/gemini-api/docs/thought-signatures.
-const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
+pub(in crate::provider) const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// A conversation in Gemini's form.
 #[derive(Debug, Default)]

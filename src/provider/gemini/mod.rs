@@ -5,12 +5,13 @@
 //! difference.
 
 mod answer;
-mod contents;
+pub(super) mod contents;
 pub(super) mod errors;
 #[cfg(any(test, fuzzing))]
 pub(super) mod given;
 mod members;
-mod model;
+pub(super) mod model;
+mod parts;
 mod request;
 mod schema;
 mod stream;

@@ -5,7 +5,7 @@
 
 /// How a model's thinking is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thinking {
+pub(in crate::provider) enum Thinking {
     /// It takes no word on it.
     Fixed,
     /// In tokens, within these bounds.
@@ -26,7 +26,7 @@ pub(super) enum Thinking {
 
 /// When a model gives JSON alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Json {
+pub(in crate::provider) enum Json {
     /// It has no such mode.
     Never,
     /// Only while it has no functions to call.
@@ -37,22 +37,22 @@ pub(super) enum Json {
 
 /// One model, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Model {
+pub(in crate::provider) struct Model {
     /// How its thinking is bounded.
-    pub(super) thinking: Thinking,
+    pub(in crate::provider) thinking: Thinking,
     /// Does it take instructions beside the conversation?
-    pub(super) takes_instruction: bool,
+    pub(in crate::provider) takes_instruction: bool,
     /// Does it refuse replayed calls that lack a thought signature?
-    pub(super) wants_signatures: bool,
+    pub(in crate::provider) wants_signatures: bool,
     /// When it gives JSON alone.
-    pub(super) json: Json,
+    pub(in crate::provider) json: Json,
     /// Does it take penalties?
-    pub(super) takes_penalties: bool,
+    pub(in crate::provider) takes_penalties: bool,
 }
 
 impl Model {
     /// What `name` (without `models/`) tells.
-    pub(super) fn of(name: &str) -> Self {
+    pub(in crate::provider) fn of(name: &str) -> Self {
         let version = name.strip_prefix("gemini-");
         let generation = version.and_then(generation);
         let third = generation.is_some_and(|it| it >= 3);
@@ -72,7 +72,7 @@ impl Model {
 }
 
 /// The model's own name: `models/` before it says only what it is.
-pub(super) fn bare(name: &str) -> &str {
+pub(in crate::provider) fn bare(name: &str) -> &str {
     name.strip_prefix("models/").unwrap_or(name)
 }
 

@@ -46,11 +46,12 @@ const FORMATS: &[(&str, &[&str])] = &[
     ("number", &["float", "double"]),
 ];
 
-/// The schema of a function's parameters; `None` when it takes none, which must not be written.
+/// The schema of a function's parameters; `None` when it takes none, or says nothing of them, which
+/// must not be written: nothing but an object with properties is taken.
 pub(super) fn of_parameters(schema: &RawValue) -> Option<Value> {
     let cleaned = Cleaner::new(schema, false).clean(schema, 0)?;
     let object = cleaned.get("type").is_some_and(|it| it == "OBJECT");
-    (!object || cleaned.get("properties").is_some()).then_some(cleaned)
+    (object && cleaned.get("properties").is_some()).then_some(cleaned)
 }
 
 /// The schema of an answer. Its properties are answered in the order they were written in.

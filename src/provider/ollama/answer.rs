@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Now;
 use crate::openai::Completion;
+use crate::openai::says_something;
 use crate::provider::classify::classify_inside_answer;
 use crate::provider::fault::Fault;
 use crate::provider::page::Choice;
@@ -40,6 +41,8 @@ pub(super) struct Said<'a> {
     pub(super) thinking: Option<String>,
     #[serde(borrow)]
     tool_calls: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    images: Option<&'a RawValue>,
 }
 
 impl<'a> Answer<'a> {
@@ -76,6 +79,13 @@ impl Said<'_> {
     /// OpenAI's calls, under ids made here where there are none: they come back with the results.
     pub(super) fn calls(&self) -> Vec<ToolCall> {
         self.tool_calls.iter().flatten().filter_map(|it| call(it)).collect()
+    }
+
+    /// The images it made, for which OpenAI has no member.
+    pub(super) fn parts(&self) -> Vec<Box<RawValue>> {
+        let images = self.images.filter(|it| says_something(Some(it.get())));
+        let part = images.map(|it| RawValue::from_string(format!(r#"{{"images":{}}}"#, it.get())));
+        part.into_iter().flatten().collect()
     }
 }
 
@@ -121,6 +131,7 @@ pub(super) fn completion(body: &[u8], now: Now) -> Result<Completion, Fault> {
     let message = Message {
         reasoning_content: said.thinking.clone().unwrap_or_default(),
         tool_calls: said.calls(),
+        content_parts: said.parts(),
         ..Message::default()
     };
     let finish = answer.finish_reason(!message.tool_calls.is_empty());

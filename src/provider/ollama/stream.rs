@@ -73,11 +73,13 @@ impl Translator {
                 content: text.map(|it| it.as_str().into()),
                 reasoning_content: said.thinking.clone().unwrap_or_default(),
                 tool_calls,
+                content_parts: said.parts(),
                 ..Message::default()
             };
             if delta.content.is_some()
                 || !delta.reasoning_content.is_empty()
                 || !delta.tool_calls.is_empty()
+                || !delta.content_parts.is_empty()
             {
                 let role = (!std::mem::replace(&mut self.begun, true)).then_some("assistant");
                 told.push(self.head.chunk(vec![Choice::adding(Message { role, ..delta })], None)?);
@@ -172,6 +174,12 @@ mod tests {
         let fault = fault.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Server);
         assert!(fault.message.ends_with("unexpected EOF"), "{}", fault.message);
+    }
+
+    #[test]
+    fn images_are_passed_on() {
+        let (deltas, ..) = read(r#"{"message":{"content":"","images":["AA"]}}"#).unwrap();
+        assert_eq!(deltas, [json!({"content_parts": [{"images": ["AA"]}]})]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::provider::Call;
 use crate::provider::Unmet;
 use crate::provider::openai_compatible::messages::Rewriting;
 use crate::provider::openai_compatible::messages::rewrite;
+use crate::provider::openai_compatible::messages::signatures::Signatures;
 use crate::provider::openai_compatible::tool_words::without_words;
 use crate::provider::quirks::Effort;
 use crate::provider::quirks::Policy;
@@ -79,16 +80,22 @@ pub(super) struct Members<'a> {
     policy: &'a Policy,
     /// What this model has refused before, in the caller's words or its own.
     refused: &'a [String],
+    signatures: Option<&'a Signatures>,
     edits: RequestEdits,
     unmet: Unmet,
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn of(call: &'a Call, policy: &'a Policy) -> Self {
+    pub(super) fn of(
+        call: &'a Call,
+        policy: &'a Policy,
+        signatures: Option<&'a Signatures>,
+    ) -> Self {
         Self {
             asked: &call.request,
             policy,
             refused: &call.edits.leave_out,
+            signatures,
             edits: call.edits.clone(),
             unmet: Unmet::default(),
         }
@@ -198,6 +205,11 @@ impl<'a> Members<'a> {
     }
 
     fn fit_stops(&mut self) {
+        if self.policy.lists_stops
+            && let Some(one) = self.get("stop").filter(|it| it.starts_with('"'))
+        {
+            self.set("stop", format!("[{one}]"));
+        }
         let Some(most) = self.policy.stops else { return };
         let Some(list) = self.get("stop").filter(|it| it.starts_with('[')) else { return };
         let Ok(stops) = serde_json::from_str::<Vec<&RawValue>>(list) else { return };
@@ -221,6 +233,13 @@ impl<'a> Members<'a> {
     }
 
     fn fit_effort(&mut self) {
+        if let Some(unless_set) = self.policy.effort_unless_set
+            && self.get("reasoning_effort").is_none()
+            // Thinking may be bounded in there, and nobody takes both.
+            && self.get("extra_body").is_none()
+        {
+            self.set("reasoning_effort", unless_set.to_owned());
+        }
         let Some(asked) = self.get("reasoning_effort") else { return };
         let off = asked == "\"none\"";
         let switch =
@@ -286,6 +305,12 @@ impl<'a> Members<'a> {
                 self.set(key, most.to_string());
                 self.unmet.lowered.push(key);
             }
+            let few = |it: &u32| asked.is_some_and(|asked| asked < u64::from(*it));
+            if let Some(least) = bound.least.filter(few) {
+                self.set(key, least.to_string());
+                // The answer may be longer than it was to be.
+                self.unmet.dropped.push(key);
+            }
         }
         if let Some(most) = bound.unless_set.filter(|_| !is_set) {
             self.set("max_tokens", most.to_string());
@@ -309,6 +334,8 @@ impl<'a> Members<'a> {
             traits: self.asked.traits,
             refused: self.refused,
             thinks: self.get("thinking") != Some(r#"{"type":"disabled"}"#),
+            renews: self.get("functions").is_none_or(|it| it == "[]"),
+            signatures: self.signatures,
         };
         let Some(messages) = self.get("messages") else { return };
         if let Some(it) = rewrite(messages, &rewriting) {

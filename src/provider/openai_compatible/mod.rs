@@ -26,6 +26,7 @@ use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::stream;
 use crate::provider::openai_compatible::incoming::whole;
 use crate::provider::quirks::Quirks;
+use crate::provider::thoughts::Thoughts;
 use crate::provider::transport::Transport;
 
 /// One OpenAI-compatible provider.
@@ -34,6 +35,8 @@ pub struct OpenAiCompatible {
     quirks: Quirks,
     transport: Transport,
     clock: SharedClock,
+    /// The signatures of calls, for clients that lose them.
+    thoughts: Arc<Thoughts>,
 }
 
 impl OpenAiCompatible {
@@ -48,7 +51,7 @@ impl OpenAiCompatible {
         clock: SharedClock,
     ) -> Result<Self, http::uri::InvalidUri> {
         let chat = format!("{}/chat/completions", base_url.trim_end_matches('/')).parse()?;
-        Ok(Self { chat, quirks, transport, clock })
+        Ok(Self { chat, quirks, transport, clock, thoughts: Thoughts::new() })
     }
 }
 
@@ -58,10 +61,11 @@ impl ChatProvider for OpenAiCompatible {
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         let name = self.quirks.name;
+        let shelf = self.shelf(&call);
         Box::pin(async move {
             let (request, unmet) = outgoing?;
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
-            let asked = Asked::new(name, &call.request);
+            let asked = Asked::new(name, &call.request, shelf);
             let reply = if call.request.stream {
                 stream(asked, answer, unmet, clock).await?
             } else {

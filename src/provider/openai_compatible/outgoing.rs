@@ -12,8 +12,11 @@ use crate::provider::exchange::JSON;
 use crate::provider::exchange::post;
 use crate::provider::exchange::sign;
 use crate::provider::fault::Fault;
+use crate::provider::gemini::model;
 use crate::provider::openai_compatible::OpenAiCompatible;
 use crate::provider::openai_compatible::members::Members;
+use crate::provider::openai_compatible::messages::signatures::Signatures;
+use crate::provider::thoughts::Shelf;
 
 impl OpenAiCompatible {
     /// The HTTP request for `call`, and the members left out of it.
@@ -26,9 +29,16 @@ impl OpenAiCompatible {
         Ok((request, unmet))
     }
 
+    /// Where the signatures of the call's model are kept, if it makes any.
+    pub(super) fn shelf(&self, call: &Call) -> Option<Shelf> {
+        let signs = self.quirks.policy(&call.model).messages.echoes.contains(&"extra_content");
+        signs.then(|| self.thoughts.shelf(call.secret.as_ref(), model::bare(&call.model)))
+    }
+
     pub(super) fn body(&self, call: &Call) -> (Bytes, Unmet) {
         let policy = self.quirks.policy(&call.model);
-        let mut members = Members::of(call, policy);
+        let signatures = self.shelf(call).map(|shelf| Signatures { shelf, now: self.clock.now() });
+        let mut members = Members::of(call, policy, signatures.as_ref());
         members.set("model", json_string(&call.model));
         members.drop_refused();
         members.rename();

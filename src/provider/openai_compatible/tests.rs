@@ -343,6 +343,36 @@ fn values_stay_within_its_bounds() {
 }
 
 #[test]
+fn geminis_models_think_little_unless_they_are_told() {
+    let check = |model: &str, asked: Value, expected: Option<&str>| {
+        let mut sent = asked.clone();
+        if let Some(effort) = expected {
+            sent["reasoning_effort"] = effort.into();
+        }
+        check_of(("gemini", model), asked, &[], sent, &[]);
+    };
+    check("gemini-2.5-flash", json!({}), Some("none"));
+    check("gemini-2.5-flash-image", json!({}), None);
+    check("gemini-2.5-pro", json!({}), Some("low"));
+    check("gemini-2.5-pro", json!({"reasoning_effort": "none"}), Some("low"));
+    check("gemini-2.5-pro", json!({"reasoning_effort": "high"}), Some("high"));
+    check("gemini-2.5-flash", json!({"reasoning_effort": "high"}), Some("high"));
+    check("gemini-2.0-flash", json!({}), None);
+    check("gemini-2.5-flash", json!({"extra_body": {"google": {}}}), None);
+    let refused = &["reasoning_effort"];
+    check_of(("gemini", "gemini-2.5-flash"), json!({}), refused, json!({}), &[]);
+}
+
+#[test]
+fn ai_hordes_workers_get_what_they_take() {
+    let asked = json!({"max_tokens": 1, "stop": "x", "seed": 1, "top_p": 0.5});
+    let sent = json!({"max_tokens": 16, "stop": ["x"], "top_p": 0.5});
+    check("aihorde", asked, &[], sent, &["max_tokens", "seed"]);
+    let asked = json!({"max_completion_tokens": 20, "stop": ["x", "y"]});
+    check("aihorde", asked, &[], json!({"max_tokens": 20, "stop": ["x", "y"]}), &[]);
+}
+
+#[test]
 fn openais_models_that_think_want_the_newer_bound_and_no_temperature() {
     for model in ["o3-mini", "gpt-5.1", "gpt-5-nano"] {
         let asked = json!({"max_tokens": 7, "temperature": 0.2, "top_p": 1, "seed": 1});

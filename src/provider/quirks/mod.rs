@@ -11,6 +11,8 @@ use std::collections::HashMap;
 
 use crate::catalog::ImageLimits;
 use crate::catalog::Kind;
+#[cfg(doc)]
+use crate::openai::ECHOED;
 use crate::provider::error_rules::plain;
 use crate::provider::registry;
 
@@ -41,17 +43,24 @@ pub struct Policy {
     /// Capabilities it does not have. Requests that need one go elsewhere (or, for `json_object`
     /// and `json_schema`, are put into words); what each name means stands at [`LACKABLE`].
     pub lacks: &'static [&'static str],
+    /// Capabilities it has that others are not taken to have: [`RARE`].
+    pub gives: &'static [&'static str],
     /// Does it refuse `stream_options`? It then sends usage without being asked.
     pub no_stream_options: bool,
     /// How many tokens the answer may have.
     pub bound: Bound,
     /// The highest `temperature` it takes; a higher one is lowered to it.
     pub warmest: Option<f64>,
-    /// The most `stop` sequences it takes; the rest are left out, with a warning. One alone is sent
-    /// as a string.
+    /// The most `stop` sequences it takes; the rest are left out, with a warning. Where that is one it
+    /// is sent as a string.
     pub stops: Option<usize>,
+    /// Must `stop` be a list?
+    pub lists_stops: bool,
     /// How it takes `reasoning_effort`.
     pub effort: Effort,
+    /// The `reasoning_effort` it is sent where the caller sets none: its own would leave too little of
+    /// `max_tokens` for the answer.
+    pub effort_unless_set: Option<&'static str>,
     /// How it takes a JSON schema.
     pub schema: Schema,
     /// Keywords it refuses in the schemas of tools' parameters.
@@ -76,6 +85,10 @@ pub const LACKABLE: &[(&str, &str)] = &[
     ("https_images", "images by an https URL, which it fetches itself"),
 ];
 
+/// The names `gives` may hold; models not known to have them are not asked for them.
+pub const RARE: &[(&str, &str)] =
+    &[("audio", "sounds in messages, `input_audio`"), ("files", "files in messages")];
+
 /// Bounds of an answer, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Bound {
@@ -83,6 +96,8 @@ pub struct Bound {
     pub unless_set: Option<u32>,
     /// The most the model gives; a request for more is lowered to it.
     pub most: Option<u32>,
+    /// The least the model takes for a bound; a lower one is raised to it.
+    pub least: Option<u32>,
 }
 
 /// How a provider is told how long to think.
@@ -119,6 +134,9 @@ pub struct MessageRules {
     /// The members of a message it takes beside its role, content and tool calls, where it is known
     /// to refuse every other.
     pub takes: Option<&'static [&'static str]>,
+    /// Which of [`ECHOED`] it reads: its own. With `extra_content`, what it signed goes back to the model
+    /// that signed it.
+    pub echoes: &'static [&'static str],
     /// Does it know the role `developer`? Otherwise it is told `system`.
     pub knows_developer: bool,
     /// Must content be a string where it is text alone?
@@ -221,10 +239,11 @@ impl Policy {
         self.lacks.contains(&capability)
     }
 
-    /// What it is known not to have, and over that what is said of it.
+    /// What it is known to have or not to have, and over that what is said of it.
     pub fn capabilities(&self, said: &HashMap<String, bool>) -> HashMap<String, bool> {
         let known = self.lacks.iter().map(|it| ((*it).to_owned(), false));
-        known.chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
+        let rare = self.gives.iter().map(|it| ((*it).to_owned(), true));
+        known.chain(rare).chain(said.iter().map(|(name, it)| (name.clone(), *it))).collect()
     }
 }
 
@@ -282,6 +301,10 @@ mod tests {
             for lacked in policy.lacks {
                 let known = LACKABLE.iter().any(|(it, _)| it == lacked);
                 assert!(known, "{name} {pattern} lacks {lacked}, which nobody asks about");
+            }
+            for given in policy.gives {
+                let known = RARE.iter().any(|(it, _)| it == given);
+                assert!(known, "{name} {pattern} gives {given}, which nobody asks about");
             }
             let mut renamed = policy.renames.iter();
             let both = renamed.find(|(ours, _)| policy.drops.contains(ours));

@@ -5,7 +5,7 @@ pub(super) mod ask;
 mod rules;
 mod shape;
 
-pub(super) use rules::SIGNED;
+pub(super) use rules::{SIGNED, unsigned};
 
 use hyper::http::request::Parts;
 

@@ -126,19 +126,44 @@ fn signatures(request: &Value, model: &str) -> Option<String> {
         let Some(first) = calls.next() else { continue };
         let signature = first.get("thoughtSignature").and_then(Value::as_str);
         let name = first.pointer("/functionCall/name").and_then(Value::as_str).unwrap_or_default();
-        match signature {
-            Some(it) if SKIPS.contains(&it) || it.starts_with(SIGNED) => {}
-            Some(_) => return Some("Thought signature is not valid.".to_owned()),
-            None if generation_of(model) < 3 => {}
-            None => {
-                return Some(format!(
-                    "Function call `{name}` in the `{index}.` content block is missing a \
-                     `thought_signature`."
-                ));
-            }
+        if let Some(fault) = unproven((index, name), signature, model) {
+            return Some(fault);
         }
     }
     None
+}
+
+/// The same on OpenAI's wire, for messages by their role and first call.
+pub(in crate::sim) fn unsigned<'a>(
+    messages: impl Iterator<Item = (&'a str, Option<&'a Value>)>,
+    model: &str,
+) -> Option<String> {
+    let messages: Vec<_> = messages.collect();
+    let since = messages.iter().rposition(|(role, _)| *role == "user").unwrap_or(0);
+    messages.iter().enumerate().skip(since).find_map(|(index, (_, call))| {
+        let call = (*call)?;
+        let google = call.pointer("/extra_content/google");
+        let members = google.and_then(Value::as_object);
+        if members.is_some_and(|it| it.keys().any(|it| it != "thought_signature")) {
+            return Some("Invalid JSON payload received. Unknown name.".to_owned());
+        }
+        let signature = google.and_then(|it| it.get("thought_signature")?.as_str());
+        let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default();
+        unproven((index, name), signature, model)
+    })
+}
+
+/// What is wrong with the signature of the call of that name.
+fn unproven((index, name): (usize, &str), signature: Option<&str>, model: &str) -> Option<String> {
+    match signature {
+        Some(it) if SKIPS.contains(&it) || it.starts_with(SIGNED) => None,
+        Some(_) => Some("Thought signature is not valid.".to_owned()),
+        None if generation_of(model) < 3 => None,
+        None => Some(format!(
+            "Function call `{name}` in the `{index}.` content block is missing a \
+             `thought_signature`."
+        )),
+    }
 }
 
 fn generation_of(model: &str) -> u32 {

@@ -327,3 +327,29 @@ async fn thoughts_stream_as_reasoning_and_empty_events_not_at_all() {
     ];
     check_stream(&list, &expected).await;
 }
+
+#[test]
+fn what_openai_has_no_member_for_is_passed_on() {
+    let image = json!({"inlineData": {"mimeType": "image/png", "data": "AAAA"}});
+    let code = json!({"executableCode": {"language": "PYTHON", "code": "1"}});
+    let answer = |parts: Value| {
+        json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP", "avgLogprobs": -0.5,
+            "safetyRatings": [{"category": "X", "probability": "LOW"}]}]})
+    };
+    let mixed = answer(json!([{"text": "see"}, image, code])).to_string();
+    let choice = &whole(mixed.as_bytes())["choices"][0];
+    assert_eq!(choice["message"]["content"], "see");
+    assert_eq!(choice["message"]["content_parts"], json!([image, code]));
+    let google = &choice["extra_content"]["google"];
+    assert_eq!(google["avg_logprobs"], -0.5);
+    assert_eq!(google["safety_ratings"][0]["probability"], "LOW");
+    // Alone it is an answer as well, which `whole` makes sure of.
+    let alone = answer(json!([image])).to_string();
+    let message = &whole(alone.as_bytes())["choices"][0]["message"];
+    assert_eq!((&message["content"], &message["content_parts"]), (&Value::Null, &json!([image])));
+    let chunks = Response::parse(alone.as_bytes()).unwrap();
+    let mut progress = crate::provider::gemini::answer::Progress::default();
+    let pieces = chunks.pieces(&mut progress, &shelf(MODEL), NOW).unwrap();
+    let delta = serde_json::to_value(&pieces[0].delta).unwrap();
+    assert_eq!(delta["content_parts"], json!([image]));
+}

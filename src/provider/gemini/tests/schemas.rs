@@ -215,6 +215,10 @@ fn no_parameters_are_not_written() {
         r#"{"type":"object","properties":{}}"#,
         r#"{"type":"object"}"#,
         r#"{"properties":{}, "type":"object", "required":[]}"#,
+        "{}",
+        "true",
+        r#"{"type":"string"}"#,
+        r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#,
     ] {
         assert_eq!(of_parameters(&raw(schema)), None, "{schema}");
     }

@@ -14,16 +14,55 @@ pub(super) fn text_of(json: Option<&str>, half: &mut Option<u16>) -> String {
     }
 }
 
+/// How far arguments that come in pieces have got.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    depth: usize,
+    begun: bool,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Reach {
+    /// Takes in the next piece.
+    pub(super) fn add(&mut self, piece: &str) {
+        for it in piece.bytes() {
+            match it {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                b'{' | b'[' if !self.quoted => {
+                    self.begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' if !self.quoted => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Has every bracket found its other?
+    pub(super) fn is_whole(&self) -> bool {
+        self.begun && self.depth == 0 && !self.quoted
+    }
+}
+
 /// Is this the whole text of an object?
 pub(super) fn is_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
+/// Is this the whole text of a string?
+pub(super) fn is_string(text: &str) -> bool {
+    let outer = text.trim_ascii();
+    outer.starts_with('"')
+        && outer.ends_with('"')
+        && serde_json::from_str::<IgnoredAny>(outer).is_ok()
+}
+
 /// Arguments that were made a string twice, made one once.
 pub(super) fn once(text: String) -> String {
-    let outer = text.trim_ascii();
-    let is_string = outer.starts_with('"') && serde_json::from_str::<IgnoredAny>(outer).is_ok();
-    let inner = is_string.then(|| whole_string(outer)).flatten();
+    let inner = is_string(&text).then(|| whole_string(text.trim_ascii())).flatten();
     inner.filter(|it| is_object(it)).unwrap_or(text)
 }
 

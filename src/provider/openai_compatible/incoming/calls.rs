@@ -13,14 +13,17 @@ use crate::openai::json_list;
 use crate::openai::json_string;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::provider::openai_compatible::incoming::arguments::Reach;
 use crate::provider::openai_compatible::incoming::arguments::is_object;
+use crate::provider::openai_compatible::incoming::arguments::is_string;
 use crate::provider::openai_compatible::incoming::arguments::once;
 use crate::provider::openai_compatible::incoming::arguments::take_function;
 use crate::provider::openai_compatible::incoming::arguments::text_of;
 
 /// Calls followed in one choice. No model makes that many.
 const CALLS: usize = 512;
-/// Longest arguments kept while the name of their function has not come, in bytes.
+/// Longest arguments kept while the name of their function has not come, or while they may have been
+/// made a string twice, in bytes.
 const WAITING_BYTES: usize = 256 * 1024;
 
 /// The calls of one choice so far.
@@ -46,8 +49,10 @@ struct Call {
     opening: Option<JsonObject>,
     /// The arguments that came with it.
     waiting: String,
-    /// Did its first delta hold the whole of its arguments?
-    is_whole: bool,
+    /// Arguments kept because they begin as a string, not as an object.
+    held: Option<String>,
+    /// How far the arguments sent on have got.
+    reach: Reach,
     has_arguments: bool,
     half: Option<u16>,
 }
@@ -79,7 +84,7 @@ impl Delta<'_> {
 impl Calls {
     /// Would the calls end well now: each named, each with arguments?
     pub(super) fn are_complete(&self) -> bool {
-        self.known.iter().all(|it| it.has_arguments && it.opening.is_none() && it.half.is_none())
+        self.known.iter().all(|it| it.has_arguments && it.is_clean())
     }
 
     /// Takes note of deltas that are in OpenAI's form already. `false`, with nothing noted, when
@@ -96,7 +101,9 @@ impl Calls {
         for delta in &deltas {
             let at = delta.index.and_then(|it| usize::try_from(it).ok());
             if let Some(call) = at.and_then(|it| self.known.get_mut(it)) {
-                call.has_arguments |= delta.arguments().is_some_and(|it| it != "\"\"");
+                let piece = text_of(delta.arguments(), &mut None);
+                call.has_arguments |= !piece.is_empty();
+                call.reach.add(&piece);
             }
         }
         true
@@ -110,8 +117,10 @@ impl Calls {
         let name = delta.function.as_ref().and_then(|it| it.name.as_deref());
         if index < known {
             let call = self.known.get(index);
-            let is_next =
-                |it: &Call| it.index == delta.index && it.opening.is_none() && it.half.is_none();
+            let is_next = |it: &Call| {
+                let as_text = !it.has_arguments && begins_as_string(arguments);
+                it.index == delta.index && it.is_clean() && !as_text
+            };
             let bare = delta.id.is_none() && delta.kind.is_none() && name.is_none();
             return bare && call.is_some_and(is_next);
         }
@@ -119,8 +128,7 @@ impl Calls {
         let is_new = index == self.known.len() && index < CALLS && !self.has_id(id);
         let is_named = name.is_some_and(|it| !it.is_empty());
         let is_function = delta.kind.as_deref() == Some("function");
-        // What begins with a quotation mark may have been made a string twice.
-        if !is_new || !is_named || !is_function || arguments.starts_with(r#""\""#) {
+        if !is_new || !is_named || !is_function || begins_as_string(arguments) {
             return false;
         }
         self.known.push(Call {
@@ -128,7 +136,6 @@ impl Calls {
             number: index,
             id: Some(id.to_owned()),
             name: name.map(str::to_owned),
-            is_whole: is_object(&text_of(Some(arguments), &mut None)),
             ..Call::default()
         });
         true
@@ -172,13 +179,16 @@ impl Calls {
     pub(super) fn finish(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         for call in self.known.iter_mut().filter(|it| it.opening.is_none()) {
-            let rest = match (call.half.take(), call.has_arguments) {
-                (Some(_), _) => "\u{fffd}",
-                (None, true) => continue,
-                (None, false) => "{}",
+            let lost = call.half.take().map(|_| char::REPLACEMENT_CHARACTER);
+            let mut rest = call.held.take().unwrap_or_default();
+            rest.extend(lost);
+            let rest = match (rest.is_empty(), call.has_arguments) {
+                (false, _) => once(rest),
+                (true, true) => continue,
+                (true, false) => "{}".to_owned(),
             };
             call.has_arguments = true;
-            let (at, rest) = (call.number, json_string(rest));
+            let (at, rest) = (call.number, json_string(&rest));
             out.push(format!(r#"{{"index":{at},"function":{{"arguments":{rest}}}}}"#));
         }
         out
@@ -194,15 +204,19 @@ impl Calls {
     }
 
     /// Which of the calls a piece belongs to; `None` when it begins another. An index that is
-    /// always 0 tells no two calls apart where their ids do, or where each comes whole.
+    /// always 0 tells no two calls apart where their ids do, or where each comes whole; ids that
+    /// change with every piece tell nothing where the index is the same and no call begins.
     fn place(&self, piece: &Piece) -> Option<usize> {
         let is_whole = || is_object(&text_of(piece.arguments(), &mut None));
         if let Some(id) = &piece.id {
             let has_place = |it: &Call| piece.index.is_none() || it.index == piece.index;
             let by_id = |it: &Call| it.id.as_ref() == Some(id) && has_place(it);
-            let nameless =
-                |it: &Call| it.id.is_none() && it.index == piece.index && piece.index.is_some();
-            let by_index = || self.known.iter().rposition(|it| nameless(it) && !it.is_whole);
+            let by_index = || {
+                let same = |it: &Call| it.index == piece.index && piece.index.is_some();
+                let at = self.known.iter().rposition(same)?;
+                let goes_on = self.known.get(at).is_some_and(|it| it.goes_on_with(piece));
+                goes_on.then_some(at)
+            };
             return self.known.iter().position(by_id).or_else(by_index);
         }
         let (at, call) = match piece.index {
@@ -213,7 +227,7 @@ impl Calls {
             return Some(at);
         }
         let is_other = match piece.index {
-            Some(_) => call.is_whole && is_whole(),
+            Some(_) => call.is_whole() && is_whole(),
             None => call.name != piece.name || is_whole(),
         };
         (!is_other).then_some(at)
@@ -251,14 +265,43 @@ impl Piece {
 
 impl Call {
     fn new(piece: &Piece) -> Self {
-        let is_whole = is_object(&once(text_of(piece.arguments(), &mut None)));
         Self {
             index: piece.index,
             id: piece.id.clone(),
-            is_whole,
             opening: Some(JsonObject::default()),
             ..Self::default()
         }
+    }
+
+    /// Has all of it that came been sent on?
+    fn is_clean(&self) -> bool {
+        self.opening.is_none() && self.half.is_none() && self.held.is_none()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.reach.is_whole() || is_object(&once(self.waiting.clone()))
+    }
+
+    /// Can a piece with the index of this call, but with another id, be a part of it?
+    fn goes_on_with(&self, piece: &Piece) -> bool {
+        let begins = self.name.is_some() && piece.name.is_some() && self.name != piece.name;
+        let says_nothing = || text_of(piece.arguments(), &mut None).is_empty();
+        !begins && (!self.is_whole() || (piece.name.is_none() && says_nothing()))
+    }
+
+    /// Keeps arguments that begin as a string until it is known what is in it: the object, made a
+    /// string twice, or nothing that could be mended.
+    fn unquoted(&mut self, piece: String) -> String {
+        let held = match self.held.take() {
+            Some(held) => held + &piece,
+            None if !self.has_arguments && piece.trim_ascii_start().starts_with('"') => piece,
+            None => return piece,
+        };
+        if is_string(&held) || held.len() > WAITING_BYTES {
+            return once(held);
+        }
+        self.held = Some(held);
+        String::new()
     }
 
     /// The first delta, once the function's name is there.
@@ -283,8 +326,10 @@ impl Call {
             self.opening = Some(opening);
             return Ok(None);
         };
-        let arguments = once(std::mem::take(&mut self.waiting));
+        let arguments = std::mem::take(&mut self.waiting);
+        let arguments = self.unquoted(arguments);
         self.has_arguments = !arguments.is_empty();
+        self.reach.add(&arguments);
         function.set_text("name", &name);
         function.set_text("arguments", &arguments);
         opening.set_text("type", "function");
@@ -301,7 +346,9 @@ impl Call {
         }
         if let Some(mut function) = piece.function {
             let arguments = text_of(function.get("arguments"), &mut self.half);
+            let arguments = self.unquoted(arguments);
             self.has_arguments |= !arguments.is_empty();
+            self.reach.add(&arguments);
             let _told = function.remove("name");
             function.set_text("arguments", &arguments);
             if !arguments.is_empty() || function.keys().count() > 1 {
@@ -311,6 +358,11 @@ impl Call {
         let says = delta.keys().any(|it| it != "index");
         says.then(|| delta.to_string())
     }
+}
+
+/// Does this JSON string hold what begins as a string itself? It may have been made one twice.
+fn begins_as_string(json: &str) -> bool {
+    json.starts_with(r#""\""#)
 }
 
 /// An id in OpenAI's form.
@@ -462,6 +514,54 @@ mod tests {
         check(&[json!([open(0, "a", "")])], &[open(0, "a", ""), more(0, "{}")]);
         let none = json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": null}});
         check(&[json!([none])], &[open(0, "a", ""), more(0, "{}")]);
+    }
+
+    #[test]
+    fn an_id_that_changes_with_every_piece_begins_no_call() {
+        let piece = |index: u64, id: &str, arguments: &str| {
+            json!({"index": index, "id": id, "type": "function",
+                "function": {"arguments": arguments}})
+        };
+        let named = |index: u64, id: &str, arguments: &str| open(index, id, arguments);
+        let sent =
+            [open(0, "a", ""), more(0, "{\"x\":"), more(0, "1}"), open(1, "d", "{"), more(1, "}")];
+        check(
+            &[
+                json!([named(0, "a", "")]),
+                json!([piece(0, "b", "{\"x\":")]),
+                json!([piece(0, "c", "1}")]),
+                json!([piece(0, "c2", "")]),
+                json!([named(1, "d", "{")]),
+                json!([piece(1, "e", "}")]),
+            ],
+            &sent,
+        );
+        // The name comes with every piece as well.
+        check(
+            &[
+                json!([named(0, "a", "")]),
+                json!([named(0, "b", "{\"x\":")]),
+                json!([named(0, "c", "1}")]),
+                json!([named(1, "d", "{")]),
+                json!([named(1, "e", "}")]),
+            ],
+            &sent,
+        );
+    }
+
+    #[test]
+    fn arguments_made_a_string_twice_are_made_one_in_pieces() {
+        let twice = json!("{\"x\":\"a\\\"b\"}").to_string();
+        for cut in 1..twice.len() {
+            let (one, two) = twice.split_at(cut);
+            let clean = [open(0, "a", ""), more(0, "{\"x\":\"a\\\"b\"}")];
+            check(&[json!([open(0, "a", one)]), json!([more(0, two)])], &clean);
+            let pieces = [json!([open(0, "a", "")]), json!([more(0, one)]), json!([more(0, two)])];
+            check(&pieces, &clean);
+        }
+        // What only looked like it is told in the end.
+        let torn = [open(0, "a", ""), more(0, "\"{\"x\"")];
+        assert_eq!(run(&[json!([open(0, "a", "\"{")]), json!([more(0, "\"x\"")])]), torn);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A whole answer, made into what OpenAI would send, and one that came where a stream was asked for.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use fastrand::Rng;
 
@@ -22,6 +24,8 @@ use crate::provider::openai_compatible::incoming::mender::read;
 use crate::provider::openai_compatible::incoming::mender::unreadable;
 use crate::provider::openai_compatible::incoming::message::Halves;
 use crate::provider::openai_compatible::incoming::message::gather;
+use crate::provider::openai_compatible::incoming::signed::is_signed;
+use crate::provider::openai_compatible::incoming::signed::keep;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 use crate::provider::openai_compatible::incoming::think_block::part;
 use crate::provider::openai_compatible::incoming::written::as_json;
@@ -49,7 +53,8 @@ pub(in crate::provider::openai_compatible) fn complete(
     let usage = completion.usage_in_openai_form();
     // Calls may stand in the text.
     let may_call = !asked.tools.are_none() && completion.counted().any(|it| it.contains('<'));
-    if completion.is_plain() && usage.is_none() && !may_call {
+    let shelf = asked.shelf.as_ref().filter(|_| is_signed(body));
+    if completion.is_plain() && usage.is_none() && !may_call && shelf.is_none() {
         return Ok(completion);
     }
     let mut top = read(completion.body())?;
@@ -58,12 +63,14 @@ pub(in crate::provider::openai_compatible) fn complete(
     }
     let list = top.get("choices").and_then(json_list).unwrap_or_default();
     let mut choices = Vec::with_capacity(list.len());
-    for (index, choice) in list.into_iter().enumerate() {
+    let mut numbers = Numbers::default();
+    for choice in list {
         let mut choice = JsonObject::parse(choice).map_err(|it| unreadable(&it))?;
-        if choice.get("index").is_none_or(|it| it == "null") {
-            choice.set("index", index.to_string());
-        }
+        numbers.give(&mut choice);
         mend(asked, &mut choice, rng)?;
+        if let Some(shelf) = shelf {
+            keep(&mut choice, "message", shelf, now);
+        }
         choices.push(choice);
     }
     if choices.iter().any(JsonObject::is_changed) {
@@ -107,6 +114,22 @@ fn number_calls(message: &mut JsonObject) {
     });
     let numbered: Vec<_> = numbered.collect();
     message.set("tool_calls", json_list_of(&numbered));
+}
+
+/// The numbers that choices have.
+#[derive(Default)]
+struct Numbers(HashSet<u64>);
+
+impl Numbers {
+    /// Gives a choice a number of its own, if it has none: the first that is free.
+    fn give(&mut self, choice: &mut JsonObject) {
+        let own = choice.get("index").and_then(|it| it.parse().ok());
+        if !own.is_some_and(|it| self.0.insert(it)) {
+            let taken = self.0.len() as u64;
+            let free = (0..=taken).find(|it| self.0.insert(*it)).unwrap_or(taken);
+            choice.set("index", free.to_string());
+        }
+    }
 }
 
 fn mend(asked: &Asked, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fault> {
@@ -181,28 +204,34 @@ fn take_written_calls(asked: &Asked, message: &mut JsonObject) {
 /// Puts the calls of a message into OpenAI's form. Are there any?
 fn mend_calls(message: &mut JsonObject, rng: &mut Rng) -> bool {
     let Some(list) = message.said("tool_calls").map(str::to_owned) else { return false };
-    let mut calls: Vec<JsonObject> = Vec::new();
-    let mut ids = std::collections::HashSet::new();
+    let (mut calls, mut left_out) = (Vec::<JsonObject>::new(), false);
+    let mut ids = HashSet::new();
     for call in json_list(&list).unwrap_or_else(|| vec![&list]) {
         let Ok(mut call) = JsonObject::parse(call) else { continue };
         let id = call.text("id").filter(|it| !it.is_empty() && !ids.contains(it));
         let id = id.unwrap_or_else(|| call_id(rng));
         call.set_text("id", &id);
         let _new = ids.insert(id);
-        mend_function(&mut call);
-        calls.push(call);
+        if mend_function(&mut call) {
+            calls.push(call);
+        } else {
+            left_out = true;
+        }
     }
-    if calls.iter().any(JsonObject::is_changed) || !list.starts_with('[') {
+    if calls.is_empty() {
+        let _nothing = message.remove("tool_calls");
+    } else if left_out || calls.iter().any(JsonObject::is_changed) || !list.starts_with('[') {
         let calls: Vec<_> = calls.iter().map(ToString::to_string).collect();
         message.set("tool_calls", json_list_of(&calls));
     }
     !calls.is_empty()
 }
 
-fn mend_function(call: &mut JsonObject) {
+/// Puts the function of a call into OpenAI's form. `false` for a call that names none: it calls nothing.
+fn mend_function(call: &mut JsonObject) -> bool {
     let kind = call.text("type").filter(|it| !it.is_empty());
     if kind.is_some_and(|it| it != "function") && call.get("function").is_none() {
-        return;
+        return true;
     }
     let own = call.get("function").and_then(|it| JsonObject::parse(it).ok());
     let mut function = own.unwrap_or_else(|| {
@@ -220,4 +249,5 @@ fn mend_function(call: &mut JsonObject) {
     if function.is_changed() {
         call.set("function", function.to_string());
     }
+    function.text("name").is_some_and(|it| !it.is_empty())
 }

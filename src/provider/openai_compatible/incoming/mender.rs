@@ -19,6 +19,8 @@ use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::choice::ChoiceState;
+use crate::provider::openai_compatible::incoming::signed::is_signed;
+use crate::provider::openai_compatible::incoming::signed::keep;
 use crate::provider::openai_compatible::incoming::stray::stray_error;
 
 /// Choices followed in one stream: OpenAI's own bound for `n`. Others beyond it pass as they come.
@@ -32,11 +34,13 @@ pub(in crate::provider::openai_compatible) struct Mender {
     held: Option<Chunk>,
     ready: Vec<Chunk>,
     rng: Rng,
+    /// When the event being read came.
+    now: Now,
 }
 
 impl Mender {
     pub(in crate::provider::openai_compatible) fn new(asked: Asked, rng: Rng) -> Self {
-        Self { asked, choices: Vec::new(), held: None, ready: Vec::new(), rng }
+        Self { asked, choices: Vec::new(), held: None, ready: Vec::new(), rng, now: Now::default() }
     }
 
     /// What may go out now.
@@ -59,6 +63,7 @@ impl Mender {
     /// # Errors
     /// The error it tells of, or [`FaultKind::Unreadable`].
     pub(super) fn take(&mut self, data: &Bytes, now: Now) -> Result<(), Fault> {
+        self.now = now;
         let chunk = match Chunk::parse(data) {
             Ok(chunk) => chunk,
             Err(fault) => {
@@ -154,7 +159,9 @@ impl Mender {
     /// Sends a chunk on, mended if it has to be.
     fn pass(&mut self, chunk: Chunk) -> Result<(), Fault> {
         let usage = chunk.usage_in_openai_form();
+        let is_signed = self.asked.shelf.is_some() && is_signed(chunk.body());
         let is_clean = usage.is_none()
+            && !is_signed
             && match chunk.choices.as_slice() {
                 [] => true,
                 [one] => self.state(one.index).is_none_or(|it| it.note(&chunk, one)),
@@ -178,6 +185,7 @@ impl Mender {
     fn mended(&mut self, chunk: &Chunk, usage: Option<String>) -> Result<Chunk, Fault> {
         let mut fault = None;
         let mut rng = self.rng.fork();
+        let (shelf, now) = (self.asked.shelf.clone().filter(|_| is_signed(chunk.body())), self.now);
         let mended = edited(chunk, |at, mut choice| {
             let known = chunk.choices.get(at)?;
             if choice.get("index").is_none_or(|it| it == "null") {
@@ -185,6 +193,9 @@ impl Mender {
             }
             if let Some(state) = self.state(known.index) {
                 fault = fault.take().or(state.mend(&mut choice, &mut rng).err());
+            }
+            if let Some(shelf) = &shelf {
+                keep(&mut choice, "delta", shelf, now);
             }
             Some(choice)
         })?;

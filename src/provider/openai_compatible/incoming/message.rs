@@ -40,6 +40,8 @@ pub(super) fn gather(message: &mut JsonObject, halves: &mut Halves) {
         if !parts.others.is_empty() {
             message.set("content_parts", json_list_of(&parts.others));
         }
+    } else if let Some(odd) = message.get("content").filter(|it| is_scalar(it)).map(str::to_owned) {
+        message.set_text("content", &odd);
     } else if let Some(text) =
         message.get("content").and_then(|it| string_in(it, &mut halves.content))
     {
@@ -49,6 +51,12 @@ pub(super) fn gather(message: &mut JsonObject, halves: &mut Halves) {
     if !thought.is_empty() || message.said("reasoning_content").is_some() {
         message.set_text("reasoning_content", &thought);
     }
+}
+
+/// A number or a truth value: what a model was asked to give, unquoted on its way.
+fn is_scalar(json: &str) -> bool {
+    matches!(json, "true" | "false")
+        || json.starts_with(|it: char| it == '-' || it.is_ascii_digit())
 }
 
 /// The reasoning in members of its own. Where it stands in several, one is as good as another.
@@ -175,5 +183,7 @@ mod tests {
             r#"{"reasoning_content":"a"}"#,
         );
         check(r#"{"content":[]}"#, r#"{"content":[]}"#);
+        check(r#"{"content":5}"#, r#"{"content":"5"}"#);
+        check(r#"{"content":true}"#, r#"{"content":"true"}"#);
     }
 }

@@ -7,6 +7,7 @@ pub(super) mod complete;
 mod finish;
 pub(super) mod mender;
 mod message;
+mod signed;
 pub(super) mod source;
 mod stray;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::provider::openai_compatible::incoming::written::Tools;
 use crate::provider::steps::Step;
 use crate::provider::steps::Steps;
 use crate::provider::steps::chunks;
+use crate::provider::thoughts::Shelf;
 use crate::provider::transport::read_answer;
 
 /// How long the end of an answer is kept back for what may follow it. What does follow comes at
@@ -55,11 +57,13 @@ pub(super) struct Asked {
     pub(super) provider: &'static str,
     /// The tools it may call.
     pub(super) tools: Tools,
+    /// Where the signatures of the model's calls are kept, if it makes any.
+    pub(super) shelf: Option<Shelf>,
 }
 
 impl Asked {
-    pub(super) fn new(provider: &'static str, request: &ChatRequest) -> Self {
-        Self { provider, tools: Tools::offered(request) }
+    pub(super) fn new(provider: &'static str, request: &ChatRequest, shelf: Option<Shelf>) -> Self {
+        Self { provider, tools: Tools::offered(request), shelf }
     }
 
     /// Z.ai puts a whole answer into the reasoning at times.

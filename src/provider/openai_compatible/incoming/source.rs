@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn nobody() -> Asked {
-        Asked { provider: "", tools: Tools::default() }
+        Asked { provider: "", tools: Tools::default(), shelf: None }
     }
 
     fn check(body: &str, expected: &[&str]) {

@@ -531,11 +531,68 @@ fn whole_calls_come_out_in_openais_form() {
     check_calls(&json!([call("a", r#""{\"x\":1}""#)]), &json!([call("a", r#"{"x":1}"#)]));
     let custom = json!([{"id": "a", "type": "custom", "custom": {"name": "g", "input": "x"}}]);
     check_calls(&custom, &custom);
+    // A call of nothing.
+    let named = call("a", "{}");
+    for name in [json!(""), json!(null)] {
+        let none =
+            json!({"id": "b", "type": "function", "function": {"name": name, "arguments": "{}"}});
+        check_calls(&json!([named, none]), &json!([named]));
+        let answer = json!({"choices": [{"message": {"content": "Hi", "tool_calls": [none]}, "finish_reason": "stop"}]});
+        let choice = &whole_of("", &answer).unwrap()["choices"][0];
+        assert_eq!(
+            (choice["message"].get("tool_calls"), &choice["finish_reason"]),
+            (None, &json!("stop"))
+        );
+    }
     let twins = json!({"choices": [{"message": {"tool_calls": [call("a", "{}"), call("a", "{}"), call("", "{}")]}}]});
     let calls = &whole_of("", &twins).unwrap()["choices"][0]["message"]["tool_calls"];
     let ids: std::collections::BTreeSet<_> =
         (0..3).map(|it| calls[it]["id"].as_str().unwrap()).collect();
     assert!(ids.len() == 3 && ids.iter().all(|it| !it.is_empty()), "{ids:?}");
+}
+
+#[test]
+fn each_choice_has_a_number_of_its_own() {
+    let choice = |index: Value| json!({"index": index, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"});
+    let check = |given: [Value; 3], expected: [u64; 3]| {
+        let answer = json!({"choices": given.map(choice)});
+        let sent = whole_of("", &answer).unwrap();
+        let numbers = [0, 1, 2].map(|at| sent["choices"][at]["index"].as_u64().unwrap());
+        assert_eq!(numbers, expected, "{answer}");
+    };
+    check([json!(0), json!(0), json!(0)], [0, 1, 2]);
+    check([json!(null), json!(null), json!(null)], [0, 1, 2]);
+    check([json!(2), json!(0), json!(1)], [2, 0, 1]);
+    check([json!(1), json!(1), json!(2)], [1, 0, 2]);
+}
+
+#[test]
+fn signatures_are_kept_and_marked_with_their_model() {
+    let shelf = crate::provider::example::shelf("gemini-3-pro");
+    let asked = || Asked { shelf: Some(shelf.clone()), ..given::asked("gemini") };
+    let signed = |more: Value| {
+        let mut call = json!({"id": "a", "type": "function", "extra_content": {"google": {"thought_signature": "s"}},
+            "function": {"name": "f", "arguments": "{}"}});
+        call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([call])
+    };
+    let marked = json!({"google": {"thought_signature": "s", "model": "gemini-3-pro"}});
+    let body = json!({"choices": [{"index": 0, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": null, "tool_calls": signed(json!({}))}}]});
+    let now = Now::default();
+    let whole = complete(&asked(), &body.to_string().into(), now, &mut Rng::with_seed(7)).unwrap();
+    let whole: Value = serde_json::from_slice(whole.body()).unwrap();
+    assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["extra_content"], marked);
+    assert_eq!(shelf.find("a", now).as_deref(), Some("s"));
+    let mut mender = Mender::new(asked(), Rng::with_seed(7));
+    for more in [json!({"index": 0, "id": "b"}), json!({"id": "c"})] {
+        let id = more["id"].as_str().unwrap().to_owned();
+        let event = chunk(json!({"tool_calls": signed(more)}), &Value::Null);
+        mender.take(&event.to_string().into(), now).unwrap();
+        let sent: Value = serde_json::from_slice(mender.ready()[0].body()).unwrap();
+        assert_eq!(sent["choices"][0]["delta"]["tool_calls"][0]["extra_content"], marked);
+        assert_eq!(shelf.find(&id, now).as_deref(), Some("s"));
+    }
 }
 
 #[test]

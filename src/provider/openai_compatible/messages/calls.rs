@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use serde_json::value::RawValue;
+
 use crate::openai::RawObject;
 use crate::openai::json_string;
 use crate::openai::string_of;
 use crate::provider::openai_compatible::messages::draft::Draft;
 use crate::provider::openai_compatible::messages::ids::made_of;
+use crate::provider::openai_compatible::messages::signatures::Signatures;
 
 /// The calls of a turn, each as its members in JSON text.
 pub(super) struct Calls<'a> {
@@ -118,10 +121,24 @@ fn name_result(draft: &mut Draft<'_>, open: &mut VecDeque<Open>) {
     }
 }
 
-/// Puts calls into OpenAI's form: a type, and arguments as a string. A thought's signature goes: it
-/// speaks to the model that made it alone. Where unknown members are refused (`strict`) all others
-/// go too.
-pub(super) fn fit(drafts: &mut [Draft<'_>], strict: bool) {
+/// Puts a call, or a result, in OpenAI's older form into the newer one.
+pub(super) fn renew(draft: &mut Draft<'_>) {
+    if draft.role == "function" {
+        draft.set_role("tool");
+    }
+    let call = draft.get("function_call").filter(|it| it.starts_with('{')).map(str::to_owned);
+    if let Some(call) = call.filter(|_| draft.role == "assistant") {
+        // A client that writes both forms means the same by them.
+        if !draft.get("tool_calls").is_some_and(|it| it.starts_with("[{")) {
+            draft.set("tool_calls", format!(r#"[{{"type":"function","function":{call}}}]"#));
+        }
+        draft.drop_members(|key, _| key == "function_call");
+    }
+}
+
+/// Puts calls into OpenAI's form: a type, and arguments as a string. A thought's signature goes, but
+/// to the model that made it. Where unknown members are refused (`strict`) all others go too.
+pub(super) fn fit(drafts: &mut [Draft<'_>], strict: bool, signatures: Option<&Signatures>) {
     for draft in drafts {
         let Some(mut calls) = draft.get("tool_calls").and_then(Calls::read) else { continue };
         for at in 0..calls.list.len() {
@@ -129,7 +146,14 @@ pub(super) fn fit(drafts: &mut [Draft<'_>], strict: bool) {
             let goes = |key: &str| {
                 key == "extra_content" || (strict && !["id", "type", "function"].contains(&key))
             };
+            let own = signatures.and_then(|it| {
+                let extra = calls.list.get(at).and_then(|it| get(it, "extra_content"));
+                it.of_call(extra, &calls.id(at).unwrap_or_default(), at == 0)
+            });
             calls.drop_members(at, goes);
+            if let Some(own) = own {
+                calls.set(at, "extra_content", own);
+            }
             if let Some(function) = calls.list.get(at).and_then(|it| get(it, "function"))
                 && let Some(function) = with_text_arguments(function)
             {
@@ -158,17 +182,18 @@ impl Calls<'_> {
     }
 }
 
-/// The function with its arguments as a string; `None` where they are one, or missing.
+/// The function with its arguments as a string, an empty object's where there are none; `None` where
+/// they are one.
 fn with_text_arguments(function: &str) -> Option<String> {
     let object: RawObject<'_> = serde_json::from_str(function).ok()?;
-    let arguments = object.get("arguments")?.get();
-    if arguments.starts_with('"') {
-        return None;
-    }
-    let text = if arguments == "null" { "{}" } else { arguments };
-    let members = object.0.iter().map(|(key, value)| match &**key {
-        "arguments" => format!("\"arguments\":{}", json_string(text)),
-        _ => format!("{}:{value}", json_string(key)),
-    });
-    Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+    let arguments = object.get("arguments").map_or("null", RawValue::get);
+    let text = match arguments {
+        "null" | "\"\"" => "{}",
+        it if it.starts_with('"') => return None,
+        it => it,
+    };
+    let others = object.0.iter().filter(|(key, _)| key != "arguments");
+    let others = others.map(|(key, value)| format!("{}:{value}", json_string(key)));
+    let arguments = format!("\"arguments\":{}", json_string(text));
+    Some(format!("{{{}}}", others.chain([arguments]).collect::<Vec<_>>().join(",")))
 }

@@ -89,8 +89,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes the content of `next` behind its own.
-    pub(super) fn absorb(&mut self, next: &Self) {
+    /// Takes the content of `next` behind its own. `true` if that loses a name: what two people say
+    /// is said by neither of them.
+    pub(super) fn absorb(&mut self, next: &Self) -> bool {
+        let names_lost = self.text("name") != next.text("name");
+        if names_lost {
+            self.drop_members(|key, _| key == "name");
+        }
         let content = |it: &Self| it.get("content").unwrap_or("null").to_owned();
         let both = match (content(self), content(next)) {
             (mine, its) if is_void(&its) => mine,
@@ -106,6 +111,7 @@ impl<'a> Draft<'a> {
                 self.set(key, calls.to_owned());
             }
         }
+        names_lost
     }
 }
 

@@ -4,13 +4,16 @@
 mod calls;
 mod draft;
 mod ids;
+pub(super) mod signatures;
 mod turns;
 
 use serde_json::value::RawValue;
 
+use crate::openai::ECHOED;
 use crate::openai::Trait;
 use crate::openai::Traits;
 use crate::provider::openai_compatible::messages::draft::Draft;
+use crate::provider::openai_compatible::messages::signatures::Signatures;
 use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Ids;
 use crate::provider::quirks::Merge;
@@ -26,6 +29,11 @@ pub(super) struct Rewriting<'a> {
     pub(super) refused: &'a [String],
     /// Has the caller left the model's thinking on?
     pub(super) thinks: bool,
+    /// Are calls in OpenAI's older form to be put into the newer one? Not where functions are offered in
+    /// the older one.
+    pub(super) renews: bool,
+    /// For a model that signs its calls.
+    pub(super) signatures: Option<&'a Signatures>,
 }
 
 /// Messages that had to be changed.
@@ -48,6 +56,10 @@ pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
     let raw: Vec<&RawValue> = serde_json::from_str(messages).ok()?;
     let mut drafts: Vec<Draft<'_>> = raw.into_iter().map(Draft::read).collect::<Option<_>>()?;
     let mut names_lost = false;
+    if by.renews {
+        drafts.iter_mut().for_each(calls::renew);
+    }
+    calls::find_ids(&mut drafts);
     for draft in &mut drafts {
         by.fit_reasoning(draft);
         names_lost |= by.strip(draft);
@@ -55,14 +67,13 @@ pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
             draft.set_role("system");
         }
     }
-    calls::find_ids(&mut drafts);
-    calls::fit(&mut drafts, by.rules.takes.is_some());
+    calls::fit(&mut drafts, by.rules.takes.is_some(), by.signatures);
     ids::fit(&mut drafts, by.rules.ids);
     if by.rules.plain_content {
         drafts.iter_mut().for_each(Draft::make_content_plain);
     }
     let before = drafts.len();
-    turns::merge(&mut drafts, by.rules);
+    names_lost |= turns::merge(&mut drafts, by.rules);
     let prefill = drafts.last_mut().filter(|it| it.role == "assistant");
     if let Some(prefill) = prefill.filter(|_| by.rules.marks_prefill) {
         prefill.set("prefix", "true".to_owned());
@@ -77,6 +88,9 @@ impl Rewriting<'_> {
         let rules = self.rules;
         let is = |wanted: bool, found: &[Trait]| wanted && self.traits.has_any(found);
         is(true, &[Trait::VoidCalls, Trait::LostIds, Trait::OddCalls])
+            || is(true, &[Trait::Echoed])
+            || is(self.renews, &[Trait::OlderCalls])
+            || is(self.signatures.is_some(), &[Trait::Calls])
             || is(rules.takes.is_some(), &[Trait::Name, Trait::Extra])
             || is(!self.refused.is_empty(), &[Trait::Name, Trait::Extra, Trait::Reasoning])
             || is(rules.reasoning != Reasoning::AsItIs, &[Trait::Reasoning])
@@ -104,8 +118,18 @@ impl Rewriting<'_> {
             Some(takes) => COMMON.contains(&key) || takes.contains(&key) || key == own,
             None => true,
         };
+        if let Some(extra) = draft.get("extra_content")
+            && let Some(own) = self.signatures.and_then(|it| it.own(extra))
+        {
+            draft.set("extra_content", own);
+        } else {
+            draft.drop_members(|key, _| key == "extra_content");
+        }
         let goes = |key: &str| {
-            !takes(key) || (!COMMON.contains(&key) && self.refused.iter().any(|it| it == key))
+            let echoed = ECHOED.contains(&key) && !self.rules.echoes.contains(&key);
+            echoed
+                || !takes(key)
+                || (!COMMON.contains(&key) && self.refused.iter().any(|it| it == key))
         };
         draft.drop_members(|key, value| goes(key) || is_void(key, value));
         named && draft.get("name").is_none()

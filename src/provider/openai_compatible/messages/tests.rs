@@ -17,7 +17,15 @@ fn written(provider: &str, model: &str, messages: &str, refused: &[&str]) -> Opt
     let refused: Vec<String> = refused.iter().map(|it| (*it).to_owned()).collect();
     let quirks = quirks::of(provider);
     let rules = &quirks.policy(model).messages;
-    rewrite(messages, &Rewriting { rules, traits: request.traits, refused: &refused, thinks: true })
+    let by = Rewriting {
+        rules,
+        traits: request.traits,
+        refused: &refused,
+        thinks: true,
+        renews: true,
+        signatures: None,
+    };
+    rewrite(messages, &by)
 }
 
 fn check_of(provider: &str, model: &str, messages: &Value, expected: &Value) {
@@ -202,9 +210,147 @@ fn deepseek_gets_the_reasoning_of_turns_that_made_calls() {
         traits: ChatRequest::parse(&json!({"messages": kept}).to_string().into()).unwrap().traits,
         refused: &[],
         thinks: false,
+        renews: true,
+        signatures: None,
     };
     let sent: Value = rewrite(&kept.to_string(), &off).unwrap().messages.parse().unwrap();
     assert_eq!(sent, exchange(json!({})));
+}
+
+#[test]
+fn what_a_provider_signed_goes_back_to_it_alone() {
+    let said = |more: Value| {
+        let mut turn = json!({"role": "assistant", "content": "b"});
+        turn.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([{"role": "user", "content": "a"}, turn, {"role": "user", "content": "c"}])
+    };
+    let details = json!({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]});
+    let extra = json!({"extra_content": {"google": {"thought_signature": "s", "model": "m"}}});
+    for provider in ALL {
+        let own = if *provider == "openrouter" { details.clone() } else { json!({}) };
+        check(provider, &said(details.clone()), &said(own));
+        check(provider, &said(extra.clone()), &said(json!({})));
+    }
+}
+
+#[test]
+fn gemini_gets_its_signatures_and_no_others() {
+    let thoughts = crate::provider::thoughts::Thoughts::new();
+    let shelf = |model: &str| thoughts.shelf(None, model);
+    let now = crate::clock::Now::default();
+    shelf("gemini-3-pro").keep("kept", "own", now);
+    let google = |signature: &str, model: Option<&str>| {
+        let mut google = json!({"thought_signature": signature});
+        if let Some(model) = model {
+            google["model"] = model.into();
+        }
+        json!({ "google": google })
+    };
+    let check = |model: &str, id: &str, extra: Option<Value>, expected: Option<&str>| {
+        let mut first = call(id);
+        if let Some(extra) = extra {
+            first["extra_content"] = extra;
+        }
+        let messages = json!([{"role": "user", "content": "a"},
+            {"role": "assistant", "content": null, "tool_calls": [first, call("second")]},
+            {"role": "tool", "tool_call_id": id, "content": "1"},
+            {"role": "tool", "tool_call_id": "second", "content": "1"}]);
+        let body = json!({ "messages": messages }).to_string();
+        let quirks = quirks::of("gemini");
+        let signatures = Signatures { shelf: shelf(model), now };
+        let by = Rewriting {
+            rules: &quirks.policy(model).messages,
+            traits: ChatRequest::parse(&body.into()).unwrap().traits,
+            refused: &[],
+            thinks: true,
+            renews: true,
+            signatures: Some(&signatures),
+        };
+        let sent = rewrite(&messages.to_string(), &by);
+        let sent: Value = sent.map_or(messages, |it| it.messages.parse().unwrap());
+        let calls = &sent[1]["tool_calls"];
+        let expected = expected.map(|it| google(it, None));
+        assert_eq!(calls[0].get("extra_content"), expected.as_ref(), "{model} {id}");
+        assert_eq!(calls[1].get("extra_content"), None, "{model} {id}");
+    };
+    let (third, second) = ("gemini-3-pro", "gemini-2.5-flash");
+    let skip = Some("skip_thought_signature_validator");
+    check(third, "c", Some(google("s", Some(third))), Some("s"));
+    check(third, "c", Some(google("s", Some(second))), skip);
+    check(third, "c", Some(google("s", None)), skip);
+    check(third, "kept", None, Some("own"));
+    check(third, "c", None, skip);
+    check(second, "kept", None, None);
+    check(second, "c", Some(google("s", Some(third))), None);
+    check(second, "c", Some(google("s", Some(second))), Some("s"));
+}
+
+#[test]
+fn calls_in_the_older_form_are_put_into_the_newer() {
+    let older = json!([
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"x\":1}"}},
+        {"role": "function", "name": "f", "content": "1"},
+    ]);
+    for provider in ALL {
+        let sent = written(provider, "m", &older.to_string(), &[]).unwrap().messages;
+        let sent: Value = sent.parse().unwrap();
+        let call = &sent[1]["tool_calls"][0];
+        assert_eq!(call["function"], older[1]["function_call"], "{provider}");
+        assert_eq!((&call["type"], &sent[2]["role"]), (&json!("function"), &json!("tool")));
+        assert!(call["id"].as_str().is_some_and(|it| !it.is_empty()), "{provider}");
+        assert_eq!(call["id"], sent[2]["tool_call_id"], "{provider}");
+        assert_eq!(sent[1].get("function_call"), None, "{provider}");
+    }
+    // Where functions are offered in the older form, it stays.
+    let by = Rewriting {
+        rules: &quirks::of("openai").usual.messages,
+        traits: ChatRequest::parse(&json!({"messages": older}).to_string().into()).unwrap().traits,
+        refused: &[],
+        thinks: true,
+        renews: false,
+        signatures: None,
+    };
+    let sent = rewrite(&older.to_string(), &by);
+    assert!(sent.is_none_or(|it| it.messages.parse::<Value>().unwrap() == older));
+}
+
+#[test]
+fn calls_without_arguments_have_an_empty_object() {
+    let turn = |function: Value| {
+        json!([{"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "abcdefgh1", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "abcdefgh1", "content": "1"}])
+    };
+    let sent = turn(json!({"name": "f", "arguments": "{}"}));
+    for function in [
+        json!({"name": "f"}),
+        json!({"name": "f", "arguments": ""}),
+        json!({"name": "f", "arguments": null}),
+        json!({"name": "f", "arguments": {}}),
+    ] {
+        check("groq", &turn(function.clone()), &sent);
+        check("acme", &turn(function), &sent);
+    }
+}
+
+#[test]
+fn a_name_stays_with_what_its_bearer_alone_has_said() {
+    let said = |name: Option<&str>, text: &str| match name {
+        Some(name) => json!({"role": "user", "name": name, "content": text}),
+        None => json!({"role": "user", "content": text}),
+    };
+    for (one, two, expected) in [
+        (Some("Ann"), Some("Ann"), Some("Ann")),
+        (Some("Ann"), Some("Bob"), None),
+        (Some("Ann"), None, None),
+        (None, Some("Bob"), None),
+    ] {
+        let messages = json!([said(one, "a"), said(two, "b")]);
+        let sent = written("nvidia", "mistralai/m", &messages.to_string(), &[]).unwrap();
+        assert_eq!(sent.messages.parse::<Value>().unwrap(), json!([said(expected, "a\n\nb")]));
+        assert_eq!(sent.names_lost, expected.is_none(), "{one:?} {two:?}");
+    }
 }
 
 #[test]

@@ -5,22 +5,20 @@ use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Merge;
 use crate::provider::quirks::MessageRules;
 
-/// Leaves out turns that say nothing and merges those the model wants as one.
-pub(super) fn merge(drafts: &mut Vec<Draft<'_>>, rules: &MessageRules) {
+/// Leaves out turns that say nothing and merges those the model wants as one. Was a name lost?
+pub(super) fn merge(drafts: &mut Vec<Draft<'_>>, rules: &MessageRules) -> bool {
     if rules.refuses_empty {
         drafts.retain(|it| it.role != "assistant" || !it.is_empty());
     }
-    match rules.merges {
-        Merge::Nothing => {}
+    let names_lost = match rules.merges {
+        Merge::Nothing => false,
         Merge::Systems => merge_systems(drafts),
-        Merge::SameRole => {
-            merge_systems(drafts);
-            merge_neighbours(drafts);
-        }
-    }
+        Merge::SameRole => merge_systems(drafts) | merge_neighbours(drafts),
+    };
     if rules.after_result == AfterResult::Assistant {
         answer_results(drafts);
     }
+    names_lost
 }
 
 /// Has the assistant speak after the results of its calls, before the user goes on.
@@ -37,35 +35,39 @@ fn answer_results(drafts: &mut Vec<Draft<'_>>) {
 }
 
 /// All instructions in one message before all others.
-fn merge_systems(drafts: &mut Vec<Draft<'_>>) {
+fn merge_systems(drafts: &mut Vec<Draft<'_>>) -> bool {
     let instructs = |it: &Draft<'_>| it.role == "system" || it.role == "developer";
     let late = drafts.iter().skip(1).any(instructs);
     if !late {
-        return;
+        return false;
     }
+    let mut names_lost = false;
     let (systems, mut others): (Vec<_>, Vec<_>) = drafts.drain(..).partition(instructs);
     let mut systems = systems.into_iter();
     if let Some(mut first) = systems.next() {
         // Moved, if nothing else.
         first.changed = true;
-        systems.for_each(|it| first.absorb(&it));
+        systems.for_each(|it| names_lost |= first.absorb(&it));
         drafts.push(first);
     }
     drafts.append(&mut others);
+    names_lost
 }
 
 /// Neighbours of one role as one message. A turn that made calls stays the last of its own, for
 /// their results follow it.
-fn merge_neighbours(drafts: &mut Vec<Draft<'_>>) {
+fn merge_neighbours(drafts: &mut Vec<Draft<'_>>) -> bool {
+    let mut names_lost = false;
     let mut merged: Vec<Draft<'_>> = Vec::with_capacity(drafts.len());
     for draft in drafts.drain(..) {
         let merges = matches!(&*draft.role, "user" | "assistant");
         match merged.last_mut() {
             Some(last) if merges && last.role == draft.role && last.get("tool_calls").is_none() => {
-                last.absorb(&draft);
+                names_lost |= last.absorb(&draft);
             }
             _ => merged.push(draft),
         }
     }
     *drafts = merged;
+    names_lost
 }

@@ -36,7 +36,7 @@ const CLOUDFLARE: Policy = Policy {
     lacks: &["json_object", "json_schema", "https_images"],
     // It stops after 256 tokens unless told otherwise. What is allowed here counts towards the
     // model's window, and the smallest holds 7,968.
-    bound: Bound { unless_set: Some(4_096), most: None },
+    bound: Bound { unless_set: Some(4_096), most: None, least: None },
     messages: MessageRules { plain_content: true, reasoning: Reasoning::LeftOut, ..ANY_MESSAGE },
     ..PLAIN
 };

@@ -40,7 +40,7 @@ pub(super) const ROW: Quirks = Quirks {
             Policy {
                 lacks: &["n", "json_schema", "tools", "functions"],
                 // Uncertain, but a longer answer has not been seen.
-                bound: Bound { unless_set: None, most: Some(8_192) },
+                bound: Bound { unless_set: None, most: Some(8_192), least: None },
                 ..GROQ
             },
         ),

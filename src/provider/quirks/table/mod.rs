@@ -26,11 +26,14 @@ const PLAIN: Policy = Policy {
     renames: &[],
     values: &[],
     lacks: &[],
+    gives: &[],
     no_stream_options: false,
     bound: NO_BOUND,
     warmest: None,
     stops: None,
+    lists_stops: false,
     effort: Effort::Plain,
+    effort_unless_set: None,
     schema: Schema::ResponseFormat,
     tool_words: &[],
     messages: ANY_MESSAGE,
@@ -39,6 +42,7 @@ const PLAIN: Policy = Policy {
 
 const ANY_MESSAGE: MessageRules = MessageRules {
     takes: None,
+    echoes: &[],
     knows_developer: false,
     plain_content: false,
     refuses_empty: false,
@@ -49,7 +53,7 @@ const ANY_MESSAGE: MessageRules = MessageRules {
     ids: Ids::Free,
 };
 
-const NO_BOUND: Bound = Bound { unless_set: None, most: None };
+const NO_BOUND: Bound = Bound { unless_set: None, most: None, least: None };
 const NO_LIMITS: ImageLimits = ImageLimits { count: None, each_bytes: None, total_bytes: None };
 
 /// For those that know the answer's bound by its older name alone.
@@ -85,7 +89,7 @@ const CEREBRAS: Policy = Policy {
     lacks: &["n", "functions", "https_images"],
     // Where none is set some 16,000 tokens are taken off the minute's quota in advance, which
     // leaves room for one call or two a minute.
-    bound: Bound { unless_set: Some(4_096), most: None },
+    bound: Bound { unless_set: Some(4_096), most: None, least: None },
     messages: MessageRules { takes: Some(&["name"]), reasoning: Reasoning::LeftOut, ..ANY_MESSAGE },
     ..PLAIN
 };
@@ -106,8 +110,14 @@ const DEEPSEEK: Policy = Policy {
 
 const OPENROUTER: Policy = Policy {
     lacks: &["n", "json_schema"],
+    // It reads PDF files for models that don't.
+    gives: &["files"],
     effort: Effort::Nested,
-    messages: MessageRules { reasoning: Reasoning::Renamed, ..ANY_MESSAGE },
+    messages: MessageRules {
+        reasoning: Reasoning::Renamed,
+        echoes: &["reasoning_details"],
+        ..ANY_MESSAGE
+    },
     ..PLAIN
 };
 
@@ -152,7 +162,7 @@ const COHERE: Policy = Policy {
 const ZAI: Policy = Policy {
     renames: &[OLD_BOUND, ("user", "user_id")],
     lacks: &["json_schema", "tool_choice", "tool_choice_function"],
-    bound: Bound { unless_set: None, most: Some(32_768) },
+    bound: Bound { unless_set: None, most: Some(32_768), least: None },
     warmest: Some(1.0),
     stops: Some(1),
     effort: Effort::OnOrOff,
@@ -173,8 +183,42 @@ const GEMINI: Policy = Policy {
     ]),
     drops: &["logprobs", "top_logprobs", "logit_bias", "user"],
     lacks: &["functions", "https_images"],
+    gives: &["audio"],
     effort: Effort::Words(&[("minimal", "low"), ("xhigh", "high"), ("max", "high")]),
-    messages: MessageRules { reasoning: Reasoning::LeftOut, ..ANY_MESSAGE },
+    messages: MessageRules {
+        reasoning: Reasoning::LeftOut,
+        echoes: &["extra_content"],
+        ..ANY_MESSAGE
+    },
+    ..PLAIN
+};
+
+const GEMINI_2: Policy = Policy { lacks: native::GEMINI_2.lacks, ..GEMINI };
+
+/// 2.5 Flash need not think.
+const GEMINI_FLASH: Policy = Policy { effort_unless_set: Some("\"none\""), ..GEMINI_2 };
+
+/// 2.5 Pro must, and the third generation is never told not to.
+const GEMINI_PRO: Policy =
+    Policy { effort: LOW_TO_HIGH, effort_unless_set: Some("\"low\""), ..GEMINI_2 };
+
+/// AI Horde: what its workers run takes the common samplers alone.
+const AI_HORDE: Policy = Policy {
+    drops: &[
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "min_p",
+        "seed",
+        "top_k",
+    ],
+    renames: &[OLD_BOUND],
+    lacks: &["n", "tools", "functions", "json_object", "json_schema"],
+    bound: Bound { unless_set: None, most: None, least: Some(16) },
+    lists_stops: true,
     ..PLAIN
 };
 
@@ -238,7 +282,14 @@ pub(super) const ALL: &[Quirks] = &[
     Quirks {
         name: "gemini",
         usual: GEMINI,
-        models: &[("*gemini-2*", Policy { lacks: native::GEMINI_2.lacks, ..GEMINI })],
+        models: &[
+            ("*gemini-2*image*", GEMINI_2),
+            ("*gemini-2*tts*", GEMINI_2),
+            ("*gemini-2*audio*", GEMINI_2),
+            ("*gemini-2.5-flash*", GEMINI_FLASH),
+            ("*gemini-2.5-pro*", GEMINI_PRO),
+            ("*gemini-2*", GEMINI_2),
+        ],
     },
     Quirks { name: "ollama", usual: OLLAMA, models: &[] },
     // Two that differ in their errors alone.
@@ -249,10 +300,6 @@ pub(super) const ALL: &[Quirks] = &[
         usual: Policy { lacks: &["json_object", "json_schema"], ..PLAIN },
         models: &[],
     },
-    Quirks {
-        name: "aihorde",
-        usual: Policy { lacks: &["tools", "functions", "json_object", "json_schema"], ..PLAIN },
-        models: &[],
-    },
+    Quirks { name: "aihorde", usual: AI_HORDE, models: &[] },
     Quirks { name: "reka", usual: Policy { lacks: &["json_object"], ..PLAIN }, models: &[] },
 ];

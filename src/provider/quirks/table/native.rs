@@ -7,13 +7,16 @@ use crate::provider::quirks::table::PLAIN;
 /// What Gemini's own wire can't say.
 pub(in crate::provider::quirks) const GEMINI_NATIVE: Quirks = Quirks {
     name: "gemini",
-    usual: Policy { lacks: &["functions", "https_images"], ..PLAIN },
-    models: &[("*gemini-2*", GEMINI_2), ("*gemma*", GEMINI_2)],
+    usual: Policy { lacks: &["functions", "https_images"], gives: &["audio", "files"], ..PLAIN },
+    models: &[("*gemini-2*", GEMINI_2), ("*gemma*", Policy { gives: &[], ..GEMINI_2 })],
 };
 
 /// The same before the third generation, and Gemma.
-pub(super) const GEMINI_2: Policy =
-    Policy { lacks: &["functions", "https_images", "json_with_tools"], ..PLAIN };
+pub(super) const GEMINI_2: Policy = Policy {
+    lacks: &["functions", "https_images", "json_with_tools"],
+    gives: &["audio", "files"],
+    ..PLAIN
+};
 
 /// What Ollama's own wire can't say.
 pub(in crate::provider::quirks) const OLLAMA_NATIVE: Quirks = Quirks {

@@ -13,14 +13,14 @@ pub(super) const ROW: Quirks = Quirks {
     name: "openai",
     usual: OPENAI,
     models: &[
-        (
-            "gpt-4o*",
-            Policy { bound: Bound { unless_set: None, most: Some(16_384) }, ..OPENAI_TALKS },
-        ),
+        ("gpt-4o-audio*", Policy { gives: &["audio"], ..GPT_4O }),
+        ("gpt-audio*", Policy { gives: &["audio"], ..OPENAI_TALKS }),
+        ("gpt-4o*", GPT_4O),
+        ("gpt-4.1*", Policy { gives: &["files"], ..OPENAI_TALKS }),
         ("gpt-4*", OPENAI_TALKS),
         ("gpt-3.5*", OPENAI_TALKS),
         ("gpt-5-chat*", OPENAI_TALKS),
-        ("gpt-5*", OPENAI_THINKS),
+        ("gpt-5*", Policy { gives: &["files"], ..OPENAI_THINKS }),
         ("o1*", OPENAI_THINKS),
         ("o3*", OPENAI_THINKS),
         ("o4*", OPENAI_THINKS),
@@ -40,6 +40,12 @@ const OPENAI: Policy = Policy {
 
 /// OpenAI's models that do not think.
 const OPENAI_TALKS: Policy = Policy { drops: &["reasoning_effort"], ..OPENAI };
+
+const GPT_4O: Policy = Policy {
+    bound: Bound { unless_set: None, most: Some(16_384), least: None },
+    gives: &["files"],
+    ..OPENAI_TALKS
+};
 
 /// OpenAI's models that do.
 const OPENAI_THINKS: Policy = Policy {
