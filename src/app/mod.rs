@@ -350,6 +350,7 @@ fn server_params(config: &Config) -> server::Params {
     let http = &config.settings.http;
     server::Params {
         master_key: config.master_key.clone(),
+        admin_key: config.admin_key.clone(),
         insecure: config.insecure,
         allowed_origins: http.allowed_origins.clone(),
         session_header: config.settings.session.id_header.clone(),

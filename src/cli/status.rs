@@ -62,7 +62,7 @@ async fn get<T: DeserializeOwned>(reach: &Reach, path: &str) -> Result<T, String
         if reach.host.contains(':') { format!("[{}]", reach.host) } else { reach.host.clone() };
     let url = format!("http://{host}:{}{path}", reach.port);
     let mut request = Request::get(&url);
-    if let Some(key) = &reach.master_key {
+    if let Some(key) = reach.key() {
         request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
     }
     let request = request.body(Bytes::new()).map_err(|it| format!("{url}: {it}"))?;

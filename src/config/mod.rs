@@ -74,6 +74,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The key callers must show, if any.
     pub master_key: Option<SecretString>,
+    /// The key that changes of state want; `None` = they are taken from this machine alone.
+    pub admin_key: Option<SecretString>,
     /// `settings.json` with its overrides.
     pub settings: Settings,
     /// How providers are reached.
@@ -102,7 +104,7 @@ pub fn load(
     let faults = Faults::default();
     let mut notes = Vec::new();
     let environment = environment(flags, process, &faults, &mut notes);
-    let master_key = environment.get("RELAY_API_KEY").and_then(|it| keys::master_key(&it, &faults));
+    let (master_key, admin_key) = own_keys(&environment, &faults);
     let host = host(flags, &environment, &faults);
     let port = port(flags, &environment, &faults);
     let settings = settings(flags, &environment, &faults, &mut notes);
@@ -128,6 +130,7 @@ pub fn load(
         chaos,
         data_dir: data_dir(flags),
         master_key,
+        admin_key,
         settings,
         network: network(&environment),
         catalog: Catalog::new(providers),
@@ -154,6 +157,15 @@ pub struct Reach {
     pub port: u16,
     /// The key callers must show, if any.
     pub master_key: Option<SecretString>,
+    /// The key it wants for changes of its state, if any.
+    pub admin_key: Option<SecretString>,
+}
+
+impl Reach {
+    /// The key to show: the one that opens most.
+    pub fn key(&self) -> Option<&SecretString> {
+        self.admin_key.as_ref().or(self.master_key.as_ref())
+    }
 }
 
 /// Reads only what it takes to find a gateway that is running already.
@@ -163,16 +175,26 @@ pub struct Reach {
 pub fn reach(flags: &Flags, process: &dyn Fn(&str) -> Option<String>) -> Result<Reach, Refusal> {
     let faults = Faults::default();
     let environment = environment(flags, process, &faults, &mut Vec::new());
-    let master_key = environment.get("RELAY_API_KEY").and_then(|it| keys::master_key(&it, &faults));
+    let (master_key, admin_key) = own_keys(&environment, &faults);
     // Whether it may be listened on is the gateway's own concern.
     let flags = Flags { insecure: true, ..flags.clone() };
     let reach = Reach {
         host: host(&flags, &environment, &faults),
         port: port(&flags, &environment, &faults),
         master_key,
+        admin_key,
     };
     let faults = faults.into_list();
     if faults.is_empty() { Ok(reach) } else { Err(Refusal::Faults(faults)) }
+}
+
+/// The master key and the admin key.
+fn own_keys(
+    environment: &Environment<'_>,
+    faults: &Faults,
+) -> (Option<SecretString>, Option<SecretString>) {
+    let key = |name| environment.get(name).and_then(|it| keys::own_key(&it, faults));
+    (key(keys::MASTER), key(keys::ADMIN))
 }
 
 fn environment<'p>(

@@ -212,7 +212,7 @@ fn note_unread_keys(entries: &[ProviderEntry], shop: &mut Workshop<'_>) {
     let read: HashSet<String> = entries.iter().flat_map(key_variables).collect();
     let is_key = |it: &str| it.ends_with("_APIKEY") || it.ends_with("_API_KEY");
     let (place, names) = shop.environment.file_names();
-    for name in names.filter(|it| is_key(it) && *it != "RELAY_API_KEY" && !read.contains(*it)) {
+    for name in names.filter(|it| is_key(it) && *it != keys::MASTER && !read.contains(*it)) {
         shop.notes
             .push(format!("{place}: {name} is set, but no provider in {} reads it", shop.place));
     }

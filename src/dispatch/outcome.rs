@@ -28,6 +28,15 @@ pub struct ChatCall {
     pub caller: u64,
     /// Under which id it is logged.
     pub request_id: Arc<str>,
+    /// What the providers asked have to be like, whoever wants that.
+    pub requires: Requirements,
+}
+
+/// What has to be true of every provider that a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Requirements {
+    /// It is known not to train on prompts.
+    pub no_training: bool,
 }
 
 /// A journey under way.

@@ -37,6 +37,7 @@ use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::ChatService;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
 use crate::normalize;
@@ -233,7 +234,13 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
 fn call(members: &str) -> ChatCall {
     let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
     let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
-    ChatCall { request, session: None, caller: 0, request_id: "req_test".into() }
+    ChatCall {
+        request,
+        session: None,
+        caller: 0,
+        request_id: "req_test".into(),
+        requires: Requirements::default(),
+    }
 }
 
 impl Stage {

@@ -8,15 +8,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::HeaderValue;
-use http::header::{ORIGIN, WWW_AUTHENTICATE};
+use http::header::ORIGIN;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-
-use crate::openai::ApiError;
 
 use super::Gateway;
 use super::errors::{broken, refuse, told};
-use super::guard::is_preflight;
+use super::guard::{Caller, is_preflight};
 use super::request_id::RequestId;
 
 /// One function in place of a stack of layers: each layer costs a request a boxed future and a
@@ -63,15 +60,18 @@ async fn pass(gateway: &Arc<Gateway>, id: &RequestId, request: Request, next: Ne
     }
 }
 
-async fn authorized(gateway: &Gateway, id: &RequestId, request: Request, next: Next) -> Response {
+async fn authorized(
+    gateway: &Gateway,
+    id: &RequestId,
+    mut request: Request,
+    next: Next,
+) -> Response {
     match gateway.guard.authorize(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => refuse_key(&error, id),
+        Ok(Caller::Anyone) => {}
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+        }
+        Err(error) => return refuse(&error, id),
     }
-}
-
-fn refuse_key(error: &ApiError, id: &RequestId) -> Response {
-    let mut response = refuse(error, id);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+    next.run(request).await
 }

@@ -12,10 +12,11 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
-use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Route};
+use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Requirements, Route};
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
+use super::arrival::Arrival;
 use super::body::{self, Bounds};
 use super::ending::Ending;
 use super::errors::{refuse, told};
@@ -31,10 +32,10 @@ const MAX_SESSION_LEN: usize = 256;
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
     Extension(id): Extension<RequestId>,
-    ending: Option<Extension<Ending>>,
+    arrival: Option<Extension<Arrival>>,
     request: Request,
 ) -> Response {
-    let ending = ending.map(|it| it.0).unwrap_or_default();
+    let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
     match take(&gateway, &id, request).await {
         Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
         Err(error) => refuse(&error, &id),
@@ -56,7 +57,8 @@ async fn take(
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
-    Ok((ChatCall { request, session, caller, request_id: id.text() }, slot))
+    let requires = Requirements::default();
+    Ok((ChatCall { request, session, caller, request_id: id.text(), requires }, slot))
 }
 
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The

@@ -1,13 +1,17 @@
 //! HTTP in front of the gateway: who may call, what a request must look like, and how answers,
 //! streams and errors are written. It knows nothing of providers.
 
+mod admin;
 mod admission;
+mod arrival;
 mod body;
 mod chat;
+mod credentials;
 mod ending;
 mod errors;
 mod guard;
 mod idle;
+mod loopback;
 mod params;
 mod request_id;
 mod route_headers;

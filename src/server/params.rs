@@ -10,6 +10,8 @@ use secrecy::SecretString;
 pub struct Params {
     /// The key callers of `/v1` must show; `None` = any or none will do.
     pub master_key: Option<SecretString>,
+    /// The key that changes of state want; `None` = they are taken from this machine alone.
+    pub admin_key: Option<SecretString>,
     /// With no master key: take requests whatever their `Host` and `Origin`.
     pub insecure: bool,
     /// Origins (`scheme://host[:port]`) whose web pages may use the gateway.
@@ -46,6 +48,7 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             master_key: None,
+            admin_key: None,
             insecure: false,
             allowed_origins: Vec::new(),
             session_header: HeaderName::from_static("x-session-id"),
