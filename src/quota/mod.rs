@@ -7,6 +7,7 @@
 
 mod account;
 mod book;
+mod budget;
 mod denial;
 mod hints;
 mod inferred;
@@ -35,6 +36,7 @@ use crate::quota::account::Account;
 use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
+pub use crate::quota::budget::Budget;
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
