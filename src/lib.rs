@@ -17,7 +17,9 @@
 // structured JSON that was asked for: how it is asked for, and whether it came
 // refusals   which members models have refused
 // usage      what was spent
+// callers    virtual keys, limits for each user, and who has shown a wrong key
 pub mod breaker;
+pub mod callers;
 pub mod context;
 pub mod dispatch;
 pub mod normalize;
