@@ -69,6 +69,7 @@ impl Process {
             usage: Arc::new(UsageBook::new()),
             sessions: Arc::new(Sessions::new(params)),
             breakers: Arc::new(Breakers::new()),
+            callers: Arc::new(Callers::new()),
         };
         let store = Store::open(dir, now).expect("opens");
         let mut process = Self { ids, rooms, catalog: Arc::default(), store };
@@ -514,7 +515,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 1); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 2); use \
          that one, or another --data-dir",
         file.display()
     );
