@@ -1,6 +1,7 @@
 //! The composition root: the only room that names every concrete type.
 
 mod discovery;
+mod keys;
 mod memory;
 mod pace;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breakers;
+use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Kind;
@@ -61,6 +63,8 @@ use crate::usage::UsageBook;
 
 use discovery::Discovery;
 use memory::remember;
+
+pub use keys::StoredKeys;
 
 /// How long running answers may take to finish once the gateway is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -124,10 +128,18 @@ impl App {
         let books = books(&config.settings);
         books.ledger.configure(target_books(&catalog));
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
+        let callers = Arc::new(Callers::new());
         let saving = match &config.data_dir {
-            Some(dir) => remember(dir, &books, &shared_catalog, &clock)?,
+            Some(dir) => remember(dir, (&books, &callers), &shared_catalog, &clock)?,
             None => None,
         };
+        callers.declare(std::mem::take(&mut config.virtual_keys));
+        if config.master_key.is_none() && !callers.is_empty() {
+            tracing::info!(
+                "there are virtual keys and RELAY_API_KEY is not set: every request needs one of them"
+            );
+        }
+        let desk = desk(callers, &clock, saving.as_ref());
         let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
         let known_clients = clients.clone();
         let pool = Pool { selector, clients };
@@ -162,7 +174,7 @@ impl App {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
         let params = server_params(&config);
-        let router = server::router(params.clone(), dispatcher, Arc::new(views));
+        let router = server::router(params.clone(), desk, dispatcher, Arc::new(views));
         let stopping = shutdown.clone();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
@@ -249,6 +261,14 @@ impl Parts {
         let clients = clients(&catalog, &transport, clock)?;
         Ok(Self { catalog, clients, transport, sim, chaos })
     }
+}
+
+fn desk(callers: Arc<Callers>, clock: &SharedClock, saving: Option<&Saving>) -> server::Desk {
+    let save_now = saving.map(|it| {
+        let saving = it.save_now();
+        Arc::new(move || saving.save()) as server::SaveNow
+    });
+    server::Desk { callers, clock: Arc::clone(clock), save_now }
 }
 
 fn books(settings: &Settings) -> dispatch::Books {
@@ -353,6 +373,8 @@ fn server_params(config: &Config) -> server::Params {
         admin_key: config.admin_key.clone(),
         insecure: config.insecure,
         allowed_origins: http.allowed_origins.clone(),
+        trusted_proxies: http.trusted_proxies.clone(),
+        identifiers: config.identifiers,
         session_header: config.settings.session.id_header.clone(),
         max_body_bytes: http.max_body_bytes,
         max_concurrent_requests: http.max_concurrent_requests,

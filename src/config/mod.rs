@@ -3,6 +3,7 @@
 //! beats `.env`, that beats the files, and these beat the defaults. All faults are found at once.
 
 mod address;
+mod callers;
 mod chaos;
 mod demo;
 mod environment;
@@ -21,6 +22,9 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+
+use crate::callers::Declared;
+use crate::callers::identifiers;
 
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
@@ -82,6 +86,10 @@ pub struct Config {
     pub network: Network,
     /// The providers that can be used; empty with `demo`, for the caller to fill.
     pub catalog: Catalog,
+    /// The virtual keys that a file declares.
+    pub virtual_keys: Vec<Declared>,
+    /// How much each user of an app may ask; `None` = as much as they like.
+    pub identifiers: Option<identifiers::Params>,
     /// What the user should know, a line each: providers left out, keys not used.
     pub notes: Vec<String>,
 }
@@ -115,11 +123,15 @@ pub fn load(
     } else {
         providers(flags, &environment, &faults, &mut notes, ids)
     };
+    let identifiers = callers::identifiers(&environment, &faults);
+    let catalog = Catalog::new(providers);
+    let own = [master_key.as_ref(), admin_key.as_ref()];
+    let virtual_keys = callers::declared(&environment, (&catalog, own), &faults);
     let faults = faults.into_list();
     if !faults.is_empty() {
         return Err(Refusal::Faults(faults));
     }
-    if providers.is_empty() && !flags.demo {
+    if catalog.providers().is_empty() && !flags.demo {
         return Err(Refusal::NothingUsable(what_to_do(&entries, &notes)));
     }
     Ok(Config {
@@ -133,7 +145,9 @@ pub fn load(
         admin_key,
         settings,
         network: network(&environment),
-        catalog: Catalog::new(providers),
+        catalog,
+        virtual_keys,
+        identifiers,
         notes,
     })
 }
@@ -159,6 +173,8 @@ pub struct Reach {
     pub master_key: Option<SecretString>,
     /// The key it wants for changes of its state, if any.
     pub admin_key: Option<SecretString>,
+    /// Where it keeps what outlives it; `None` = nowhere.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Reach {
@@ -183,6 +199,7 @@ pub fn reach(flags: &Flags, process: &dyn Fn(&str) -> Option<String>) -> Result<
         port: port(&flags, &environment, &faults),
         master_key,
         admin_key,
+        data_dir: data_dir(&flags),
     };
     let faults = faults.into_list();
     if faults.is_empty() { Ok(reach) } else { Err(Refusal::Faults(faults)) }

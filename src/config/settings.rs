@@ -1,9 +1,11 @@
 //! `settings.json`: one struct per section, with the defaults and ranges of its keys.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderName;
 
+use super::address::Range;
 use super::json::Json;
 use super::reader::Document;
 use super::reader::Object;
@@ -148,6 +150,8 @@ pub struct Http {
     pub max_body_bytes: usize,
     /// Requests under way at once, 1 to 1,000,000. Default 10000.
     pub max_concurrent_requests: usize,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses with the bits that count. Default none.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
     /// Web origins that may call, in lower case, e.g. `http://localhost:3000`. Default none.
     pub allowed_origins: Vec<String>,
 }
@@ -266,6 +270,7 @@ fn http(mut it: Object<'_>) -> Http {
         max_body_bytes: count(&mut it, "max_body_bytes", 1_024..=1 << 30, 20 << 20),
         max_concurrent_requests: count(&mut it, "max_concurrent_requests", 1..=1_000_000, 10_000),
         allowed_origins: it.elements("allowed_origins", &ORIGIN),
+        trusted_proxies: it.elements("trusted_proxies", &Range),
     };
     it.finish();
     read.with_plain_origins()

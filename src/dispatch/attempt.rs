@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::breaker::Outcome;
 use crate::breaker::Pass;
 use crate::breaker::Path;
+use crate::callers::Tab;
 use crate::catalog::ModelId;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
@@ -41,6 +42,8 @@ pub(super) struct Attempt {
     /// Provider and model, for the counters.
     names: (Arc<str>, Arc<str>),
     failed_requests_count: bool,
+    /// What the key that was shown runs up, if one was.
+    pub(super) tab: Option<Arc<Tab>>,
     /// Set by the client as the request goes out.
     pub(super) sent: SentMark,
     /// When it began.
@@ -88,6 +91,7 @@ impl Attempt {
             model: target.model.id,
             names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
+            tab: None,
             sent: SentMark::default(),
             started: now,
             delivered: Delivered::default(),
@@ -165,6 +169,9 @@ impl Attempt {
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
             self.core.books.usage.record(self.model, spent);
+            if let Some(tab) = &self.tab {
+                tab.record(spent);
+            }
             self.ended("answered");
         }
         usage
@@ -240,6 +247,7 @@ impl Attempt {
         Settlement {
             reservation,
             usage: Arc::clone(&self.core.books.usage),
+            tab: self.tab.clone(),
             queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),

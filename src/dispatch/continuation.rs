@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::callers::Tab;
 use crate::catalog::TargetId;
 use crate::context::tokens;
 use crate::dispatch::Core;
@@ -46,6 +47,7 @@ pub(super) struct Thread {
     requested: Arc<str>,
     session: Option<String>,
     caller: u64,
+    tab: Option<Arc<Tab>>,
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
@@ -81,6 +83,7 @@ impl Travel {
             requested: Arc::clone(&self.requested),
             session: self.session.take(),
             caller: self.caller,
+            tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
         }))
@@ -113,6 +116,7 @@ impl Thread {
         );
         travel.session.clone_from(&self.session);
         travel.caller = self.caller;
+        travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;
         travel.story = story;
         travel.goal = Some(goal);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
+use crate::callers::Tab;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
@@ -18,6 +19,7 @@ use crate::dispatch::demand::gates;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
+use crate::dispatch::key;
 use crate::dispatch::legs::Leg;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::ChatCall;
@@ -63,7 +65,11 @@ pub(super) async fn travel(
     let names = Arc::clone(&requested);
     let mut story =
         Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
-    let (asked, eligible, wanted) = match destination(&pool, &call.request).await {
+    let found = destination(&pool, &call.request).await.and_then(|found| {
+        let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
+        Ok((found, tab.transpose()?))
+    });
+    let ((asked, eligible, wanted), tab) = match found {
         Ok(found) => found,
         Err(error) => {
             story.refused(error.status, &error.message);
@@ -78,6 +84,7 @@ pub(super) async fn travel(
     travel.wanted = wanted;
     travel.story = Some(story);
     travel.caller = call.caller;
+    travel.tab = tab;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
     if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
@@ -111,6 +118,8 @@ pub(super) struct Travel {
     pub(super) waited: Duration,
     /// Who asks, for taking turns.
     pub(super) caller: u64,
+    /// What the key that was shown runs up, if one was.
+    pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
     /// Targets that would give the same fault again.
@@ -149,6 +158,7 @@ impl Travel {
             rounds: 0,
             waited: Duration::ZERO,
             caller: 0,
+            tab: None,
             place: None,
             faults: Vec::new(),
             out: Vec::new(),
@@ -284,6 +294,7 @@ impl Travel {
         let early = self.pardoned == Some(target.id);
         let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
+        attempt.tab.clone_from(&self.tab);
         // Of a conversation that was cut less is sent than was estimated.
         attempt.estimated_prompt = attempt.estimated_prompt.filter(|_| leg.context.is_none());
         if let Some(place) = self.place.take() {

@@ -7,7 +7,8 @@
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
 //! [`continuation`] and [`joining`] go on with a stream that was cut, [`learning`] takes in what an
 //! answer says of quota,
-//! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
+//! [`key`] says what a virtual key allows and opens its tab, [`settlement`] counts what nobody else
+//! has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
 mod continuation;
@@ -17,6 +18,7 @@ mod exhausted;
 mod home;
 mod joining;
 mod journey;
+mod key;
 mod learning;
 mod legs;
 pub mod outcome;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+use crate::callers::VirtualKey;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 
@@ -28,6 +29,8 @@ pub struct ChatCall {
     pub caller: u64,
     /// Under which id it is logged.
     pub request_id: Arc<str>,
+    /// The virtual key that was shown, if it was one: what it allows, and who pays.
+    pub key: Option<Arc<VirtualKey>>,
     /// What the providers asked have to be like, whoever wants that.
     pub requires: Requirements,
 }

@@ -239,6 +239,7 @@ fn call(members: &str) -> ChatCall {
         session: None,
         caller: 0,
         request_id: "req_test".into(),
+        key: None,
         requires: Requirements::default(),
     }
 }

@@ -7,6 +7,8 @@ use axum::response::Response;
 use http::request::Parts;
 
 use super::Gateway;
+use super::admission::slow_down;
+use super::credentials;
 use super::errors::refuse;
 use super::request_id::RequestId;
 
@@ -22,6 +24,10 @@ impl FromRequestParts<Arc<Gateway>> for Admin {
     ) -> Result<Self, Response> {
         let id = parts.extensions.get::<RequestId>().cloned();
         let id = id.unwrap_or_else(|| RequestId::of(&parts.headers));
-        gateway.guard.may_administer(parts).map(|()| Self).map_err(|it| refuse(&it, &id))
+        let Err(error) = gateway.guard.may_administer(parts) else { return Ok(Self) };
+        if error.status == 401 && credentials::shown(&parts.headers).next().is_some() {
+            slow_down(gateway, &parts.extensions, &parts.headers).await;
+        }
+        Err(refuse(&error, &id))
     }
 }

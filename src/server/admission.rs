@@ -9,9 +9,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
 use http::header::ORIGIN;
+use http::{Extensions, HeaderMap};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Gateway;
+use super::arrival::Arrival;
+use super::client_address;
 use super::errors::{broken, refuse, told};
 use super::guard::{Caller, is_preflight};
 use super::request_id::RequestId;
@@ -66,12 +69,26 @@ async fn authorized(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match gateway.guard.authorize(request.uri().path(), request.headers()) {
+    match gateway.guard.authorize(&request) {
         Ok(Caller::Anyone) => {}
         Ok(caller) => {
             request.extensions_mut().insert(caller);
         }
-        Err(error) => return refuse(&error, id),
+        Err(refusal) => {
+            if refusal.guessed {
+                slow_down(gateway, request.extensions(), request.headers()).await;
+            }
+            return refuse(&refusal.error, id);
+        }
     }
     next.run(request).await
+}
+
+/// Who guesses keys waits, longer each time. Who has the right one never comes here.
+pub(super) async fn slow_down(gateway: &Gateway, extensions: &Extensions, headers: &HeaderMap) {
+    let Some(arrival) = extensions.get::<Arrival>() else { return };
+    let proxies = &gateway.params.trusted_proxies;
+    let client = client_address::client(arrival.peer, headers, proxies);
+    let wait = gateway.tries.wait(client_address::number(client), gateway.desk.clock.now());
+    tokio::time::sleep(wait).await;
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use std::hash::BuildHasher as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,18 +9,24 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
+use crate::callers::VirtualKey;
+use crate::callers::identifiers::Left;
 use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Requirements, Route};
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
 use super::arrival::Arrival;
 use super::body::{self, Bounds};
+use super::client_address;
+use super::credentials;
 use super::ending::Ending;
 use super::errors::{refuse, told};
+use super::guard::Caller;
+use super::identifier::Identifier;
 use super::request_id::RequestId;
 use super::route_headers;
 use super::slots::{Held, Slot};
@@ -35,10 +42,45 @@ pub(super) async fn chat(
     arrival: Option<Extension<Arrival>>,
     request: Request,
 ) -> Response {
+    let user = match user(&gateway, &request) {
+        Ok(user) => user,
+        Err(error) => return refuse(&error, &id),
+    };
     let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
-    match take(&gateway, &id, request).await {
+    let taken = match &user {
+        Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
+        _ => take(&gateway, &id, request).await,
+    };
+    let mut response = match taken {
         Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
         Err(error) => refuse(&error, &id),
+    };
+    if let Some((identifier, left)) = user {
+        identifier.stamp(left, response.headers_mut());
+    }
+    response
+}
+
+/// Who the request is for, and what is left for them; `None` where users are not told apart.
+///
+/// # Errors
+/// A 400 for a name that can't be taken.
+fn user(gateway: &Gateway, request: &Request) -> Result<Option<(Identifier, Left)>, ApiError> {
+    let Some(identifiers) = &gateway.identifiers else { return Ok(None) };
+    let peer = request.extensions().get::<Arrival>().map(|it| it.peer);
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = client_address::client(peer, request.headers(), &gateway.params.trusted_proxies);
+    let identifier = Identifier::of(request.headers(), client)?;
+    let key = key_of(request.extensions()).map(|it| Arc::clone(&it.id));
+    let left = identifiers.take(identifier.bucket(key), gateway.desk.clock.now());
+    Ok(Some((identifier, left)))
+}
+
+/// The virtual key that was shown, if it was one.
+fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
+    match extensions.get::<Caller>() {
+        Some(Caller::Key(key)) => Some(key),
+        _ => None,
     }
 }
 
@@ -57,14 +99,16 @@ async fn take(
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
-    let requires = Requirements::default();
-    Ok((ChatCall { request, session, caller, request_id: id.text(), requires }, slot))
+    let key = key_of(&parts.extensions).cloned();
+    let no_training = key.as_ref().is_some_and(|it| it.terms.no_training);
+    let requires = Requirements { no_training };
+    Ok((ChatCall { request, session, caller, request_id: id.text(), key, requires }, slot))
 }
 
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
 /// number is made anew with each start, so that it tells nothing of the key.
 fn caller(gateway: &Gateway, headers: &HeaderMap, session: Option<&str>) -> u64 {
-    let key = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let key = credentials::shown(headers).next();
     gateway.caller_numbers.hash_one((key, session))
 }
 

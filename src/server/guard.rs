@@ -6,20 +6,26 @@
 //! `Content-Type` need not be looked at: a page that sends JSON as `text/plain` to do without a
 //! preflight still says where it comes from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, FORWARDED, ORIGIN, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
+use crate::callers;
+use crate::callers::Standing;
+use crate::callers::VirtualKey;
 use crate::openai::ApiError;
 
 use super::arrival::Arrival;
 use super::credentials;
+use super::desk::Desk;
+use super::identifier;
 use super::loopback::names_loopback;
 use super::params::Params;
 use super::request_id::X_REQUEST_ID;
@@ -31,12 +37,13 @@ pub(super) struct Guard {
     origins: Vec<String>,
     master_key: Option<SecretString>,
     admin_key: Option<SecretString>,
+    desk: Desk,
     /// `None` when no origin is allowed, as it is unless settings say otherwise.
     pub(super) cors: Option<CorsLayer>,
 }
 
 impl Guard {
-    pub(super) fn new(params: &Params) -> Self {
+    pub(super) fn new(params: &Params, desk: &Desk) -> Self {
         let origins: Vec<String> =
             params.allowed_origins.iter().map(|it| it.trim_end_matches('/').to_owned()).collect();
         Self {
@@ -45,6 +52,7 @@ impl Guard {
             origins,
             master_key: params.master_key.clone(),
             admin_key: params.admin_key.clone(),
+            desk: desk.clone(),
         }
     }
 
@@ -68,31 +76,67 @@ impl Guard {
         }
     }
 
-    /// Whose key does a request for `path` show, if it needs one?
+    /// Whose key does a request show, if it needs one?
     ///
     /// # Errors
-    /// A 401.
-    pub(super) fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    /// A 401; a 403 for a virtual key that does not open this path.
+    pub(super) fn authorize(&self, request: &Request) -> Result<Caller, Refusal> {
+        let path = request.uri().path();
         if !path.starts_with("/v1") && path != "/metrics" {
             return Ok(Caller::Anyone);
         }
-        let mut guessed = false;
-        for key in credentials::shown(headers) {
+        let open = self.master_key.is_none() && self.desk.callers.is_empty();
+        let mut wrong: Option<ApiError> = None;
+        for key in credentials::shown(request.headers()) {
             if fits(self.admin_key.as_ref(), key) {
                 return Ok(Caller::Admin);
             }
             if fits(self.master_key.as_ref(), key) {
                 return Ok(Caller::Owner);
             }
-            guessed = true;
+            match self.virtual_key(key) {
+                Ok(Some(key)) if opens(path) => return Ok(Caller::Key(key)),
+                Ok(Some(_)) => return Err(Refusal::of(closed(), false)),
+                // Where no key is asked for any will do, but for one that says it is a virtual one.
+                Ok(None) if open && !key.starts_with(callers::PREFIX.as_bytes()) => {}
+                Ok(None) => wrong = wrong.or_else(|| Some(unauthorized(WRONG))),
+                Err(expired) => wrong = Some(expired),
+            }
         }
-        match (&self.master_key, guessed) {
-            (None, _) => Ok(Caller::Anyone),
-            (Some(_), true) => Err(unauthorized("The API key is not this gateway's key.")),
-            (Some(_), false) => Err(unauthorized(
-                "This gateway asks for its API key: send `Authorization: Bearer <key>`.",
-            )),
+        match wrong {
+            Some(error) => Err(Refusal::of(error, true)),
+            None if open || self.is_owners_view(request) => Ok(Caller::Anyone),
+            None => Err(Refusal::of(unauthorized(MISSING), false)),
         }
+    }
+
+    /// The virtual key that is shown; `None` for one that was never made, and for one that was taken
+    /// back, which are not to be told apart.
+    ///
+    /// # Errors
+    /// A 401 that tells whoever has the key that its time is over.
+    fn virtual_key(&self, shown: &[u8]) -> Result<Option<Arc<VirtualKey>>, ApiError> {
+        let callers = &self.desk.callers;
+        if callers.is_empty() {
+            return Ok(None);
+        }
+        let Some(key) = callers.find(shown) else { return Ok(None) };
+        match key.standing(self.desk.clock.now()) {
+            Standing::Good => Ok(Some(key)),
+            Standing::Revoked => Ok(None),
+            Standing::Expired => {
+                let until = key.terms.expires().unwrap_or_default();
+                Err(unauthorized(&format!("This API key expired at {until}.")))
+            }
+        }
+    }
+
+    /// Does the owner look, from this very machine, at what no virtual key opens? With no master key
+    /// there is none they could show.
+    fn is_owners_view(&self, request: &Request) -> bool {
+        self.master_key.is_none()
+            && is_owners(request.uri().path())
+            && is_local(request.extensions(), request.headers(), request.uri())
     }
 
     /// May this request change the gateway's state? It may with the admin key. Where none is set, whoever
@@ -103,13 +147,13 @@ impl Guard {
     pub(super) fn may_administer(&self, parts: &Parts) -> Result<(), ApiError> {
         match (&self.admin_key, parts.extensions.get::<Caller>()) {
             (Some(_), Some(Caller::Admin)) => Ok(()),
-            (Some(_), Some(Caller::Owner)) => {
+            (Some(_), Some(Caller::Owner | Caller::Key(_))) => {
                 Err(forbidden("The key does not allow this. It takes RELAY_ADMIN_KEY."))
             }
             (Some(_), None | Some(Caller::Anyone)) => Err(unauthorized(
                 "This takes the gateway's admin key: send `Authorization: Bearer <RELAY_ADMIN_KEY>`.",
             )),
-            (None, _) if is_local(parts) => Ok(()),
+            (None, _) if is_local(&parts.extensions, &parts.headers, &parts.uri) => Ok(()),
             (None, _) => Err(forbidden(
                 "Without RELAY_ADMIN_KEY this is open to the gateway's own machine alone: by a loopback \
                  address and Host, without Origin, and not through a proxy.",
@@ -127,6 +171,49 @@ pub(super) enum Caller {
     Owner,
     /// Who has the admin key, which opens everything.
     Admin,
+    /// Who has this virtual key.
+    Key(Arc<VirtualKey>),
+}
+
+/// Why a request is turned away.
+pub(super) struct Refusal {
+    pub(super) error: Box<ApiError>,
+    /// A key was shown, and it is a wrong one.
+    pub(super) guessed: bool,
+}
+
+impl Refusal {
+    fn of(error: ApiError, guessed: bool) -> Self {
+        Self { error: Box::new(error), guessed }
+    }
+}
+
+const WRONG: &str = "The API key is not one of this gateway's keys.";
+const MISSING: &str =
+    "This gateway asks for an API key: send `Authorization: Bearer <key>`, or `x-api-key: <key>`.";
+
+/// What a virtual key opens. A path that is not here is the owner's.
+fn opens(path: &str) -> bool {
+    matches!(path, "/v1/chat/completions" | "/v1/models" | "/v1/usage")
+        || path.starts_with("/v1/models/")
+}
+
+/// What the owner may look at and change from this very machine without a key, when there is none
+/// they could show. A path that is not here wants one.
+fn is_owners(path: &str) -> bool {
+    const PATHS: [&str; 8] = [
+        "/v1/models",
+        "/v1/usage",
+        "/v1/quota",
+        "/v1/status",
+        "/v1/keys",
+        "/v1/requests",
+        "/v1/admin",
+        "/metrics",
+    ];
+    let below =
+        |it: &&str| path.strip_prefix(*it).is_some_and(|it| it.is_empty() || it.starts_with('/'));
+    PATHS.iter().any(below)
 }
 
 /// Headers that proxies add.
@@ -141,11 +228,10 @@ const FROM_A_PROXY: [HeaderName; 7] = [
 ];
 
 /// Was it sent by somebody at this machine, who is neither a web page nor a proxy?
-fn is_local(parts: &Parts) -> bool {
-    let peer = parts.extensions.get::<Arrival>().map(|it| it.peer);
-    let headers = &parts.headers;
+fn is_local(extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
+    let peer = extensions.get::<Arrival>().map(|it| it.peer);
     peer.is_some_and(|it| it.is_loopback())
-        && names_loopback(headers, &parts.uri)
+        && names_loopback(headers, uri)
         && !headers.contains_key(ORIGIN)
         && !FROM_A_PROXY.iter().any(|it| headers.contains_key(it))
 }
@@ -169,7 +255,10 @@ const METHODS: [Method; 5] =
 
 /// Answers browsers on behalf of the allowed origins.
 fn cors(origins: Vec<String>) -> CorsLayer {
-    let exposed = route_headers::ALL.into_iter().chain([X_REQUEST_ID, http::header::RETRY_AFTER]);
+    let exposed = route_headers::ALL
+        .into_iter()
+        .chain([X_REQUEST_ID, http::header::RETRY_AFTER])
+        .chain(identifier::ALL);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| allows(&origins, origin)))
         .allow_methods(AllowMethods::list(METHODS))
@@ -184,6 +273,11 @@ fn allows(origins: &[String], origin: &HeaderValue) -> bool {
 
 fn unauthorized(message: &str) -> ApiError {
     ApiError::new(401, "authentication_error", message).with_code("invalid_api_key")
+}
+
+fn closed() -> ApiError {
+    let message = "A virtual key opens chat, models and its own usage; this takes the master key.";
+    ApiError::new(403, "permission_error", message).with_code("key_not_allowed")
 }
 
 fn forbidden(message: &str) -> ApiError {
@@ -212,7 +306,7 @@ mod tests {
             allowed_origins: vec!["https://App.example/".to_owned()],
             ..Params::default()
         };
-        let guard = Guard::new(&params);
+        let guard = Guard::new(&params, &Desk::empty());
         let check = |origin, expected| {
             assert_eq!(allows(&guard.origins, &HeaderValue::from_static(origin)), expected);
         };

@@ -6,11 +6,15 @@ mod admission;
 mod arrival;
 mod body;
 mod chat;
+mod client_address;
 mod credentials;
+mod desk;
 mod ending;
 mod errors;
 mod guard;
+mod identifier;
 mod idle;
+mod keys;
 mod loopback;
 mod params;
 mod request_id;
@@ -30,9 +34,13 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+use crate::callers::FailedTries;
+use crate::callers::identifiers::Identifiers;
 use crate::dispatch::outcome::ChatService;
 use crate::status::Views;
 
+pub use desk::Desk;
+pub use desk::SaveNow;
 pub use params::Params;
 pub use serve::serve;
 
@@ -40,6 +48,9 @@ pub use serve::serve;
 struct Gateway {
     params: Params,
     guard: guard::Guard,
+    desk: Desk,
+    tries: FailedTries,
+    identifiers: Option<Identifiers>,
     slots: slots::Slots,
     /// Makes a number of who calls.
     caller_numbers: RandomState,
@@ -48,18 +59,35 @@ struct Gateway {
 }
 
 /// All routes, with the checks on who may call in front of them.
-pub fn router(params: Params, chat: Arc<dyn ChatService>, views: Arc<dyn Views>) -> Router {
-    let guard = guard::Guard::new(&params);
+pub fn router(
+    params: Params,
+    desk: Desk,
+    chat: Arc<dyn ChatService>,
+    views: Arc<dyn Views>,
+) -> Router {
+    let guard = guard::Guard::new(&params, &desk);
     // One body of the largest size must fit when nothing else is under way.
     let body_memory = params.max_body_memory.max(params.max_body_bytes);
     let slots = slots::Slots::new(params.max_concurrent_requests, body_memory);
-    let gateway =
-        Arc::new(Gateway { params, guard, slots, caller_numbers: RandomState::new(), chat, views });
+    let identifiers = params.identifiers.map(Identifiers::new);
+    let gateway = Arc::new(Gateway {
+        params,
+        guard,
+        desk,
+        tries: FailedTries::default(),
+        identifiers,
+        slots,
+        caller_numbers: RandomState::new(),
+        chat,
+        views,
+    });
     Router::new()
         .route("/v1/chat/completions", post(chat::chat))
         .route("/v1/models", get(views::models))
         .route("/v1/models/{*id}", get(views::model))
         .route("/v1/usage", get(views::usage))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{id}", get(keys::one).delete(keys::revoke))
         .route("/v1/status", get(views::status))
         .route("/v1/quota", get(views::quota))
         .route("/metrics", get(views::metrics))

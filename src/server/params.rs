@@ -1,9 +1,12 @@
 //! What can be set about the server.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::SecretString;
+
+use crate::callers::identifiers;
 
 /// Settings of the server. The defaults are those of the program.
 #[derive(Clone, Debug)]
@@ -16,6 +19,10 @@ pub struct Params {
     pub insecure: bool,
     /// Origins (`scheme://host[:port]`) whose web pages may use the gateway.
     pub allowed_origins: Vec<String>,
+    /// Proxies whose word on a client's address is taken: addresses with the bits that count.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// How much each user of an app may ask; `None` = as much as they like.
+    pub identifiers: Option<identifiers::Params>,
     /// The header in which callers name their session.
     pub session_header: HeaderName,
     /// The largest body taken, in bytes.
@@ -51,6 +58,8 @@ impl Default for Params {
             admin_key: None,
             insecure: false,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            identifiers: None,
             session_header: HeaderName::from_static("x-session-id"),
             max_body_bytes: 20 * 1024 * 1024,
             max_body_memory: 1 << 30,

@@ -1,5 +1,6 @@
 //! Read-only views for people and scripts over catalog, quota, breakers and usage.
 
+pub mod keys;
 mod models;
 pub mod pace;
 pub mod pool;
@@ -15,6 +16,7 @@ use crate::breaker::Breakers;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::quota::Ledger;
+use crate::select;
 use crate::status::pace::Pace;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
@@ -25,6 +27,11 @@ pub trait Views: Send + Sync + 'static {
     fn models(&self, kind: Option<&str>, scale: Option<&str>) -> String;
     /// `GET /v1/models/{id}`; `None` when there is no such model.
     fn model(&self, id: &str) -> Option<String>;
+    /// A model's name in its one form.
+    ///
+    /// # Errors
+    /// The closest names, when there is no such model.
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>>;
     /// `GET /v1/usage`.
     fn usage(&self) -> String;
     /// `GET /v1/status`.
@@ -62,6 +69,10 @@ impl Views for Books {
 
     fn model(&self, id: &str) -> Option<String> {
         models::one(self, id).map(|it| json(&it))
+    }
+
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>> {
+        select::canonical(&self.catalog.load(), name).map_err(|it| it.closest)
     }
 
     fn usage(&self) -> String {

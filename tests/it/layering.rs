@@ -15,12 +15,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("session", &["clock", "catalog"]),
     ("refusals", &["clock", "catalog"]),
     ("usage", &["catalog"]),
+    ("callers", &["clock", "window", "quota", "usage"]),
     ("context", &["openai"]),
     ("normalize", &[]),
     ("structured", &["openai"]),
     ("select", &["clock", "openai", "catalog", "quota", "breaker"]),
     ("provider", &["clock", "openai", "catalog", "window"]),
-    ("store", &["clock", "catalog", "quota", "breaker", "session", "usage"]),
+    ("store", &["clock", "catalog", "quota", "breaker", "session", "usage", "callers"]),
     ("sim", &["clock"]),
     (
         "dispatch",
@@ -33,6 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "session",
             "refusals",
             "usage",
+            "callers",
             "context",
             "normalize",
             "structured",
@@ -41,9 +43,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("status", &["clock", "telemetry", "catalog", "quota", "breaker", "usage", "select"]),
-    ("server", &["openai", "dispatch", "status"]),
-    ("config", &["catalog", "provider"]),
+    (
+        "status",
+        &["clock", "telemetry", "catalog", "quota", "breaker", "usage", "callers", "select"],
+    ),
+    ("server", &["clock", "openai", "callers", "dispatch", "status"]),
+    ("config", &["clock", "catalog", "callers", "select", "provider"]),
     (
         "app",
         &[
@@ -54,6 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "breaker",
             "session",
             "usage",
+            "callers",
             "context",
             "normalize",
             "select",
@@ -66,7 +72,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("cli", &["clock", "openai", "telemetry", "catalog", "provider", "status", "config", "app"]),
+    (
+        "cli",
+        &[
+            "clock",
+            "openai",
+            "telemetry",
+            "catalog",
+            "callers",
+            "select",
+            "provider",
+            "status",
+            "config",
+            "app",
+        ],
+    ),
 ];
 
 /// Rooms that decide and never act.
@@ -79,6 +99,7 @@ const PURE: &[&str] = &[
     "session",
     "refusals",
     "usage",
+    "callers",
     "context",
     "normalize",
     "structured",

@@ -17,7 +17,7 @@ use crate::dispatch::outcome::{
     Answer, ChatCall, ChatService, Event, Events, Failure, Journey, Progress, Route, RouteReason,
 };
 use crate::openai::ApiError;
-use crate::server::{Params, router, serve};
+use crate::server::{Desk, Params, router, serve};
 use crate::status::Views;
 
 /// A chat request whose answer is whole, and one whose answer is streamed.
@@ -77,6 +77,10 @@ impl Views for FixedViews {
         (id != "none").then(|| format!(r#"{{"id":"{id}"}}"#))
     }
 
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>> {
+        Ok(name.to_owned())
+    }
+
     fn usage(&self) -> String {
         r#"{"total":{}}"#.to_owned()
     }
@@ -96,7 +100,7 @@ pub(super) async fn start_with_grace(params: Params, script: Script, grace: Dura
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     let ended = TaskTracker::new().spawn(async move {
-        let app = router(params.clone(), Arc::new(script), Arc::new(FixedViews));
+        let app = router(params.clone(), Desk::empty(), Arc::new(script), Arc::new(FixedViews));
         serve(listener, app, &params, stop, grace).await
     });
     Server { address, shutdown, ended }
