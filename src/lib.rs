@@ -40,12 +40,14 @@ pub mod window;
 // status     read-only views for people and scripts
 // store      what survives a restart
 // telemetry  the log and the counters
+// trace      what happened to the last requests
 pub mod catalog;
 pub mod clock;
 pub mod openai;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 
 // What puts it together:
 // app        the composition root

@@ -1,13 +1,17 @@
 //! The composition root: the only room that names every concrete type.
 
 mod discovery;
+mod fixed;
+mod kept;
 mod keys;
+mod live;
 mod memory;
 mod pace;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -49,6 +53,8 @@ use crate::select::Latencies;
 use crate::select::Selector;
 use crate::select::Strategy;
 use crate::server;
+use crate::server::Control;
+use crate::server::Reloaded;
 use crate::session;
 use crate::session::Sessions;
 use crate::sim;
@@ -62,9 +68,13 @@ use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
 use discovery::Discovery;
+use kept::KeptOrder;
+use live::Live;
+use live::State;
 use memory::remember;
 
 pub use keys::StoredKeys;
+pub use live::Reread;
 
 /// How long running answers may take to finish once the gateway is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -76,6 +86,7 @@ pub struct App {
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<usize>,
     tasks: TaskTracker,
+    live: Arc<Live>,
     saving: Option<Saving>,
     sim: Option<SimServer>,
     chaos: Option<Chaos>,
@@ -111,11 +122,16 @@ pub enum StartError {
 }
 
 impl App {
-    /// Binds, opens the store, and begins to serve.
+    /// Binds, opens the store, and begins to serve. `reread` reads the configuration anew when it is
+    /// told to.
     ///
     /// # Errors
     /// [`StartError`] says what stood in the way; nothing is left running then.
-    pub async fn start(mut config: Config, mut ids: IdBook) -> Result<Self, StartError> {
+    pub async fn start(
+        mut config: Config,
+        mut ids: IdBook,
+        reread: Reread,
+    ) -> Result<Self, StartError> {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let (host, port) = (config.host.clone(), config.port);
         let listener = TcpListener::bind((host.as_str(), port))
@@ -139,46 +155,55 @@ impl App {
                 "there are virtual keys and RELAY_API_KEY is not set: every request needs one of them"
             );
         }
-        let desk = desk(callers, &clock, saving.as_ref());
-        let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
-        let known_clients = clients.clone();
-        let pool = Pool { selector, clients };
+        let desk = desk(Arc::clone(&callers), &clock, saving.as_ref());
+        let kept = saving.as_ref().and(config.data_dir.as_deref()).map(KeptOrder::in_directory);
+        let order = kept.as_ref().and_then(KeptOrder::read);
+        let order = order.unwrap_or_else(|| select_params(&config.settings));
+        let selector = Selector::new(Arc::clone(&catalog), order);
+        let pool = Pool { selector, clients: clients.clone() };
         let (dispatcher, settlements) = Dispatcher::new(
             pool,
             books.clone(),
             Arc::clone(&clock),
             dispatch_params(&config.settings),
         );
-        let views = status::Books {
+        let params = server_params(&config);
+        let live = Arc::new(Live {
+            dispatcher: Arc::new(dispatcher),
+            books,
+            callers,
             catalog: shared_catalog,
-            ledger: books.ledger,
-            breakers: books.breakers,
-            usage: books.usage,
-            metrics: books.metrics,
-            pace: Arc::new(Pace::default()),
-            clock,
-        };
-        let tasks = TaskTracker::new();
-        tasks.spawn(dispatch::run_settlements(settlements));
-        let dispatcher = Arc::new(dispatcher);
-        let shutdown = CancellationToken::new();
-        let discovery = Discovery {
-            dispatcher: Arc::clone(&dispatcher),
-            catalog: Arc::clone(&views.catalog),
-            ledger: Arc::clone(&views.ledger),
-            clients: known_clients,
-            params: select_params(&config.settings),
+            strategies: Arc::new(ArcSwap::from_pointee(order)),
             transport,
-            ids,
-        };
+            clock,
+            reread,
+            kept,
+            state: Mutex::new(State { ids, clients, config }),
+        });
+        let views = views(&live);
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(dispatch::run_settlements(settlements));
+        let discovery = Discovery { live: Arc::clone(&live) };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
-        let params = server_params(&config);
-        let router = server::router(params.clone(), desk, dispatcher, Arc::new(views));
+        let chat = Arc::clone(&live.dispatcher);
+        let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
+        let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
         let stopping = shutdown.clone();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
-        Ok(Self { addr, catalog, shutdown, serving, tasks, saving, sim, chaos })
+        Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, chaos })
+    }
+
+    /// Reads the configuration anew and puts it in force, but for what takes a restart. Counts,
+    /// cooldowns and requests under way stay.
+    ///
+    /// # Errors
+    /// All that is wrong with it, a line each; then nothing has changed.
+    pub async fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        let live = Arc::clone(&self.live);
+        let reloading = tokio::task::spawn_blocking(move || live.reload());
+        reloading.await.unwrap_or_else(|_| Err(vec!["a mistake of the gateway".to_owned()]))
     }
 
     /// Where it listens.
@@ -206,6 +231,7 @@ impl App {
     pub async fn stop(self) -> usize {
         self.shutdown.cancel();
         let cut = self.serving.await.unwrap_or(0);
+        drop(self.live);
         // With the last connection the dispatcher is gone, and so the settlements come to an end.
         self.tasks.close();
         self.tasks.wait().await;
@@ -263,6 +289,22 @@ impl Parts {
     }
 }
 
+fn views(live: &Live) -> status::Books {
+    let books = &live.books;
+    status::Books {
+        catalog: Arc::clone(&live.catalog),
+        ledger: Arc::clone(&books.ledger),
+        breakers: Arc::clone(&books.breakers),
+        usage: Arc::clone(&books.usage),
+        metrics: Arc::clone(&books.metrics),
+        latencies: Arc::clone(&books.latencies),
+        traces: Arc::clone(&books.traces),
+        strategies: Arc::clone(&live.strategies),
+        pace: Arc::new(Pace::default()),
+        clock: Arc::clone(&live.clock),
+    }
+}
+
 fn desk(callers: Arc<Callers>, clock: &SharedClock, saving: Option<&Saving>) -> server::Desk {
     let save_now = saving.map(|it| {
         let saving = it.save_now();
@@ -284,6 +326,7 @@ fn books(settings: &Settings) -> dispatch::Books {
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     }
 }
 
@@ -347,6 +390,7 @@ fn dispatch_params(settings: &Settings) -> dispatch::Params {
     let context = &settings.context;
     dispatch::Params {
         max_retries: settings.routing.max_retries,
+        no_training: settings.routing.no_training,
         max_quota_wait: settings.routing.max_quota_wait,
         stream_continuation: settings.routing.stream_continuation,
         deadline: settings.routing.deadline,

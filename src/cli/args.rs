@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
 
 use crate::config::FileChoice;
 use crate::config::Flags;
@@ -30,6 +31,13 @@ pub enum Command {
     Check,
     /// Ask a running gateway how its providers are
     Status,
+}
+
+/// How the log's lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLines {
+    Human,
+    Json,
 }
 
 /// Flags every command takes, before or after its name.
@@ -64,6 +72,15 @@ struct CommonFlags {
     /// With --demo: this share of requests (0 to 1) meets a fault; the same ones with the same seed
     #[arg(long, global = true, value_name = "RATE[,SEED]")]
     chaos: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "human|json",
+        hide_possible_values = true,
+        help = "How the log's lines look; RELAY_LOG_FORMAT says it too [default: human]"
+    )]
+    log_format: Option<LogLines>,
     #[arg(long, global = true, help = "Serve callers from any address without RELAY_API_KEY")]
     insecure: bool,
 }
@@ -80,8 +97,9 @@ const PRECEDENCE: &str =
 impl CommandLine {
     /// The command, and what the flags say.
     pub fn into_parts(self) -> (Command, Flags) {
-        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, chaos, insecure } =
+        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, chaos, .. } =
             self.flags;
+        let (insecure, log_format) = (self.flags.insecure, self.flags.log_format);
         let usual = Flags::default();
         let choose = |named: Option<PathBuf>, usual| named.map_or(usual, FileChoice::named);
         let flags = Flags {
@@ -94,6 +112,7 @@ impl CommandLine {
             demo,
             chaos,
             insecure,
+            log_json: log_format.map(|it| it == LogLines::Json),
         };
         (self.command.unwrap_or_default(), flags)
     }
@@ -145,6 +164,7 @@ mod tests {
             "--demo",
             "--chaos",
             "--insecure",
+            "--log-format",
             "--help",
             "--version",
             "serve",

@@ -17,10 +17,14 @@ mod pool;
 mod reader;
 mod rules;
 mod settings;
+mod verified;
 
 use std::path::Path;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::callers::Declared;
@@ -29,6 +33,8 @@ use crate::callers::identifiers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Provider;
+use crate::clock::Clock;
+use crate::clock::SystemClock;
 use crate::provider::transport::Network;
 
 use address::Host;
@@ -134,6 +140,7 @@ pub fn load(
     if catalog.providers().is_empty() && !flags.demo {
         return Err(Refusal::NothingUsable(what_to_do(&entries, &notes)));
     }
+    notes.extend(verified::note(&catalog, today()));
     Ok(Config {
         host,
         port,
@@ -150,6 +157,12 @@ pub fn load(
         identifiers,
         notes,
     })
+}
+
+fn today() -> Date {
+    let seconds = SystemClock::start().now().unix_ms / 1000;
+    let now = i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok());
+    now.unwrap_or_default().to_zoned(TimeZone::UTC).date()
 }
 
 /// The variables every program reads, in upper or lower case.

@@ -190,7 +190,14 @@ fn model(
             .unwrap_or_default(),
         reserves_max_tokens: either(own, shared, |it| it.reserves_max_tokens).unwrap_or_default(),
         privacy: either(own, shared, |it| it.privacy).unwrap_or_default(),
+        // A source speaks of the posture that stands beside it.
+        privacy_source: if own.privacy.is_some() { own } else { shared }
+            .privacy_source
+            .as_deref()
+            .map(Arc::from),
+        last_verified: either(own, shared, |it| it.last_verified.clone()).map(Arc::from),
         first_token_timeout: either(own, shared, |it| it.first_token_timeout),
+        found: false,
         successor: entry.successor.as_deref().map(Arc::from),
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }

@@ -128,6 +128,9 @@ pub struct Routing {
     pub provider_strategy: Strategy,
     /// Default `roundrobin`.
     pub model_strategy: Strategy,
+    /// Are only providers asked that are known not to train on prompts? `privacy`: `any`, the
+    /// default, or `no-training`.
+    pub no_training: bool,
     /// Further attempts after the first, 0 to 100. Default 8.
     pub max_retries: u32,
     /// Is a stream that is cut continued on another provider? Default true.
@@ -253,6 +256,7 @@ fn routing(mut it: Object<'_>, notes: &mut Vec<String>) -> Routing {
         use_server_side_system_prompt: it.or("use_server_side_system_prompt", &Flag, true),
         provider_strategy: it.or("provider_strategy", &STRATEGIES, Strategy::RoundRobin),
         model_strategy: it.or("model_strategy", &STRATEGIES, Strategy::RoundRobin),
+        no_training: it.or("privacy", &Choice(&[("any", false), ("no-training", true)]), false),
         max_retries: count(&mut it, "max_retries", 0..=100, 8),
         stream_continuation: it.or("stream_continuation", &Flag, true),
         max_quota_wait: it.or("max_quota_wait_seconds", &wait, Duration::from_secs(10)),

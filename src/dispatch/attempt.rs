@@ -169,6 +169,7 @@ impl Attempt {
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
             self.core.books.usage.record(self.model, spent);
+            self.core.books.latencies.ended(self.model, self.age());
             if let Some(tab) = &self.tab {
                 tab.record(spent);
             }
@@ -217,6 +218,7 @@ impl Attempt {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
         books.usage.failed(self.model);
+        books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
         let limits = if self.begun { &[] } else { self.sent.limits() };
         learning::headers(&books.ledger, path.target, limits, now);

@@ -65,7 +65,7 @@ impl Travel {
     pub(super) fn goes_on(&self) -> bool {
         let request = &self.request;
         let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
-        fit && self.core.params.stream_continuation
+        fit && !self.requires.strict && self.core.params.stream_continuation
     }
 
     /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is

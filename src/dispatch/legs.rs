@@ -33,6 +33,9 @@ impl Travel {
     /// Every candidate once: those that take the conversation whole first, then the largest with
     /// the history cut to fit.
     pub(super) async fn round(&mut self) -> Result<Option<Begun>, Failure> {
+        if self.requires.strict {
+            return self.leg(&Leg::whole(self.eligible.clone())).await;
+        }
         let bytes = self.request.prompt_bytes() + self.instruction_bytes();
         let sure = self.fitting(tokens::most(bytes));
         if !sure.is_empty()

@@ -24,7 +24,7 @@ impl Travel {
         whole::Terms {
             model: Arc::clone(&target.model.routable),
             mode: match way {
-                JsonWay::Native => self.core.params.normalizer.mode(self.wants_json()),
+                JsonWay::Native => self.usual_mode(),
                 JsonWay::AnyObject | JsonWay::Instructed => Mode::Json,
             },
             wanted: self.wanted.clone(),
@@ -45,7 +45,7 @@ impl Travel {
             model: Arc::clone(&target.model.routable),
             mode: match hold {
                 Some(_) => Mode::JsonAtOnce,
-                None => self.core.params.normalizer.mode(self.wants_json()),
+                None => self.usual_mode(),
             },
             hold,
             goes_on: self.goes_on(),
@@ -58,12 +58,22 @@ impl Travel {
         }
     }
 
+    fn usual_mode(&self) -> Mode {
+        if self.requires.strict {
+            return Mode::Off;
+        }
+        self.core.params.normalizer.mode(self.wants_json())
+    }
+
     pub(super) fn wants_json(&self) -> bool {
         self.request.json_mode != JsonMode::Off
     }
 
     /// The provider's own error, for the caller to mend.
     pub(super) fn given_back(&self) -> ApiError {
+        if self.requires.strict {
+            return self.as_it_came();
+        }
         let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
         let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
         error.code = fault.code.as_deref().map(str::to_owned);

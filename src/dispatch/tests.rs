@@ -136,6 +136,7 @@ struct Stage {
 fn params() -> Params {
     Params {
         max_retries: 8,
+        no_training: false,
         max_quota_wait: Duration::from_secs(10),
         stream_continuation: true,
         deadline: Duration::from_secs(120),
@@ -161,6 +162,7 @@ fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     };
     books.ledger.configure(catalog.targets().map(|it| TargetBooks {
         target: it.id,
@@ -224,7 +226,10 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
             failed_requests_count: false,
             reserves_max_tokens: false,
             privacy: Privacy::Unknown,
+            privacy_source: None,
+            last_verified: None,
             first_token_timeout: None,
+            found: false,
             successor: None,
             targets: vec![ids.target(key, model)],
         }],

@@ -16,7 +16,7 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
-pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
+pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};
 pub use message::{Message, Role};
 pub use raw::{Patch, RawObject, Unreadable, json_string, says_something, string_of};

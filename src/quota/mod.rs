@@ -44,6 +44,7 @@ pub use crate::quota::hints::Observation;
 pub use crate::quota::hints::Refusal;
 pub use crate::quota::persist::SavedWindow;
 pub use crate::quota::reservation::Reservation;
+pub use crate::quota::views::Left;
 pub use crate::quota::views::WindowView;
 
 /// What one request needs.

@@ -27,6 +27,8 @@ pub(super) enum Need {
     Images(Images),
     /// The answer is to be JSON; beside it, are there tools?
     Json(JsonMode, bool),
+    /// Nobody is to train on the prompt.
+    NoTraining,
     /// A capability by its name; how an error names it, which begins with the request's member.
     Capability(&'static str, &'static str),
 }
@@ -67,6 +69,13 @@ impl Needs {
         Self { needs, filters: request.filters.clone() }
     }
 
+    /// The same, and where `needed` that nobody trains on the prompt. What is not known is no promise.
+    #[must_use]
+    pub fn without_training(mut self, needed: bool) -> Self {
+        self.needs.extend(needed.then_some(Need::NoTraining));
+        self
+    }
+
     /// Has `model` all of it?
     pub(super) fn fit(&self, model: &Model) -> bool {
         self.needs.iter().all(|it| it.fits(model))
@@ -98,6 +107,7 @@ impl Need {
                 model.allows("instructed_json")
                     || JsonWay::of(model, mode, tools) == JsonWay::Native
             }
+            Self::NoTraining => model.privacy.keeps_out_of_training(),
             Self::Capability(name, _) => model.allows(name),
         }
     }
@@ -107,6 +117,7 @@ impl Need {
         match self {
             Self::Vision | Self::RemoteImages | Self::Images(_) => "messages",
             Self::Json(..) => "response_format",
+            Self::NoTraining => "X-Relay-Privacy",
             Self::Capability(_, said) => said.split(' ').next().unwrap_or(said),
         }
     }
@@ -121,6 +132,7 @@ impl Need {
             }
             Self::Json(JsonMode::Schema, _) => "response_format json_schema".to_owned(),
             Self::Json(..) => "response_format json_object".to_owned(),
+            Self::NoTraining => "prompts and is known not to train on them".to_owned(),
             Self::Capability(_, said) => said.to_owned(),
         }
     }

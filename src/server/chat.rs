@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::callers::VirtualKey;
 use crate::callers::identifiers::Left;
-use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Requirements, Route};
+use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Progress, Route};
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
@@ -28,6 +28,7 @@ use super::errors::{refuse, told};
 use super::guard::Caller;
 use super::identifier::Identifier;
 use super::request_id::RequestId;
+use super::requirements;
 use super::route_headers;
 use super::slots::{Held, Slot};
 use super::sse::{EventBody, Source};
@@ -95,13 +96,14 @@ async fn take(
     let bounds = Bounds { bytes: params.max_body_bytes, time: params.body_timeout };
     body::check_announced(&parts.headers, bounds)?;
     let session = session(&parts.headers, &params.session_header)?;
+    let requires = requirements::read(&parts.headers)?;
     let mut slot = gateway.slots.take()?;
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
     let key = key_of(&parts.extensions).cloned();
-    let no_training = key.as_ref().is_some_and(|it| it.terms.no_training);
-    let requires = Requirements { no_training };
+    let mut requires = requires;
+    requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
     Ok((ChatCall { request, session, caller, request_id: id.text(), key, requires }, slot))
 }
 
@@ -139,13 +141,23 @@ async fn answer(
         Some(answer.as_mut().await)
     };
     let (source, route) = match begun {
-        Some(Ok(Answer::Whole { route, body })) => return whole(body, &route, slot),
-        Some(Err(failure)) => return failed(&failure, id),
+        Some(Ok(Answer::Whole { route, body })) => {
+            return traced(whole(body, &route, slot), &progress);
+        }
+        Some(Err(failure)) => return traced(failed(&failure, id), &progress),
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
     let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
-    stream(events, route.as_ref())
+    traced(stream(events, route.as_ref()), &progress)
+}
+
+/// The answer with its trace in a header, where that was asked for.
+fn traced(mut response: Response, progress: &Progress) -> Response {
+    if let Some(trace) = progress.trace() {
+        route_headers::trace(trace, response.headers_mut());
+    }
+    response
 }
 
 fn whole(body: Bytes, route: &Route, slot: Slot) -> Response {

@@ -196,6 +196,7 @@ const MISSING: &str =
 fn opens(path: &str) -> bool {
     matches!(path, "/v1/chat/completions" | "/v1/models" | "/v1/usage")
         || path.starts_with("/v1/models/")
+        || path.starts_with("/v1/requests/")
 }
 
 /// What the owner may look at and change from this very machine without a key, when there is none

@@ -40,10 +40,10 @@ pub(super) async fn create(
     match issue(&gateway, request.into_body()).await {
         Ok(new) => {
             tracing::info!(
-                "made the key {} ({:?}) | {}",
+                request_id = id.as_str(),
+                "made the key {} ({:?})",
                 new.status.id,
-                new.status.label,
-                id.as_str()
+                new.status.label
             );
             let mut response = views::document(&new);
             *response.status_mut() = StatusCode::CREATED;
@@ -84,10 +84,10 @@ pub(super) async fn revoke(
     match take_back(&gateway, &path.map_or_else(|_| String::new(), |it| it.0)).await {
         Ok(key) => {
             tracing::info!(
-                "took back the key {} ({:?}) | {}",
+                request_id = id.as_str(),
+                "took back the key {} ({:?})",
                 key.id,
-                key.terms.label,
-                id.as_str()
+                key.terms.label
             );
             views::document(&json!({"id": *key.id, "object": "api_key", "deleted": true}))
         }

@@ -7,6 +7,7 @@ mod arrival;
 mod body;
 mod chat;
 mod client_address;
+mod control;
 mod credentials;
 mod desk;
 mod ending;
@@ -18,6 +19,7 @@ mod keys;
 mod loopback;
 mod params;
 mod request_id;
+mod requirements;
 mod route_headers;
 mod serve;
 mod slots;
@@ -32,13 +34,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 use crate::callers::FailedTries;
 use crate::callers::identifiers::Identifiers;
 use crate::dispatch::outcome::ChatService;
 use crate::status::Views;
 
+pub use control::Control;
+pub use control::Order;
+pub use control::Reloaded;
+pub use control::Reset;
 pub use desk::Desk;
 pub use desk::SaveNow;
 pub use params::Params;
@@ -56,12 +62,13 @@ struct Gateway {
     caller_numbers: RandomState,
     chat: Arc<dyn ChatService>,
     views: Arc<dyn Views>,
+    control: Arc<dyn Control>,
 }
 
 /// All routes, with the checks on who may call in front of them.
 pub fn router(
     params: Params,
-    desk: Desk,
+    (desk, control): (Desk, Arc<dyn Control>),
     chat: Arc<dyn ChatService>,
     views: Arc<dyn Views>,
 ) -> Router {
@@ -80,6 +87,7 @@ pub fn router(
         caller_numbers: RandomState::new(),
         chat,
         views,
+        control,
     });
     Router::new()
         .route("/v1/chat/completions", post(chat::chat))
@@ -89,7 +97,11 @@ pub fn router(
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{id}", get(keys::one).delete(keys::revoke))
         .route("/v1/status", get(views::status))
+        .route("/v1/status/providers/{id}/reset", post(control::reset))
+        .route("/v1/status/routing", patch(control::route))
+        .route("/v1/admin/reload", post(control::reload))
         .route("/v1/quota", get(views::quota))
+        .route("/v1/requests/{*id}", get(views::request))
         .route("/metrics", get(views::metrics))
         .route("/health", get(views::health))
         .fallback(errors::unknown_path)

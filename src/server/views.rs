@@ -15,7 +15,7 @@ use crate::openai::ApiError;
 use crate::status::keys::KeyUsage;
 
 use super::Gateway;
-use super::errors::{no_such_model, refuse};
+use super::errors::{no_such_model, no_such_request, refuse};
 use super::guard::Caller;
 use super::keys;
 use super::request_id::RequestId;
@@ -95,6 +95,21 @@ fn others_usage() -> ApiError {
 /// `GET /v1/status`.
 pub(super) async fn status(State(gateway): State<Arc<Gateway>>) -> Response {
     json(gateway.views.status())
+}
+
+/// `GET /v1/requests/{id}`; the id may hold slashes. Who calls with a virtual key sees that key's alone.
+pub(super) async fn request(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(id): Extension<RequestId>,
+    caller: Option<Extension<Caller>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    let asked = path.map_or_else(|_| String::new(), |Path(it)| it);
+    let found = match &caller {
+        Some(Extension(Caller::Key(own))) => gateway.views.request(&asked, Some(&own.id)),
+        _ => gateway.views.request(&asked, None),
+    };
+    found.map_or_else(|| refuse(&no_such_request(&asked), &id), json)
 }
 
 /// `GET /v1/quota`.

@@ -17,8 +17,10 @@ use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::quota::Ledger;
 use crate::select;
+use crate::select::Latencies;
 use crate::status::pace::Pace;
 use crate::telemetry::Metrics;
+use crate::trace::Traces;
 use crate::usage::UsageBook;
 
 /// The documents the server gives out, as JSON text.
@@ -36,6 +38,9 @@ pub trait Views: Send + Sync + 'static {
     fn usage(&self) -> String;
     /// `GET /v1/status`.
     fn status(&self) -> String;
+    /// `GET /v1/requests/{id}`, of those that came with the virtual key `key`, where there is one;
+    /// `None` when there is no such request.
+    fn request(&self, id: &str, key: Option<&str>) -> Option<String>;
     /// `GET /v1/quota`.
     fn quota(&self) -> String;
     /// `GET /metrics`.
@@ -56,6 +61,12 @@ pub struct Books {
     pub usage: Arc<UsageBook>,
     /// What is counted for Prometheus.
     pub metrics: Arc<Metrics>,
+    /// How fast models are.
+    pub latencies: Arc<Latencies>,
+    /// What happened to the last requests.
+    pub traces: Arc<Traces>,
+    /// The order in force.
+    pub strategies: Arc<ArcSwap<select::Params>>,
     /// How fast it is being spent.
     pub pace: Arc<Pace>,
     /// The time.
@@ -81,6 +92,10 @@ impl Views for Books {
 
     fn status(&self) -> String {
         json(&pool::view(self))
+    }
+
+    fn request(&self, id: &str, key: Option<&str>) -> Option<String> {
+        self.traces.find(id, key)
     }
 
     fn quota(&self) -> String {

@@ -219,7 +219,10 @@ fn model(ids: &mut IdBook, provider: &str, keys: &[Key], name: &str) -> Model {
         failed_requests_count: false,
         reserves_max_tokens: false,
         privacy: Privacy::Unknown,
+        privacy_source: None,
+        last_verified: None,
         first_token_timeout: None,
+        found: false,
         successor: None,
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }

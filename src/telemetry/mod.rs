@@ -3,6 +3,7 @@
 mod log;
 mod metrics;
 
+pub use log::LogFormat;
 pub use log::start;
 pub use metrics::Metrics;
 pub use metrics::OpenStream;
