@@ -41,15 +41,17 @@ impl Travel {
     /// How it ended, as far as that is known: a stream has only begun.
     pub(super) fn note_ending(&mut self, ending: &Result<Begun, Failure>) {
         let Some(story) = &mut self.story else { return };
+        match ending {
+            Ok(Begun::Whole { .. }) => story.settled(),
+            Ok(Begun::Stream { .. }) => story.answers(),
+            Err(failure) => story.refused(&failure.error),
+        }
         if let Some(record) = story.record() {
             record.waited = self.waited;
             if let Ok(begun) = ending {
                 record.context.clone_from(&begun.route().context);
                 record.normalizer.0 = begun.mode();
             }
-        }
-        if let Err(failure) = ending {
-            story.refused(&failure.error);
         }
         if self.requires.trace {
             self.progress.tell_trace(story.summary());

@@ -71,7 +71,7 @@ impl Story {
         self.asked = (Arc::clone(&target.provider.name), Arc::clone(&target.model.name));
         (self.asked_at, self.asked_target) = (now, Some(target.id));
         if let Some(record) = &mut self.record {
-            let call = Call { took: None, fault: None, before, after: None };
+            let call = Call { first_token: None, took: None, fault: None, before, after: None };
             record.note(&target.model.routable, &target.key.label, Fate::Asked(call), now);
         }
     }
@@ -99,13 +99,22 @@ impl Story {
 
     /// The call made last is in the books.
     pub(super) fn settled(&mut self) {
-        let Some(target) = self.asked_target else { return };
+        let Some(target) = self.asked_target.take() else { return };
         let now = self.core.clock.now();
         let after = self.core.books.ledger.left(target, now);
         if let Some(call) = self.record.as_deref_mut().and_then(Record::last_call) {
             let took = now.monotonic.saturating_sub(self.asked_at.monotonic);
             call.took = call.took.or(Some(took));
             call.after = Some(after);
+        }
+    }
+
+    /// The call made last is answering; its answer is a stream.
+    pub(super) fn answers(&mut self) {
+        let now = self.core.clock.now();
+        let waited = now.monotonic.saturating_sub(self.asked_at.monotonic);
+        if let Some(call) = self.record.as_deref_mut().and_then(Record::last_call) {
+            call.first_token = Some(waited);
         }
     }
 

@@ -89,6 +89,8 @@ pub struct Obstacle {
 /// One call.
 #[derive(Debug)]
 pub struct Call {
+    /// When its stream began, since it was asked.
+    pub first_token: Option<Duration>,
     /// How long it took; `None` while it is under way.
     pub took: Option<Duration>,
     /// What went wrong, in a word, with the provider's status; `None` when it answered.
@@ -231,7 +233,13 @@ mod tests {
     fn however_many_candidates_there_are_the_calls_stay() {
         let mut record = record("a", None);
         let shut = Obstacle { what: "quota", which: "requests", period: "day", until: None };
-        let asked = Call { took: None, fault: None, before: Left::default(), after: None };
+        let asked = Call {
+            first_token: None,
+            took: None,
+            fault: None,
+            before: Left::default(),
+            after: None,
+        };
         let (model, key): (Arc<str>, Arc<str>) = ("p/m".into(), "…1".into());
         for _ in 0..100 {
             record.note(&model, &key, Fate::PassedOver(shut), Now::default());

@@ -77,6 +77,7 @@ struct PassedOver {
 
 #[derive(Serialize)]
 struct Asked {
+    first_token_ms: Option<u64>,
     took_ms: Option<u64>,
     status: Option<u16>,
     quota_before: Quota,
@@ -143,9 +144,13 @@ impl Record {
                 out.push_str(",...");
                 break;
             }
-            let took = call.took.map_or(0, millis);
+            let took = call.took.or(call.first_token).map_or(0, millis);
+            let word = match (call.took, call.first_token) {
+                (None, Some(_)) => "answering",
+                _ => outcome(call),
+            };
             // Writing to a string cannot fail.
-            let _ = write!(out, "{separator}{}:{}@{took}ms", it.model, outcome(call));
+            let _ = write!(out, "{separator}{}:{word}@{took}ms", it.model);
             separator = ",";
         }
         if !self.waited.is_zero() {
@@ -180,6 +185,7 @@ fn entry(it: &Candidate) -> Entry<'_> {
         }
         Fate::Asked(call) => {
             let asked = Asked {
+                first_token_ms: call.first_token.map(millis),
                 took_ms: call.took.map(millis),
                 status: call.fault.and_then(|(_, status)| status),
                 quota_before: call.before.into(),

@@ -54,7 +54,7 @@ async fn the_status_tells_times_and_faults_and_no_key() {
             assert!((60..5_000).contains(&p50.as_u64().expect("a time")), "{figures}");
             assert!(p95.as_u64() >= p50.as_u64(), "{figures}");
         }
-        assert_eq!(figures["errors"], json!({"server": 1, "unreadable": 1}));
+        assert_eq!(figures["errors"], json!({"server_error": 1, "unreadable": 1}));
     }
     assert_eq!(alpha["keys"][0]["key"], "…6789");
     assert_eq!(alpha["circuit"]["state"], "closed");
