@@ -102,7 +102,9 @@ impl Answer {
         let Self { url, status, body } = self;
         let said = || {
             let error: Value = serde_json::from_slice(body).ok()?;
-            Some(error.get("error")?.get("message")?.as_str()?.to_owned())
+            // Others write errors of this form, too, but not with this member.
+            let error = error.get("error").filter(|it| it.get("request_id").is_some())?;
+            Some(error.get("message")?.as_str()?.to_owned())
         };
         if *status == StatusCode::UNAUTHORIZED {
             return Err(format!(
