@@ -203,6 +203,25 @@ async fn streams_count_and_so_does_what_an_abandoned_one_has_delivered() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_on_elsewhere_is_one_request() {
+    let gateway = owned([Upstream::plain("Alpha"), Upstream::plain("Beta")]).start().await;
+    for name in ["alpha", "beta"] {
+        let answer = "the quick brown fox jumps over the lazy dog and runs away ".repeat(3);
+        gateway.upstream(name).set_answer(SimAnswer::Fixed(answer), None);
+    }
+    gateway.upstream("alpha").script(None, vec![Fault::CutAfterChunks(5)]);
+    gateway.upstream("beta").script(None, vec![Fault::CutAfterChunks(5)]);
+    let (key, id) = make(&gateway, json!({"daily_requests": 1})).await;
+    let body = with(ask("m"), json!({"stream_options": {"include_usage": true}}));
+    let stream = gateway.open(&body, &[("x-api-key", &key)]).await.finish().await.expect_done();
+    let calls = gateway.reached("alpha") + gateway.reached("beta");
+    assert!(calls > 1, "it was cut");
+    let told = stream.events.last().expect("an event")["usage"]["total_tokens"].as_u64();
+    let (requests, tokens) = today(&gateway, &id).await;
+    assert_eq!((requests, Some(tokens)), (1, told));
+}
+
+#[tokio::test]
 async fn tokens_are_counted_as_they_were_used() {
     let gateway = plain().start().await;
     let alpha = gateway.upstream("alpha");
