@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::clock::SharedClock;
+use crate::context::Fitted;
 use crate::provider::fault::Fault;
 use crate::select::Rejected;
 use crate::telemetry::Metrics;
@@ -79,6 +80,12 @@ impl Story {
         let _ =
             write!(self.failures, "{target}: {} after {} ms", fault.summary(), after.as_millis());
         tracing::debug!(request = %self.request_id, target, fault = %fault.message, "attempt failed");
+    }
+
+    /// History was cut.
+    pub(super) fn cut(&self, fitted: &Fitted) {
+        let Fitted { gone, cut, tokens, summary_tokens, .. } = fitted;
+        tracing::debug!(request = %self.request_id, dropped = ?gone, without_middle = ?cut, tokens, summary_tokens, "history cut");
     }
 
     /// Candidates were not asked: for those who want to know why.

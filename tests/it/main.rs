@@ -43,6 +43,7 @@ mod restart;
 mod routing;
 mod secrets;
 mod structured;
+mod style;
 mod support;
 mod usage;
 mod virtual_keys;
