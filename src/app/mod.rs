@@ -387,7 +387,6 @@ fn select_params(settings: &Settings) -> select::Params {
 }
 
 fn dispatch_params(settings: &Settings) -> dispatch::Params {
-    let context = &settings.context;
     dispatch::Params {
         max_retries: settings.routing.max_retries,
         no_training: settings.routing.no_training,
@@ -396,17 +395,43 @@ fn dispatch_params(settings: &Settings) -> dispatch::Params {
         deadline: settings.routing.deadline,
         timeout: settings.http.timeout,
         first_token_timeout: settings.http.first_token_timeout,
-        context: context::Params {
-            recent_keep: match context.management_mode {
-                config::ContextMode::Reservoir | config::ContextMode::Adaptive => {
-                    context.reservoir_recent_keep
-                }
-                _ => context.static_recent_keep,
-            },
-            enabled: context.management_mode != config::ContextMode::Disabled,
-            answer_reserve: context.answer_reserve_tokens,
-        },
+        context: context_params(settings),
         normalizer: normalize::Params { enabled: settings.normalizer.enabled },
+    }
+}
+
+fn context_params(settings: &Settings) -> context::Params {
+    let (context, summary) = (&settings.context, &settings.summarization);
+    let summed = |tokens| if summary.enabled { tokens } else { 0 };
+    let guide = settings.routing.style_guide.as_deref().unwrap_or(context::style::GUIDE);
+    context::Params {
+        mode: match context.management_mode {
+            config::ContextMode::Static => context::Mode::Static,
+            config::ContextMode::Dynamic => context::Mode::Dynamic,
+            config::ContextMode::Reservoir => context::Mode::Reservoir,
+            config::ContextMode::Adaptive => context::Mode::Adaptive,
+            config::ContextMode::Disabled => context::Mode::Disabled,
+        },
+        apply: match context.apply {
+            config::ContextApply::WhenNeeded => context::Apply::WhenNeeded,
+            config::ContextApply::Always => context::Apply::Always,
+        },
+        static_keep: context.static_recent_keep,
+        dynamic: context::Dynamic {
+            target: context.dynamic_utilization_target,
+            least: context.dynamic_min_utilization,
+            most_boost: context.dynamic_max_boost,
+        },
+        reservoir_keep: context.reservoir_recent_keep,
+        reservoir_summary: summed(context.reservoir_summary_budget),
+        adaptive_summary: summed(summary.max_tokens),
+        summary_timeout: summary.timeout,
+        answer_reserve: context.answer_reserve_tokens,
+        style: context::Style {
+            enabled: settings.routing.use_server_side_system_prompt,
+            guide: guide.trim().into(),
+            handoff: settings.session.handoff_note,
+        },
     }
 }
 

@@ -22,7 +22,7 @@ pub struct CommandLine {
 }
 
 /// What the program can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the gateway (the default)
     #[default]
@@ -31,6 +31,49 @@ pub enum Command {
     Check,
     /// Ask a running gateway how its providers are
     Status,
+    /// Make, list and take back keys that open a part of what the gateway has
+    Keys {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+/// What can be done with virtual keys.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and show it, this once
+    Create(NewKeyFlags),
+    /// List all keys with what they allow and have used today
+    List,
+    /// Take a key back, at once
+    Revoke {
+        /// Its id (key_...) or its label
+        key: String,
+    },
+}
+
+/// What a new key allows.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct NewKeyFlags {
+    /// What people call it
+    #[arg(long)]
+    pub label: String,
+    /// Answers a day; the day begins at midnight UTC
+    #[arg(long, value_name = "N")]
+    pub daily_requests: Option<u64>,
+    /// Tokens a day, of prompts and answers together
+    #[arg(long, value_name = "N")]
+    pub daily_tokens: Option<u64>,
+    /// The models its requests may name, meta-models too [default: any]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// When it ends: 2030-12-31 (its beginning, UTC) or 2030-12-31T12:00:00Z
+    #[arg(long, value_name = "DATE")]
+    pub expires: Option<String>,
+    /// no-training: only providers that are known not to train on prompts
+    #[arg(long, value_name = "WHAT")]
+    pub privacy: Option<String>,
 }
 
 /// How the log's lines look.
@@ -168,6 +211,7 @@ mod tests {
             "--help",
             "--version",
             "serve",
+            "keys",
         ] {
             assert!(help.contains(flag), "{flag} is not in\n{help}");
         }

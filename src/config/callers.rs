@@ -1,5 +1,6 @@
 //! Who may call beside the owner: virtual keys that a file declares, and limits for each user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -19,6 +20,7 @@ use super::rules::Whole;
 use crate::callers::Declared;
 use crate::callers::Digest;
 use crate::callers::Draft;
+use crate::callers::Terms;
 use crate::callers::identifiers;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -56,8 +58,10 @@ pub(super) fn declared(
         // Also that of a faulty one, so that places are the file's.
         ids.push(id.clone().unwrap_or_default());
         let draft = draft(&mut entry);
-        if let Some(declared) = id.and_then(|id| checked(&entry, &id, &draft, catalog)) {
-            keys.push(declared);
+        if matches!(json, Json::Object(_))
+            && let (Some(terms), Some(id)) = (checked(&entry, &draft, catalog), id)
+        {
+            keys.push(Declared { digest: Digest::of(id.as_bytes()), terms: Arc::new(terms) });
         }
         entry.finish();
     }
@@ -78,14 +82,14 @@ fn draft(entry: &mut Object<'_>) -> Draft {
     }
 }
 
-fn checked(entry: &Object<'_>, id: &str, draft: &Draft, catalog: &Catalog) -> Option<Declared> {
+fn checked(entry: &Object<'_>, draft: &Draft, catalog: &Catalog) -> Option<Terms> {
     // Without a catalog (a demo's comes later, a faulty one never) names are taken at their word.
     let known = |name: &str| match select::canonical(catalog, name) {
         Err(_) if catalog.providers().is_empty() => Ok(name.to_owned()),
         found => found.map_err(|it| it.closest),
     };
     match draft.check(SystemClock::start().now(), &known) {
-        Ok(terms) => Some(Declared { digest: Digest::of(id.as_bytes()), terms: terms.into() }),
+        Ok(terms) => Some(terms),
         Err(problems) => {
             for it in problems {
                 entry.fault(written(it.field), it.got, it.wanted);

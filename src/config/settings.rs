@@ -45,6 +45,8 @@ pub struct Session {
     pub ttl: Duration,
     /// The most that are remembered, 1 to 1,000,000. Default 1000.
     pub max_sessions: usize,
+    /// Is a model told that it takes a session over from another? Default false.
+    pub handoff_note: bool,
 }
 
 /// How a conversation that is too long is cut.
@@ -100,11 +102,12 @@ pub struct Context {
 pub struct Summarization {
     /// Default true.
     pub enabled: bool,
-    /// Tokens a summary may have, 1 to 100,000. Default 200.
+    /// Tokens a summary may have in adaptive mode, 1 to 100,000. Default 200.
     pub max_tokens: u64,
     /// How long it may take: `timeout_ms`, 1 to 600,000. Default 2000.
     pub timeout: Duration,
-    /// Is the extractive summary the way out when another mode fails? Default true.
+    /// Is the extractive summary the way out when another kind fails? There is no other kind.
+    /// Default true.
     pub fallback_to_extractive: bool,
 }
 
@@ -124,6 +127,8 @@ pub enum Strategy {
 pub struct Routing {
     /// Is the style guide added to routed requests? Default true.
     pub use_server_side_system_prompt: bool,
+    /// Another text than the style guide's own, at most 2,000 bytes; empty = none.
+    pub style_guide: Option<String>,
     /// Default `roundrobin`.
     pub provider_strategy: Strategy,
     /// Default `roundrobin`.
@@ -184,6 +189,8 @@ const STRATEGIES: Choice<Strategy> = Choice(&[
     ("weight", Strategy::Weighted),
 ]);
 
+const GUIDE: Text = Text { wanted: "a text of at most 2000 bytes", fits: |it| it.len() <= 2_000 };
+
 /// A day, in seconds: longer waits are mistakes.
 const TIMEOUT: std::ops::RangeInclusive<f64> = 0.01..=86_400.0;
 
@@ -209,6 +216,7 @@ fn session(mut it: Object<'_>) -> Session {
         id_header: it.or("id_header", &SessionHeader, usual),
         ttl: it.or("ttl_hours", &Span::hours(0.0001..=8_760.0), Duration::from_secs(86_400)),
         max_sessions: count(&mut it, "max_sessions", 1..=1_000_000, 1_000),
+        handoff_note: it.or("handoff_note", &Flag, false),
     };
     it.finish();
     read
@@ -254,6 +262,7 @@ fn routing(mut it: Object<'_>, notes: &mut Vec<String>) -> Routing {
     let wait = Span::seconds(0.0..=3_600.0);
     let read = Routing {
         use_server_side_system_prompt: it.or("use_server_side_system_prompt", &Flag, true),
+        style_guide: it.optional("style_guide", &GUIDE),
         provider_strategy: it.or("provider_strategy", &STRATEGIES, Strategy::RoundRobin),
         model_strategy: it.or("model_strategy", &STRATEGIES, Strategy::RoundRobin),
         no_training: it.or("privacy", &Choice(&[("any", false), ("no-training", true)]), false),

@@ -57,6 +57,10 @@ pub(super) struct Attempt {
     /// Tokens its prompt was thought to have, while a comparison with the real ones says something
     /// of the model.
     pub(super) estimated_prompt: Option<u64>,
+    /// Tokens of its prompt as they were counted, if they were.
+    pub(super) counted_prompt: Option<u64>,
+    /// The session whose window follows what it really uses, and the tokens its prompt may have.
+    pub(super) headroom: Option<(Arc<str>, u64)>,
 }
 
 /// What has to be given back.
@@ -98,6 +102,8 @@ impl Attempt {
             begun: false,
             usage: None,
             estimated_prompt: Some(estimated).filter(|_| request.images.count == 0),
+            counted_prompt: None,
+            headroom: None,
         })
     }
 
@@ -172,6 +178,13 @@ impl Attempt {
             self.core.books.latencies.ended(self.model, self.age());
             if let Some(tab) = &self.tab {
                 tab.record(spent);
+            }
+            if let Some(counted) = self.counted_prompt.filter(|_| !estimated) {
+                self.core.memory.learn(self.model, counted, usage.prompt);
+            }
+            if let Some((session, headroom)) = &self.headroom {
+                let dynamic = &self.core.params.context.dynamic;
+                self.core.memory.settled(session, (usage.prompt, *headroom), dynamic);
             }
             self.ended("answered");
         }

@@ -46,6 +46,7 @@ pub(super) struct Thread {
     eligible: Eligible,
     requested: Arc<str>,
     session: Option<String>,
+    guide: Option<Arc<str>>,
     caller: u64,
     tab: Option<Arc<Tab>>,
     attempts: u32,
@@ -82,6 +83,7 @@ impl Travel {
             eligible: std::mem::take(&mut self.eligible),
             requested: Arc::clone(&self.requested),
             session: self.session.take(),
+            guide: self.style.guide.take(),
             caller: self.caller,
             tab: self.tab.clone(),
             attempts: self.attempts,
@@ -115,6 +117,7 @@ impl Thread {
             (Arc::clone(&self.requested), Arc::new(Progress::default())),
         );
         travel.session.clone_from(&self.session);
+        travel.style.guide.clone_from(&self.guide);
         travel.caller = self.caller;
         travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;

@@ -10,12 +10,13 @@ use crate::quota::Demand;
 use crate::select::Gates;
 
 /// What a request takes of a model's quota: its prompt by estimate, in tokens as the model's answers
-/// have shown it to count, and the answer by what it is allowed or likely to have.
+/// have shown it to count, and the answer by what it is allowed or likely to have. `added` bytes go with the prompt that the caller did not write.
 pub(super) fn demand<'a>(
     core: &'a Core,
     request: &'a ChatRequest,
+    added: usize,
 ) -> impl Fn(&Model) -> Demand + use<'a> {
-    let estimated = tokens::estimate(request.prompt_bytes());
+    let estimated = tokens::estimate(request.prompt_bytes() + added);
     let reserve = core.params.context.answer_reserve;
     move |model| {
         let ledger = &core.books.ledger;

@@ -118,7 +118,7 @@ pub(super) fn is_ready(travel: &Travel) -> bool {
 /// soonest.
 pub(super) fn least_bad(travel: &Travel) -> LeastBad {
     let now = travel.core.clock.now();
-    let demand = demand(&travel.core, &travel.request);
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
     let mut probed = false;
     let shut_by_faults = targets(travel).filter_map(|it| {
@@ -154,7 +154,7 @@ fn wait(outlooks: &[Outlook], now: Now) -> Wait {
 /// What there is to wait for at one (provider, model) place; [`Wait::InVain`] when it is ready.
 pub(super) fn wait_for(travel: &Travel, (p, m): (usize, usize)) -> Wait {
     let now = travel.core.clock.now();
-    let demand = demand(&travel.core, &travel.request);
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
     let provider = travel.pool.selector.catalog.providers().get(p);
     let model = provider.and_then(|it| it.models.get(m));
@@ -211,7 +211,7 @@ pub(super) fn error(travel: &Travel) -> ApiError {
 
 /// When those in line have had theirs, if each takes as much as this request and all targets give alike.
 fn after(travel: &Travel, line: u64, now: Now) -> Duration {
-    let demand = demand(&travel.core, &travel.request);
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let count = u64::try_from(targets(travel).count()).unwrap_or(u64::MAX);
     let turns = line.div_ceil(count.max(1)).max(1);
     let free = targets(travel).filter_map(|it| {
@@ -235,7 +235,7 @@ fn rest(outlooks: &[Outlook], now: Now) -> Duration {
 
 /// The outlook for every target this request may go to.
 fn outlooks(travel: &Travel, now: Now) -> Vec<Outlook> {
-    let demand = demand(&travel.core, &travel.request);
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
     targets(travel).map(|it| outlook(travel, &it, &gates)).collect()
 }
@@ -287,7 +287,7 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
 }
 
 fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
-    let demand = demand(&travel.core, &travel.request);
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
     let mut providers: Vec<ProviderState> = Vec::new();
     let catalog = &travel.pool.selector.catalog;

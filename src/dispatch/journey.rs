@@ -19,6 +19,7 @@ use crate::dispatch::demand::gates;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
+use crate::dispatch::fitting::Styled;
 use crate::dispatch::key;
 use crate::dispatch::legs::Leg;
 use crate::dispatch::noting::story;
@@ -82,6 +83,7 @@ pub(super) async fn travel(
     if let Some(record) = story.record() {
         record.eligible = (eligible.len(), pool.selector.catalog.models().count());
     }
+    let style = call.style;
     let request = Arc::new(call.request);
     let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
     travel.requires = requires;
@@ -89,6 +91,9 @@ pub(super) async fn travel(
         travel.session = call.session;
     }
     travel.wanted = wanted;
+    if !requires.strict {
+        travel.take_style(style);
+    }
     travel.story = Some(story);
     travel.caller = call.caller;
     travel.tab = tab;
@@ -140,6 +145,7 @@ pub(super) struct Travel {
     pub(super) answered_by: Option<TargetId>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
+    pub(super) style: Styled,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -177,6 +183,7 @@ impl Travel {
             refusal: None,
             answered_by: None,
             goal: None,
+            style: Styled::default(),
             rng: fastrand::Rng::new(),
             core,
             pool,
@@ -263,7 +270,7 @@ impl Travel {
     fn walk(&mut self, leg: &Leg) -> Walk {
         let home = self.home(leg);
         let now = self.core.clock.now();
-        let demand = demand(&self.core, &self.request);
+        let demand = demand(&self.core, &self.request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };
         let selector = &self.pool.selector;
         let mut walk =
@@ -277,7 +284,7 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let core = Arc::clone(&self.core);
         let request = Arc::clone(&self.request);
-        let demand = demand(&core, &request);
+        let demand = demand(&core, &request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardoned, ..gates(&core, &demand, now) };
         let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
         let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
@@ -303,14 +310,14 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
-        let demand = demand(&self.core, &self.request)(target.model);
+        let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
         let early = self.pardoned == Some(target.id);
         let before = self.core.books.ledger.left(target.id, self.core.clock.now());
         let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
         attempt.tab.clone_from(&self.tab);
-        // Of a conversation that was cut less is sent than was estimated.
-        attempt.estimated_prompt = attempt.estimated_prompt.filter(|_| leg.context.is_none());
+        leg.sizes(&mut attempt);
+        attempt.headroom = self.headroom(target.model);
         if let Some(place) = self.place.take() {
             place.served();
         }
@@ -324,11 +331,13 @@ impl Travel {
         }
         self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
+        let edits = self.handed_over(target.model.id, self.edits_for(way, target.model, edits));
+        let bounded = Self::bounded(&edits);
         let call = Call {
             model: Arc::clone(&target.model.name),
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
-            edits: self.edits_for(way, target.model, edits),
+            edits,
             sent: attempt.sent.clone(),
         };
         let (limit, waited) = self.patience(&target);
@@ -339,14 +348,14 @@ impl Travel {
         let reply = reply.unwrap_or_else(|_| Err(late()));
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
-                route.warnings.extend(self.dropped(&reply.dropped, left_out));
+                route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
                 whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
                 let without = move |it: Fault| it.without(secret.as_ref());
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
-                route.warnings.extend(self.dropped(&pieces.dropped, left_out));
+                route.warnings.extend(self.unmet(&pieces.unmet, bounded, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
                 relay::begin(attempt, pieces, route, terms).await
             }

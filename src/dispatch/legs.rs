@@ -1,140 +1,245 @@
-//! Which candidates take a conversation whole, and how it is cut for those that don't.
+//! Which candidates take a conversation whole, and which have it cut.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::catalog::Model;
-use crate::context;
+use crate::context::Apply;
+use crate::context::Fitted;
+use crate::context::Plan;
+use crate::context::Rules;
+use crate::context::size::AROUND_CONVERSATION;
 use crate::context::tokens;
+use crate::dispatch::attempt::Attempt;
+use crate::dispatch::fitting::Measured;
+use crate::dispatch::fitting::rules;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Failure;
 use crate::dispatch::whole::Begun;
 use crate::openai::ApiError;
-use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
-use crate::select;
 use crate::select::Eligible;
 use crate::structured::INSTRUCTION_BYTES;
+
+/// A guide goes with a conversation that has to be cut only where there is so many times its size.
+const GUIDE_SHARE: u64 = 8;
 
 /// Candidates to be tried in the same way.
 pub(super) struct Leg {
     pub(super) eligible: Eligible,
     pub(super) edits: RequestEdits,
     pub(super) context: Option<String>,
+    /// Tokens of what is sent, where they were counted.
+    counted: Option<u64>,
+    /// Bytes of what the caller did not write.
+    added: usize,
 }
 
 impl Leg {
-    fn whole(eligible: Eligible) -> Self {
-        Self { eligible, edits: RequestEdits::default(), context: None }
+    /// The conversation as the caller wrote it.
+    fn as_it_came(eligible: Eligible) -> Self {
+        let edits = RequestEdits::default();
+        Self { eligible, edits, context: None, counted: None, added: 0 }
     }
+
+    /// Tells an attempt what is known of its prompt's size.
+    pub(super) fn sizes(&self, attempt: &mut Attempt) {
+        attempt.counted_prompt = self.counted;
+        attempt.estimated_prompt = match attempt.estimated_prompt {
+            // Less is sent than was estimated.
+            _ if self.context.is_some() => None,
+            estimated => estimated.map(|it| it + tokens::estimate(self.added)),
+        };
+    }
+}
+
+/// A conversation that is cut for everyone, whoever answers.
+struct Shortened {
+    plan: Plan,
+    fitted: Fitted,
 }
 
 impl Travel {
     /// Every candidate once: those that take the conversation whole first, then the largest with
-    /// the history cut to fit.
+    /// the history cut to fit. With [`Apply::Always`] "whole" means cut to what the mode keeps.
     pub(super) async fn round(&mut self) -> Result<Option<Begun>, Failure> {
         if self.requires.strict {
-            return self.leg(&Leg::whole(self.eligible.clone())).await;
+            return self.leg(&Leg::as_it_came(self.eligible.clone())).await;
         }
-        let bytes = self.request.prompt_bytes() + self.instruction_bytes();
-        let sure = self.fitting(tokens::most(bytes));
-        if !sure.is_empty()
-            && let Some(answer) = self.leg(&Leg::whole(sure.clone())).await?
-        {
-            return Ok(Some(answer));
+        let mut done = Eligible::new();
+        let always = self.core.params.context.apply == Apply::Always;
+        if !always && let Some(begun) = self.surely_whole(&mut done).await? {
+            return Ok(Some(begun));
         }
-        if sure.len() == self.eligible.len() {
+        if done.len() == self.eligible.len() {
             return Ok(None);
         }
-        let counts = count(Arc::clone(&self.request)).await;
-        let total = counts.iter().sum::<u64>() + self.beside();
-        let mut whole = self.fitting(total);
-        whole.retain(|it| !sure.contains(it));
-        if !whole.is_empty()
-            && let Some(answer) = self.leg(&Leg::whole(whole.clone())).await?
-        {
-            return Ok(Some(answer));
+        let measured = self.measured().await;
+        let shortened = if always { self.shortened(&measured).await } else { None };
+        for guided in [true, false] {
+            let guide = if guided { measured.guide } else { 0 };
+            let mut whole = self.fitting(|model, rules| {
+                let all = match &shortened {
+                    Some(it) => it.fitted.tokens + measured.beside(rules),
+                    None => measured.whole(rules),
+                };
+                self.counted_budget(model).is_none_or(|budget| all + guide <= budget)
+            });
+            whole.retain(|it| !done.contains(it));
+            if whole.is_empty() {
+                continue;
+            }
+            done.extend(&whole);
+            let leg = self.whole_leg(whole, (&measured, shortened.as_ref()), guided);
+            if let Some(begun) = self.leg(&leg).await? {
+                return Ok(Some(begun));
+            }
         }
-        let any_whole = !sure.is_empty() || !whole.is_empty();
-        for (budget, eligible) in self.by_budget(total) {
-            match self.trimmed(&counts, budget, eligible) {
-                Ok(leg) => {
-                    if let Some(answer) = self.leg(&leg).await? {
-                        return Ok(Some(answer));
-                    }
+        self.cut_to_fit(&measured, &done).await
+    }
+
+    /// Those that take it whole whatever its tokens.
+    async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
+        let bytes = self.request.prompt_bytes() + self.instruction_bytes() + self.guide_bytes();
+        let most = tokens::most(bytes);
+        // An image may have more tokens than its address has bytes.
+        let bounded = self.request.images.count == 0;
+        let sure = self.fitting(|model, rules| {
+            let fits = |budget| bounded && most + rules.tools + AROUND_CONVERSATION <= budget;
+            self.budget(model).is_none_or(fits)
+        });
+        if sure.is_empty() {
+            return Ok(None);
+        }
+        done.clone_from(&sure);
+        let (edits, added) = (self.whole_edits(true), self.guide_bytes());
+        let leg = Leg { eligible: sure, edits, context: None, counted: None, added };
+        self.leg(&leg).await
+    }
+
+    fn whole_leg(
+        &self,
+        eligible: Eligible,
+        (measured, shortened): (&Measured, Option<&Shortened>),
+        guided: bool,
+    ) -> Leg {
+        let added = if guided { self.guide_bytes() } else { 0 };
+        match shortened {
+            None => {
+                let images = self.request.images.count > 0;
+                let guide = if guided { measured.guide } else { 0 };
+                let counted = Some(measured.whole(Rules::OTHERS) + guide).filter(|_| !images);
+                Leg { eligible, edits: self.whole_edits(guided), context: None, counted, added }
+            }
+            Some(Shortened { plan, fitted }) => Leg {
+                eligible,
+                context: Some(told(plan, fitted)),
+                edits: self.fitted_edits(fitted.clone(), guided),
+                counted: None,
+                added,
+            },
+        }
+    }
+
+    /// The conversation without what the mode does not keep, where that is cut in any case.
+    async fn shortened(&mut self, measured: &Arc<Measured>) -> Option<Shortened> {
+        let plan = self.plan()?;
+        if !self.core.params.context.always_cuts(&self.request.messages(), &plan) {
+            return None;
+        }
+        let room = (u64::MAX / 2, Rules::OTHERS);
+        let fitted = self.fitted(measured, room, plan).await.ok()??;
+        Some(Shortened { plan, fitted })
+    }
+
+    /// The others, by the room they have, with the conversation made to fit each.
+    async fn cut_to_fit(
+        &mut self,
+        measured: &Arc<Measured>,
+        done: &Eligible,
+    ) -> Result<Option<Begun>, Failure> {
+        let groups = self.by_room(done);
+        let Some(plan) = self.plan() else {
+            let largest = groups.first().map(|((budget, rules), _)| (*budget, *rules));
+            return match largest {
+                Some((budget, rules)) if done.is_empty() && self.faults.is_empty() => {
+                    Err(self.failure(too_long(measured.whole(rules), budget)))
                 }
-                Err(_) if any_whole => break,
-                Err(error) if self.faults.is_empty() => return Err(self.failure(error)),
+                _ => Ok(None),
+            };
+        };
+        for ((budget, rules), eligible) in groups {
+            let room = budget.saturating_sub(measured.beside(rules));
+            let guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
+            let fitted = match self.fitted(measured, (room - guide.unwrap_or(0), rules), plan).await
+            {
+                Ok(Some(fitted)) => fitted,
+                Ok(None) => continue,
+                Err(it) if done.is_empty() && self.faults.is_empty() => {
+                    let needed = it.needed + measured.beside(rules);
+                    return Err(self.failure(too_long(needed, budget)));
+                }
                 Err(_) => break,
+            };
+            if let Some(story) = &self.story {
+                story.cut(&fitted);
+            }
+            let context = Some(told(&plan, &fitted));
+            let images = self.request.images.count > 0;
+            let sent = fitted.tokens + measured.beside(rules) + guide.unwrap_or(0);
+            let counted = Some(sent).filter(|_| !images);
+            let edits = self.fitted_edits(fitted, guide.is_some());
+            let added = guide.map_or(0, |_| self.guide_bytes());
+            let leg = Leg { eligible, edits, context, counted, added };
+            if let Some(begun) = self.leg(&leg).await? {
+                return Ok(Some(begun));
             }
         }
         Ok(None)
     }
 
-    /// The eligible models that have room for `tokens`.
-    fn fitting(&self, tokens: u64) -> Eligible {
-        let fits = |it: &Model| self.budget(it).is_none_or(|budget| tokens <= budget);
-        let at = |(p, m): &(usize, usize)| {
-            let provider = self.pool.selector.catalog.providers().get(*p);
-            provider.and_then(|it| it.models.get(*m))
-        };
-        self.eligible.iter().copied().filter(|it| at(it).is_some_and(fits)).collect()
+    /// The eligible models that take it.
+    fn fitting(&self, takes: impl Fn(&Model, Rules) -> bool) -> Eligible {
+        let at = |place: &(usize, usize)| self.model_at(*place);
+        let takes = |(model, rules): (&Model, Rules)| takes(model, rules);
+        self.eligible.iter().copied().filter(|it| at(it).is_some_and(takes)).collect()
     }
 
-    fn budget(&self, model: &Model) -> Option<u64> {
-        let reserve = self.core.params.context.answer_reserve;
-        select::prompt_budget(model, self.request.max_tokens, reserve)
+    fn model_at(&self, (p, m): (usize, usize)) -> Option<(&Model, Rules)> {
+        let provider = self.pool.selector.catalog.providers().get(p)?;
+        Some((provider.models.get(m)?, rules(provider.kind)))
     }
 
-    /// The models without room for `tokens`, by how much they have, largest first.
-    fn by_budget(&self, tokens: u64) -> Vec<(u64, Eligible)> {
-        let mut groups: BTreeMap<u64, Eligible> = BTreeMap::new();
-        let providers = self.pool.selector.catalog.providers();
-        for &(p, m) in &self.eligible {
-            let model = providers.get(p).and_then(|it| it.models.get(m));
-            if let Some(budget) = model.and_then(|it| self.budget(it)).filter(|it| *it < tokens) {
-                groups.entry(budget).or_default().push((p, m));
+    /// The models that are not `done`, by how much they hold and how they count, the largest first.
+    fn by_room(&self, done: &Eligible) -> Vec<((u64, Rules), Eligible)> {
+        let mut groups: BTreeMap<(u64, Rules), Eligible> = BTreeMap::new();
+        for place in self.eligible.iter().filter(|it| !done.contains(it)) {
+            let Some((model, rules)) = self.model_at(*place) else { continue };
+            if let Some(budget) = self.counted_budget(model) {
+                groups.entry((budget, rules)).or_default().push(*place);
             }
         }
         groups.into_iter().rev().collect()
     }
 
-    /// Tokens of what goes with the messages and can't be cut: tools and the answer's schema.
-    fn beside(&self) -> u64 {
-        let bytes = |it: &str| self.request.member(it).map_or(0, str::len);
-        let format = if self.wants_json() { bytes("response_format") } else { 0 };
-        tokens::estimate(bytes("tools") + format + self.instruction_bytes())
-    }
-
-    fn instruction_bytes(&self) -> usize {
+    pub(super) fn instruction_bytes(&self) -> usize {
         if self.wants_json() { INSTRUCTION_BYTES } else { 0 }
-    }
-
-    fn trimmed(&self, counts: &[u64], budget: u64, eligible: Eligible) -> Result<Leg, ApiError> {
-        let params = self.core.params.context;
-        let messages = self.request.messages();
-        let keep = if params.enabled { params.recent_keep } else { usize::MAX };
-        let room = if params.enabled { budget } else { u64::MAX };
-        let beside = self.beside();
-        let trimmed = context::trim(&messages, counts, room.saturating_sub(beside), keep);
-        match trimmed {
-            Ok(it) if params.enabled => Ok(Leg {
-                eligible,
-                context: Some(format!("mode=static; kept={}; dropped={}", it.kept, it.dropped)),
-                edits: RequestEdits { set: vec![("messages", it.json)], leave_out: Vec::new() },
-            }),
-            Ok(it) => Err(too_long(it.tokens + beside, budget)),
-            Err(it) => Err(too_long(it.needed + beside, budget)),
-        }
     }
 }
 
-/// Exact tokens of every message.
-async fn count(request: Arc<ChatRequest>) -> Vec<u64> {
-    let counting = tokio::task::spawn_blocking(move || {
-        request.messages().iter().map(|it| tokens::count(it.json)).collect()
-    });
-    counting.await.unwrap_or_default()
+/// As `X-Relay-Context` says it.
+fn told(plan: &Plan, fitted: &Fitted) -> String {
+    let Fitted { kept, dropped, .. } = fitted;
+    let mut said = format!("mode={}; kept={kept}; dropped={dropped}", plan.label);
+    if fitted.summary_tokens > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(said, "; summary_tokens={}", fitted.summary_tokens);
+    }
+    if !fitted.cut.is_empty() {
+        let _ = write!(said, "; without_middle={}", fitted.cut.len());
+    }
+    said
 }
 
 fn too_long(needed: u64, budget: u64) -> ApiError {

@@ -1,7 +1,7 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
 //! [`destination`] says where it may go, [`journey`] walks, [`legs`] sorts the candidates by how
-//! much of the conversation they take, [`home`] keeps a session where it lives, [`waiting`] rests
+//! much of the conversation they take, [`fitting`] makes it fit the others, [`home`] keeps a session where it lives, [`waiting`] rests
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
@@ -15,6 +15,7 @@ mod continuation;
 mod demand;
 mod destination;
 mod exhausted;
+mod fitting;
 mod home;
 mod joining;
 mod journey;
@@ -132,6 +133,7 @@ struct Core {
     books: Books,
     clock: SharedClock,
     params: Params,
+    memory: Arc<context::Memory>,
     queue: Arc<Queue>,
     refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
@@ -147,8 +149,8 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        let (queue, refusals) = (Arc::default(), Arc::default());
-        let core = Core { pool, books, clock, params, queue, refusals, settlements };
+        let (memory, queue, refusals) = (Arc::default(), Arc::default(), Arc::default());
+        let core = Core { pool, books, clock, params, memory, queue, refusals, settlements };
         (Self(ArcSwap::from_pointee(core)), waiting)
     }
 
@@ -166,6 +168,7 @@ impl Dispatcher {
             books: old.books.clone(),
             clock: Arc::clone(&old.clock),
             params,
+            memory: Arc::clone(&old.memory),
             queue: Arc::clone(&old.queue),
             refusals: Arc::clone(&old.refusals),
             settlements: old.settlements.clone(),

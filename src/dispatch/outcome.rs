@@ -25,6 +25,8 @@ pub struct ChatCall {
     pub request: ChatRequest,
     /// The caller's session, if it named one.
     pub session: Option<String>,
+    /// Does the caller want the style guide? `None` when it says nothing of it.
+    pub style: Option<bool>,
     /// Who asks: requests with the same number take turns with others when quota is short.
     pub caller: u64,
     /// Under which id it is logged.

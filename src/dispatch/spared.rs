@@ -7,6 +7,7 @@ use crate::context::tokens;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::structured::RESPONSE_FORMAT;
 use crate::openai::RequestEdits;
+use crate::provider::Unmet;
 use crate::provider::quirks;
 use crate::select;
 
@@ -41,6 +42,11 @@ impl Travel {
         self.can_spare(&member, target).then_some(member)
     }
 
+    /// The answer's bound as `edits` set it, by its name: it was lowered.
+    pub(super) fn bounded(edits: &RequestEdits) -> Option<&'static str> {
+        BOUNDS.into_iter().find(|bound| edits.set.iter().any(|(key, _)| key == bound))
+    }
+
     /// Keeps the answer's bound within what the model has room for beside the prompt. Interfaces
     /// ask for 65,536 tokens of whatever model, and providers refuse what can't fit.
     pub(super) fn bound_answer(&self, model: &Model, edits: &mut RequestEdits) {
@@ -59,9 +65,25 @@ impl Travel {
         }
     }
 
-    /// The warning of what was not sent: what the provider is known not to take, and what was
-    /// `left_out`.
-    pub(super) fn dropped(&self, members: &[&str], left_out: &[String]) -> Option<String> {
+    /// The warnings of what was not sent as it was asked for: what the provider is known not to take,
+    /// what was `left_out`, and bounds that had to be lowered, here already or for the provider.
+    pub(super) fn unmet(
+        &self,
+        unmet: &Unmet,
+        bounded: Option<&'static str>,
+        left_out: &[String],
+    ) -> impl Iterator<Item = String> + use<> {
+        let lowered: Vec<_> = match bounded {
+            Some(bound) if !unmet.lowered.contains(&bound) => {
+                unmet.lowered.iter().copied().chain([bound]).collect()
+            }
+            _ => unmet.lowered.clone(),
+        };
+        let lowered = (!lowered.is_empty()).then(|| format!("lowered={}", lowered.join(",")));
+        self.dropped(&unmet.dropped, left_out).into_iter().chain(lowered)
+    }
+
+    fn dropped(&self, members: &[&str], left_out: &[String]) -> Option<String> {
         let bound_holds = BOUNDS.iter().any(|it| !left_out.iter().any(|gone| gone == it));
         let is_missed = |it: &&str| {
             // What is asked for by instruction is not dropped, nor is a bound sent by its other

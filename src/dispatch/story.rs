@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
+use crate::context::Fitted;
 use crate::dispatch::Core;
 use crate::openai::ApiError;
 use crate::provider::fault::Fault;
@@ -93,6 +94,21 @@ impl Story {
                 target,
                 fault = fault.summary(),
                 "attempt failed"
+            );
+        }
+    }
+
+    /// History was cut.
+    pub(super) fn cut(&self, fitted: &Fitted) {
+        let Fitted { gone, cut, tokens, summary_tokens, .. } = fitted;
+        if let Some(record) = &self.record {
+            tracing::debug!(
+                request_id = &*record.request_id,
+                dropped = ?gone,
+                without_middle = ?cut,
+                tokens,
+                summary_tokens,
+                "history cut"
             );
         }
     }

@@ -109,6 +109,9 @@ impl Travel {
         if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
             warnings.push(format!("retired={name}; served={}", target.model.routable));
         }
+        if self.style.refused {
+            warnings.push("style-guide-left-out".to_owned());
+        }
         Route {
             provider: Arc::clone(&target.provider.name),
             model: Arc::clone(&target.model.name),

@@ -48,6 +48,7 @@ use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -94,7 +95,7 @@ impl ChatProvider for Scripted {
                     let body = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
                     let completion = Completion::parse(&Bytes::from_static(body.as_bytes()));
                     let completion = completion.unwrap();
-                    Ok(Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() })))
+                    Ok(Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
                 }
                 Act::Fail(kind) => Err(Fault::new(kind, "as scripted")),
                 Act::Throttle(ms) => {
@@ -120,7 +121,7 @@ fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
     let stop = Chunk::parse(&Bytes::from_static(stop.as_bytes())).unwrap();
     let last = end.map_or(Ok(stop), |kind| Err(Fault::new(kind, "as scripted")));
     let chunks = texts.chain(futures::stream::iter([last])).boxed();
-    Pieces { chunks, dropped: Vec::new() }
+    Pieces { chunks, unmet: Unmet::default() }
 }
 
 /// A gateway's inside with scripted providers `p0`, `p1`, ... of one model `m` each.
@@ -142,7 +143,7 @@ fn params() -> Params {
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
         first_token_timeout: Duration::from_secs(30),
-        context: context::Params { recent_keep: 10, enabled: true, answer_reserve: 1024 },
+        context: context_params(),
         normalizer: normalize::Params { enabled: true },
     }
 }
@@ -236,12 +237,28 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
     }
 }
 
+fn context_params() -> context::Params {
+    context::Params {
+        mode: context::Mode::Static,
+        apply: context::Apply::WhenNeeded,
+        static_keep: 10,
+        dynamic: context::Dynamic { target: 0.8, least: 0.3, most_boost: 1.5 },
+        reservoir_keep: 15,
+        reservoir_summary: 400,
+        adaptive_summary: 200,
+        summary_timeout: Duration::from_secs(2),
+        answer_reserve: 1024,
+        style: context::Style { enabled: false, guide: "".into(), handoff: false },
+    }
+}
+
 fn call(members: &str) -> ChatCall {
     let body = format!(r#"{{{members}"messages":[{{"role":"user","content":"hello there"}}]}}"#);
     let request = ChatRequest::parse(&Bytes::from(body)).unwrap();
     ChatCall {
         request,
         session: None,
+        style: None,
         caller: 0,
         request_id: "req_test".into(),
         key: None,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::raw::{Key, RawObject, json_string, says_something, span_of, string_of};
+use super::raw::{Key, RawObject, says_something, string_of};
 use super::traits::{Trait, Traits};
 
 /// Who speaks.
@@ -61,8 +61,9 @@ pub struct Message<'a> {
     pub role: Role,
     /// The whole message as JSON text.
     pub json: &'a str,
-    content: Option<&'a RawValue>,
+    pub(super) content: Option<&'a RawValue>,
     tool_calls: Option<&'a RawValue>,
+    pub(super) answers: Option<&'a RawValue>,
     pub(super) traits: Traits,
 }
 
@@ -122,13 +123,13 @@ pub(super) struct Fault {
 
 /// One part of a message whose content is a list.
 #[derive(Deserialize)]
-struct Part<'a> {
+pub(super) struct Part<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    image_url: Option<&'a RawValue>,
+    pub(super) image_url: Option<&'a RawValue>,
 }
 
 /// Where an image is; some write the address alone.
@@ -174,32 +175,14 @@ impl<'a> Message<'a> {
             traits.add_if(Trait::Calls, true);
             traits.add_if(Trait::LostIds, !says_something(members.tool_call_id));
         }
-        Ok(Self { role, json: json.get(), content, tool_calls, traits })
+        let answers = members.tool_call_id;
+        Ok(Self { role, json: json.get(), content, tool_calls, answers, traits })
     }
 
     /// The messages of a list as JSON text; none where it can't be read.
     pub fn list(json: &'a str) -> Vec<Self> {
         let raw: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
         raw.into_iter().filter_map(|it| Self::read(it).ok()).collect()
-    }
-
-    /// The message as JSON text with `more` at the end of what it says, on lines of its own; `None`
-    /// when it has no content that could be added to.
-    pub fn with_more_text(&self, more: &str) -> Option<String> {
-        let content = self.content?;
-        let longer = match string_of(content) {
-            Some(text) if text.is_empty() => json_string(more),
-            Some(text) => json_string(&format!("{text}\n\n{more}")),
-            None => {
-                let parts = content.get().strip_suffix(']')?.trim_ascii_end();
-                let comma = if parts == "[" { "" } else { "," };
-                let more = json_string(more);
-                format!(r#"{parts}{comma}{{"type":"text","text":{more}}}]"#)
-            }
-        };
-        let span = span_of(self.json.as_bytes(), content.get());
-        let (before, after) = (self.json.get(..span.start)?, self.json.get(span.end..)?);
-        Some([before, &longer, after].concat())
     }
 
     /// Does the assistant call tools in this message?
@@ -233,7 +216,7 @@ impl<'a> Message<'a> {
         urls.map(Option::unwrap_or_default).collect()
     }
 
-    fn parts(&self) -> Vec<Part<'a>> {
+    pub(super) fn parts(&self) -> Vec<Part<'a>> {
         let list = self.content.filter(|it| it.get().starts_with('['));
         list.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default()
     }

@@ -5,7 +5,9 @@
 
 mod chunk;
 mod completion;
+mod content;
 mod error;
+mod instruction;
 mod json;
 mod message;
 mod raw;
@@ -16,7 +18,9 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
+pub use content::ImageCount;
 pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};
+pub use instruction::with_instruction;
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};
 pub use message::{Message, Role};
 pub use raw::{Patch, RawObject, Unreadable, json_string, says_something, string_of};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
+use super::instruction::Place;
 use super::message::Message;
 use super::raw::{RawObject, says_something, span_of, string_of};
 use super::shape::{MAX_DEPTH, check_shape, nested_too_deep};
@@ -76,6 +77,7 @@ struct Member {
 pub struct ChatRequest {
     body: Bytes,
     members: Vec<Member>,
+    instruction: Option<Place>,
     /// The model asked for; `None` when the request names none.
     pub model: Option<String>,
     /// Is the answer to be streamed?
@@ -140,6 +142,7 @@ impl ChatRequest {
         let mut request = Self {
             body: body.clone(),
             members,
+            instruction: None,
             model: None,
             stream: false,
             include_usage: false,
@@ -192,6 +195,11 @@ impl ChatRequest {
         let odd = [Trait::Name, Trait::Reasoning, Trait::Extra];
         self.member(key).is_some()
             || (!common && self.traits.has_any(&odd) && self.messages().iter().any(with_it))
+    }
+
+    /// Where the caller's own instructions can be added to.
+    pub(super) fn instruction(&self) -> Option<Place> {
+        self.instruction
     }
 
     /// How many bytes the messages, the tools and the answer's schema take: an upper bound for
@@ -257,6 +265,8 @@ impl ChatRequest {
             None => Images::default(),
         };
         let traits = Traits::of(&messages);
+        let listed = self.member("messages").unwrap_or_default();
+        let instruction = Place::in_list(listed, &messages);
         let max_tokens = match self.whole("max_completion_tokens")? {
             None => self.whole("max_tokens")?,
             some => some,
@@ -267,6 +277,7 @@ impl ChatRequest {
         self.stream = self.member("stream") == Some("true");
         self.include_usage = include_usage;
         self.has_tools = self.lists_something("tools") || self.lists_something("functions");
+        self.instruction = instruction;
         self.model = model;
         self.filters = filters;
         self.images = images;

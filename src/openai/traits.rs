@@ -37,6 +37,8 @@ pub enum Trait {
     LostIds,
     /// A call with members not every API has, or whose arguments are no string.
     OddCalls,
+    /// A user's turn right after the result of a call.
+    UserAfterResult,
 }
 
 /// The traits a conversation has.
@@ -55,6 +57,8 @@ impl Traits {
             traits.add_if(Trait::LateSystem, role.instructs() && before.is_some());
             let neighbours = before == Some(role) && !role.answers_call();
             traits.add_if(Trait::SameRole, neighbours);
+            let after_result = before.is_some_and(Role::answers_call) && role == Role::User;
+            traits.add_if(Trait::UserAfterResult, after_result);
             before = Some(role);
         }
         traits.add_if(Trait::Prefill, before == Some(Role::Assistant));

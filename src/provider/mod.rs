@@ -128,6 +128,15 @@ impl SentMark {
     }
 }
 
+/// Members of a request that a provider was not sent as the caller wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unmet {
+    /// Left out: the provider can't take them.
+    pub dropped: Vec<&'static str>,
+    /// Lowered to the most the provider takes.
+    pub lowered: Vec<&'static str>,
+}
+
 /// What a provider gave.
 pub enum Reply {
     /// The whole answer. Boxed: it is large, and a stream is not.
@@ -141,8 +150,8 @@ pub enum Reply {
 pub struct Whole {
     /// The answer in OpenAI's form.
     pub completion: Completion,
-    /// Request members the provider can't take and was not sent.
-    pub dropped: Vec<&'static str>,
+    /// What was asked for and not passed on.
+    pub unmet: Unmet,
 }
 
 /// A streamed answer and what came with it.
@@ -150,6 +159,6 @@ pub struct Pieces {
     /// The answer's chunks. It ends after the provider's end mark; a stream that is cut ends with
     /// a [`Fault`].
     pub chunks: BoxStream<'static, Result<Chunk, Fault>>,
-    /// Request members the provider can't take and was not sent.
-    pub dropped: Vec<&'static str>,
+    /// What was asked for and not passed on.
+    pub unmet: Unmet,
 }

@@ -36,6 +36,9 @@ use super::sse::{EventBody, Source};
 /// The longest session id, in bytes.
 const MAX_SESSION_LEN: usize = 256;
 
+/// Asks for the style guide, or does without.
+const STYLE_HEADER: HeaderName = HeaderName::from_static("x-use-serverside-system-prompt");
+
 /// Answers one chat request, whole or streamed.
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
@@ -97,6 +100,7 @@ async fn take(
     body::check_announced(&parts.headers, bounds)?;
     let session = session(&parts.headers, &params.session_header)?;
     let requires = requirements::read(&parts.headers)?;
+    let style = style(&parts.headers)?;
     let mut slot = gateway.slots.take()?;
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
@@ -104,7 +108,7 @@ async fn take(
     let key = key_of(&parts.extensions).cloned();
     let mut requires = requires;
     requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
-    Ok((ChatCall { request, session, caller, request_id: id.text(), key, requires }, slot))
+    Ok((ChatCall { request, session, style, caller, request_id: id.text(), key, requires }, slot))
 }
 
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
@@ -125,6 +129,25 @@ fn session(headers: &HeaderMap, header: &HeaderName) -> Result<Option<String>, A
         let message = format!("{header} must be 1 to {MAX_SESSION_LEN} visible ASCII characters.");
         ApiError::invalid(message, Some(header.as_str()))
     })
+}
+
+/// Does the caller want the style guide?
+///
+/// # Errors
+/// A 400 for what is neither yes nor no.
+fn style(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
+    let Some(value) = headers.get(STYLE_HEADER).filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
+    let said = value.as_bytes().trim_ascii();
+    if said.eq_ignore_ascii_case(b"true") {
+        Ok(Some(true))
+    } else if said.eq_ignore_ascii_case(b"false") {
+        Ok(Some(false))
+    } else {
+        let name = "X-Use-ServerSide-System-Prompt";
+        Err(ApiError::invalid(format!("{name} must be true or false."), Some(name)))
+    }
 }
 
 async fn answer(

@@ -300,6 +300,58 @@ fn foreign_origin() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ending::Ending;
+
+    #[test]
+    fn only_this_machine_itself_is_local() {
+        let check = |peer: Option<&str>, headers: &[(&'static str, &'static str)], expected| {
+            let mut request = http::Request::new(());
+            request.headers_mut().insert("host", HeaderValue::from_static("localhost:8000"));
+            for (name, value) in headers {
+                request.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            if let Some(peer) = peer {
+                let (peer, ending) = (peer.parse().unwrap(), Ending::default());
+                request.extensions_mut().insert(Arrival { peer, ending });
+            }
+            let (parts, ()) = request.into_parts();
+            let local = is_local(&parts.extensions, &parts.headers, &parts.uri);
+            assert_eq!(local, expected, "{peer:?} {headers:?}");
+            let guard = Guard::new(&Params::default(), &Desk::empty());
+            assert_eq!(guard.may_administer(&parts).is_ok(), expected);
+        };
+        check(Some("127.0.0.1"), &[], true);
+        check(Some("127.1.2.3"), &[], true);
+        check(Some("::1"), &[], true);
+        check(Some("192.168.0.7"), &[], false);
+        check(Some("203.0.113.7"), &[("host", "127.0.0.1")], false);
+        check(Some("fe80::1"), &[], false);
+        check(None, &[], false);
+        check(Some("127.0.0.1"), &[("host", "gateway.example")], false);
+        check(Some("127.0.0.1"), &[("origin", "http://localhost:8000")], false);
+        for header in FROM_A_PROXY {
+            check(Some("127.0.0.1"), &[(header.as_str().to_owned().leak(), "127.0.0.1")], false);
+        }
+    }
+
+    #[test]
+    fn a_path_is_the_owners_unless_it_is_known_to_be_everybodys() {
+        let check = |path, everybodys, owners| {
+            assert_eq!((opens(path), is_owners(path)), (everybodys, owners), "{path}");
+        };
+        check("/v1/chat/completions", true, false);
+        check("/v1/models", true, true);
+        check("/v1/models/groq/a/b", true, true);
+        check("/v1/usage", true, true);
+        check("/v1/usages", false, false);
+        check("/v1/status/providers/groq/reset", false, true);
+        check("/v1/keys", false, true);
+        check("/v1/admin/reload", false, true);
+        check("/metrics", false, true);
+        check("/v1/chat/completions/", false, false);
+        check("/v1/embeddings", false, false);
+        check("/v1", false, false);
+    }
 
     #[test]
     fn origins_are_compared_whole() {

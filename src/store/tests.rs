@@ -10,6 +10,8 @@ use super::*;
 use crate::breaker::Outcome;
 use crate::breaker::Scope;
 use crate::breaker::State;
+use crate::callers::Tab;
+use crate::callers::Terms;
 use crate::catalog::IdBook;
 use crate::catalog::ImageLimits;
 use crate::catalog::Key;
@@ -506,6 +508,41 @@ fn a_damaged_file_is_moved_aside() {
         sql.execute_batch("UPDATE meta SET value = x'00'; PRAGMA wal_checkpoint(TRUNCATE)")
             .expect("works");
     });
+}
+
+#[test]
+fn a_file_without_keys_gets_room_for_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saved");
+    drop(process);
+    let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
+    let older = "DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; PRAGMA user_version = 1";
+    sql.execute_batch(older).expect("as the first version made it");
+    drop(sql);
+    let mut process = Process::start(dir.path(), POOL, start());
+    assert_eq!(process.rooms.usage.total().requests, 3);
+    let terms = Terms {
+        label: "a".into(),
+        daily_requests: Some(2),
+        daily_tokens: None,
+        models: Some(vec!["meta-model".into(), "Groq/a, b".into()]),
+        expires_unix_ms: Some(u64::MAX / 4),
+        no_training: true,
+    };
+    let (secret, key) = process.rooms.callers.issue(terms, [7; 20], start()).expect("room");
+    let tab = Tab::open(&key, (1, 1), start()).expect("room");
+    tab.record(SPENT);
+    drop(tab);
+    assert_eq!(process.save(start()).expect("saved"), 2);
+    assert_eq!(process.save(start()).expect("saved"), 0);
+    drop(process);
+    let process = Process::start(dir.path(), POOL, start());
+    let again = process.rooms.callers.find(secret.as_bytes()).expect("it is there");
+    assert_eq!(again.terms, key.terms);
+    assert_eq!(again.budget().used(start()), [1, 111]);
+    assert_eq!(again.total(), key.total());
 }
 
 #[test]

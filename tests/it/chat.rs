@@ -49,7 +49,8 @@ async fn a_whole_answer_is_openais() {
 
 #[tokio::test]
 async fn unknown_request_members_pass_byte_for_byte() {
-    let gateway = Gateway::plain().await;
+    let settings = json!({"routing": {"use_server_side_system_prompt": false}});
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(settings).start().await;
     let members = r#""zeta":{"x" : 1.50e3, "y":"é😀"},"messages":[{"role":"user","content":"hi","odd":[1, 2]}],"big":12345678901234567890123,"temperature":0.70,"$strange key":null"#;
     let body = format!(r#" {{ "model":"auto","model_type":"text", {members} }} "#);
     gateway.post(body).await.expect(200);

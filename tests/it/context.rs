@@ -5,9 +5,16 @@ use serde_json::{Value, json};
 use crate::support::{Gateway, Upstream, ask, with};
 
 async fn of_size(tokens: u64) -> Gateway {
+    with_context(tokens, json!({})).await
+}
+
+/// A model of that size, with settings of `context`, and no style guide.
+async fn with_context(tokens: u64, context: Value) -> Gateway {
     let model = json!({"max_context_length": tokens});
     let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi).model_with("m", model);
-    Gateway::with([alpha]).start().await
+    let routing = json!({"use_server_side_system_prompt": false});
+    let settings = json!({"context": context, "routing": routing});
+    Gateway::with([alpha]).settings(settings).start().await
 }
 
 fn message(role: &str, text: &str) -> Value {
@@ -55,12 +62,98 @@ async fn of_one_that_does_not_fit_the_latest_turns_stay() {
             assert!(said.contains(part), "{said}");
         }
         let sent = sent(&gateway);
+        assert!(said.contains("mode=reservoir") && said.contains("summary_tokens="), "{said}");
         assert!((3..20).contains(&sent.len()), "{}", sent.len());
         assert_eq!(sent.first().map(|it| it["content"].clone()), Some(json!("Be brief.")));
         assert_eq!(sent.last().map(|it| it["content"].clone()), Some(json!("The last question?")));
         let text = json!(sent).to_string();
-        assert!(text.contains("turn 59 ") && !text.contains("turn 3 "), "{text}");
+        assert!(text.contains("turn 59 ") && text.contains("Earlier conversation, shortened"));
+        let verbatim: Vec<_> = sent.iter().skip(2).map(Value::to_string).collect();
+        assert!(!verbatim.concat().contains("turn 3 "), "{text}");
     }
+}
+
+fn said(answer: &crate::support::Answer) -> String {
+    answer.header("x-relay-context").to_owned()
+}
+
+#[tokio::test]
+async fn every_mode_cuts_in_its_way() {
+    for (mode, keep, starts) in [
+        ("static", 10, "mode=static; kept=11; dropped=51"),
+        ("dynamic", 10, "mode=dynamic; kept=1"),
+        ("reservoir", 15, "mode=reservoir; kept=1"),
+        ("adaptive", 15, "mode=adaptive/"),
+    ] {
+        let gateway = with_context(4_000, json!({"management_mode": mode})).await;
+        let answer = gateway.chat(&conversation(60)).await.expect(200);
+        assert!(said(&answer).starts_with(starts), "{mode}: {}", said(&answer));
+        let summed = sent(&gateway).iter().any(|it| {
+            it["content"].as_str().is_some_and(|it| it.starts_with("[Earlier conversation"))
+        });
+        assert_eq!(summed, keep == 15, "{mode}");
+    }
+    let gateway = with_context(4_000, json!({"management_mode": "disabled"})).await;
+    let error = gateway.chat(&conversation(60)).await.expect(400).error();
+    assert_eq!(error["code"], "context_length_exceeded", "{error}");
+    gateway.chat(&conversation(10)).await.expect(200);
+}
+
+#[tokio::test]
+async fn always_cuts_what_would_fit_to_what_the_mode_keeps() {
+    let context = json!({"apply": "always", "management_mode": "static", "static_recent_keep": 5});
+    let gateway = with_context(100_000, context).await;
+    let answer = gateway.chat(&conversation(20)).await.expect(200);
+    assert_eq!(said(&answer), "mode=static; kept=6; dropped=16");
+    let answer = gateway.chat(&conversation(4)).await.expect(200);
+    assert_eq!(said(&answer), "");
+    assert_eq!(json!(sent(&gateway)), conversation(4)["messages"]);
+}
+
+#[tokio::test]
+async fn a_session_that_uses_little_gets_a_wider_window() {
+    let context = json!({"management_mode": "dynamic", "dynamic_min_utilization": 0});
+    let gateway = with_context(8_000, context).await;
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let answer = gateway.chat_with(&conversation(90), &[("x-session-id", "s")]).await;
+        kept.push(said(&answer.expect(200)));
+    }
+    assert!(kept[0].contains("kept=11"), "{kept:?}");
+    assert!(kept[3].contains("kept=15"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_long_alone_loses_its_middle() {
+    let gateway = of_size(2_000).await;
+    let call =
+        json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let body = with(
+        ask("m"),
+        json!({"messages": [message("user", "Read it."),
+            {"role": "assistant", "content": null, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": format!("A{}Z", "r ".repeat(9_000))}]}),
+    );
+    let answer = gateway.chat(&body).await.expect(200);
+    assert_eq!(said(&answer), "mode=reservoir; kept=3; dropped=0; without_middle=1");
+    let text = sent(&gateway)[2]["content"].as_str().expect("text").to_owned();
+    assert!(text.starts_with('A') && text.ends_with('Z') && text.contains("left out here"));
+}
+
+#[tokio::test]
+async fn images_are_not_counted_by_their_letters() {
+    let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi);
+    let model = json!({"max_context_length": 8_000, "modality": "vision"});
+    let gateway = Gateway::with([alpha.model_with("m", model)]).start().await;
+    let image = format!("data:image/png;base64,{}", "iVBORw0KGgo".repeat(9_000));
+    let parts = json!([{"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": image}}]);
+    let body = with(ask("m"), json!({"messages": [{"role": "user", "content": parts}]}));
+    assert_eq!(said(&gateway.chat(&body).await.expect(200)), "");
+    let many = json!([parts[1], parts[1], parts[1], parts[1]]);
+    let body = with(ask("m"), json!({"messages": [{"role": "user", "content": many}]}));
+    let error = gateway.chat(&body).await.expect(400).error();
+    assert_eq!(error["code"], "context_length_exceeded", "{error}");
 }
 
 #[tokio::test]

@@ -118,8 +118,8 @@ impl Bench {
     }
 
     async fn stream(&self, model: &str, more: Value) -> Result<Streamed, Fault> {
-        let Pieces { mut chunks, dropped } = self.pieces(model, more).await?;
-        let mut read = Streamed { chunks: Vec::new(), dropped, fault: None };
+        let Pieces { mut chunks, unmet } = self.pieces(model, more).await?;
+        let mut read = Streamed { chunks: Vec::new(), dropped: unmet.dropped, fault: None };
         while let Some(chunk) = chunks.next().await {
             match chunk {
                 Ok(chunk) => {

@@ -21,6 +21,7 @@ use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::event_stream::EventStream;
 use crate::provider::exchange::EVENTS;
@@ -70,8 +71,8 @@ impl AnthropicClient {
         &self,
         call: &Call,
         shelf: &Shelf,
-    ) -> Result<(http::Request<bytes::Bytes>, Dropped), Fault> {
-        let (body, dropped) = request::translate(call, shelf, self.clock.now())?;
+    ) -> Result<(http::Request<bytes::Bytes>, Unmet), Fault> {
+        let (body, unmet) = request::translate(call, shelf, self.clock.now())?;
         let accept = if call.request.stream { EVENTS } else { JSON };
         let mut request = post(&self.messages, body, accept);
         let version = HeaderName::from_static("anthropic-version");
@@ -79,11 +80,9 @@ impl AnthropicClient {
         if let Some(secret) = &call.secret {
             sign(&mut request, HeaderName::from_static("x-api-key"), "", secret)?;
         }
-        Ok((request, dropped))
+        Ok((request, unmet))
     }
 }
-
-type Dropped = Vec<&'static str>;
 
 impl ChatProvider for AnthropicClient {
     fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
@@ -92,17 +91,17 @@ impl ChatProvider for AnthropicClient {
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
-            let (request, dropped) = outgoing?;
+            let (request, unmet) = outgoing?;
             let answer = exchange(NAME, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 check_is_stream(&answer, "event-stream")?;
                 let events = EventStream::new(answer.into_body());
                 let chunks = chunks(Reading::new(events, shelf, clock));
-                return Ok(Reply::Stream(Pieces { chunks, dropped }));
+                return Ok(Reply::Stream(Pieces { chunks, unmet }));
             }
             let body = read_answer(answer.into_body()).await?;
             let completion = answer::completion(&body, &shelf, clock.now())?;
-            Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+            Ok(Reply::Whole(Box::new(Whole { completion, unmet })))
         })
     }
 }

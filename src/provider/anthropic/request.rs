@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Now;
 use crate::provider::Call;
+use crate::provider::Unmet;
 use crate::provider::asked::Asked;
 use crate::provider::asked::Choice;
 use crate::provider::asked::Effort;
@@ -69,11 +70,7 @@ struct Tool<'a> {
 ///
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
-pub(super) fn translate(
-    call: &Call,
-    shelf: &Shelf,
-    now: Now,
-) -> Result<(Bytes, Vec<&'static str>), Fault> {
+pub(super) fn translate(call: &Call, shelf: &Shelf, now: Now) -> Result<(Bytes, Unmet), Fault> {
     if call.request.n > 1 {
         return Err(not_here("Anthropic gives one answer to a request, not n"));
     }
@@ -81,7 +78,7 @@ pub(super) fn translate(
     if !matches!(asked.format()?, Format::Text) {
         return Err(no_json_mode("Anthropic has no JSON mode that this gateway speaks"));
     }
-    let mut dropped = asked.dropped(TAKEN);
+    let mut unmet = Unmet { dropped: asked.dropped(TAKEN), ..Unmet::default() };
     let conversation = read(asked.messages(), Instructions::Beside)?;
     let functions = asked.functions()?;
     let choice = asked.choice()?.filter(|_| !functions.is_empty());
@@ -91,12 +88,12 @@ pub(super) fn translate(
         && !matches!(choice, Some(Choice::Any | Choice::Named(_)))
         && may_think(&conversation, |id| thought(id).is_some());
     let mut more = Map::new();
-    bounds(&asked, &call.model, budget.filter(|_| thinks), &mut more, &mut dropped);
+    bounds(&asked, &call.model, budget.filter(|_| thinks), &mut more, &mut unmet);
     if budget.is_some() && !thinks {
-        dropped.push("reasoning_effort");
+        unmet.dropped.push("reasoning_effort");
     }
-    stops(&asked, &mut more, &mut dropped);
-    user(&asked, &mut more, &mut dropped);
+    stops(&asked, &mut more, &mut unmet);
+    user(&asked, &mut more, &mut unmet);
     let (tools, tool_choice) = tools(&asked, functions, choice, &conversation)?;
     let thinks = budget.is_some() && thinks;
     let body = Body {
@@ -109,7 +106,7 @@ pub(super) fn translate(
         more,
     };
     let body = serde_json::to_vec(&body).map_err(|it| not_here(it.to_string()))?;
-    Ok((body.into(), dropped))
+    Ok((body.into(), unmet))
 }
 
 /// May it think on? Not where it is to go on from its own words, and after the result of a call
@@ -130,7 +127,7 @@ fn bounds(
     model: &str,
     budget: Option<u64>,
     more: &mut Map<String, Value>,
-    dropped: &mut Vec<&'static str>,
+    unmet: &mut Unmet,
 ) {
     let most = asked.max_tokens().unwrap_or(DEFAULT_MAX_TOKENS);
     // Thoughts count as answer here; what the caller bounds is the answer alone.
@@ -141,12 +138,15 @@ fn bounds(
         more.insert("thinking".to_owned(), thinking);
         // While it thinks nothing may change how tokens are drawn.
         let fixed = ["temperature", "top_p", "top_k"];
-        dropped.extend(fixed.into_iter().filter(|it| asked.get(it).is_some()));
+        unmet.dropped.extend(fixed.into_iter().filter(|it| asked.get(it).is_some()));
         return;
     }
     let temperature = asked.number("temperature");
     if let Some(temperature) = temperature {
         // OpenAI's goes to 2.
+        if temperature > 1.0 {
+            unmet.lowered.push("temperature");
+        }
         more.insert("temperature".to_owned(), temperature.clamp(0.0, 1.0).into());
     }
     match asked.number("top_p") {
@@ -154,7 +154,7 @@ fn bounds(
             more.insert("top_p".to_owned(), top_p.into());
         }
         // Newer models refuse both together. 1 is no bound at all.
-        Some(top_p) if top_p < 1.0 => dropped.push("top_p"),
+        Some(top_p) if top_p < 1.0 => unmet.dropped.push("top_p"),
         _ => {}
     }
     if let Some(top_k) = asked.value("top_k") {
@@ -172,25 +172,25 @@ fn budget(effort: Option<Effort>) -> Option<u64> {
     }
 }
 
-fn stops(asked: &Asked<'_>, more: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
+fn stops(asked: &Asked<'_>, more: &mut Map<String, Value>, unmet: &mut Unmet) {
     let mut stops = asked.texts("stop");
     let wanted = stops.len();
     stops.retain(|it| !it.trim().is_empty());
     if stops.len() < wanted {
-        dropped.push("stop");
+        unmet.dropped.push("stop");
     }
     if !stops.is_empty() {
         more.insert("stop_sequences".to_owned(), stops.into());
     }
 }
 
-fn user(asked: &Asked<'_>, more: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
+fn user(asked: &Asked<'_>, more: &mut Map<String, Value>, unmet: &mut Unmet) {
     match asked.text("user") {
         None => {}
         Some(user) if (1..=LONGEST_USER).contains(&user.chars().count()) => {
             more.insert("metadata".to_owned(), json!({ "user_id": user }));
         }
-        Some(_) => dropped.push("user"),
+        Some(_) => unmet.dropped.push("user"),
     }
 }
 
@@ -255,8 +255,8 @@ mod tests {
     use super::*;
 
     fn sent(model: &str, asked: &Value) -> Result<(Value, Vec<&'static str>), Fault> {
-        let (body, dropped) = translate(&call(model, asked), &shelf(model), Now::default())?;
-        Ok((serde_json::from_slice(&body).unwrap(), dropped))
+        let (body, unmet) = translate(&call(model, asked), &shelf(model), Now::default())?;
+        Ok((serde_json::from_slice(&body).unwrap(), unmet.dropped))
     }
 
     /// What goes out beside the model and the one message.
@@ -346,7 +346,7 @@ mod tests {
         let sent = |ids: &[&str], effort: &str, last: Option<Value>| {
             let steps = ids.iter().flat_map(|it| step(it)).chain(last);
             let asked = json!({"messages": steps.collect::<Vec<_>>(), "reasoning_effort": effort});
-            let (body, dropped) = translate(&call("m", &asked), &shelf, Now::default()).unwrap();
+            let (body, unmet) = translate(&call("m", &asked), &shelf, Now::default()).unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap();
             let thoughts: Vec<Value> = body["messages"]
                 .as_array()
@@ -355,7 +355,7 @@ mod tests {
                 .filter(|it| it["role"] == "assistant")
                 .map(|it| it["content"][0]["type"].clone())
                 .collect();
-            (body["thinking"]["type"] == "enabled", thoughts, dropped)
+            (body["thinking"]["type"] == "enabled", thoughts, unmet.dropped)
         };
         let (said, used) = (json!("thinking"), json!("tool_use"));
         let (with, without) = (vec![used.clone(), said.clone()], vec![used.clone(), used.clone()]);

@@ -35,6 +35,7 @@ use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::conversation::not_here;
 use crate::provider::event_stream::EventStream;
@@ -84,12 +85,8 @@ impl GeminiClient {
     }
 
     /// The HTTP request for `call`, and the members left out of it.
-    fn outgoing(
-        &self,
-        call: &Call,
-        shelf: &Shelf,
-    ) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
-        let (body, dropped) = request::translate(call, shelf, self.clock.now())?;
+    fn outgoing(&self, call: &Call, shelf: &Shelf) -> Result<(Request<Bytes>, Unmet), Fault> {
+        let (body, unmet) = request::translate(call, shelf, self.clock.now())?;
         let stream = call.request.stream;
         let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let mut uri = format!("{}/models/", self.base);
@@ -101,7 +98,7 @@ impl GeminiClient {
         if let Some(secret) = &call.secret {
             sign(&mut request, KEY, "", secret)?;
         }
-        Ok((request, dropped))
+        Ok((request, unmet))
     }
 }
 
@@ -125,14 +122,14 @@ impl ChatProvider for GeminiClient {
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
-            let (request, dropped) = outgoing?;
+            let (request, unmet) = outgoing?;
             let answer = exchange(NAME, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 let reading = Reading::new(source(answer).await?, shelf, clock);
-                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), dropped }));
+                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), unmet }));
             }
             let completion = whole(&read_answer(answer.into_body()).await?, &shelf, clock.now())?;
-            Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+            Ok(Reply::Whole(Box::new(Whole { completion, unmet })))
         })
     }
 }

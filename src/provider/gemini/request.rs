@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Now;
 use crate::provider::Call;
+use crate::provider::Unmet;
 use crate::provider::asked::Asked;
 use crate::provider::asked::Choice;
 use crate::provider::asked::Effort;
@@ -54,30 +55,26 @@ const MOST_BYTES: usize = 20 * 1024 * 1024;
 ///
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
-pub(super) fn translate(
-    call: &Call,
-    shelf: &Shelf,
-    now: Now,
-) -> Result<(Bytes, Vec<&'static str>), Fault> {
+pub(super) fn translate(call: &Call, shelf: &Shelf, now: Now) -> Result<(Bytes, Unmet), Fault> {
     let asked = Asked::of(call);
     let model = Model::of(shelf.model());
-    let mut dropped = asked.dropped(TAKEN);
+    let mut unmet = Unmet { dropped: asked.dropped(TAKEN), ..Unmet::default() };
     let conversation = read(asked.messages(), Instructions::Beside)?;
     let contents = write(conversation, &Signatures { model: &model, shelf, now })?;
     let tools = asked.functions()?;
     let mut config = Map::new();
-    numbers(&asked, &model, &mut config, &mut dropped);
-    stops(&asked, &mut config, &mut dropped);
+    numbers(&asked, &model, &mut config, &mut unmet);
+    stops(&asked, &mut config, &mut unmet);
     candidates(&asked, &mut config)?;
     format(asked.format()?, &model, !tools.is_empty(), &mut config)?;
     // A model that was found to refuse it is asked without.
     let refused = call.edits.leave_out.iter().any(|it| it == "reasoning_effort");
     let thinking = if refused { Thinking::Fixed } else { model.thinking };
-    if let Some(thinking) = thinking_config(thinking, asked.effort()?, &mut dropped) {
+    if let Some(thinking) = thinking_config(thinking, asked.effort()?, &mut unmet) {
         config.insert("thinkingConfig".to_owned(), thinking);
     }
     if !tools.is_empty() && asked.one_call_at_a_time() {
-        dropped.push("parallel_tool_calls");
+        unmet.dropped.push("parallel_tool_calls");
     }
     let system = Some(contents.system).filter(|it| !it.is_empty());
     let body = Body {
@@ -91,15 +88,10 @@ pub(super) fn translate(
     if body.len() > MOST_BYTES {
         return Err(not_here("Gemini takes no request above 20 MiB"));
     }
-    Ok((body.into(), dropped))
+    Ok((body.into(), unmet))
 }
 
-fn numbers(
-    asked: &Asked<'_>,
-    model: &Model,
-    config: &mut Map<String, Value>,
-    dropped: &mut Vec<&'static str>,
-) {
+fn numbers(asked: &Asked<'_>, model: &Model, config: &mut Map<String, Value>, unmet: &mut Unmet) {
     let (penalties, refused) =
         if model.takes_penalties { (PENALTIES, &[][..]) } else { (&[][..], PENALTIES) };
     for (ours, theirs) in NUMBERS.iter().chain(penalties) {
@@ -107,7 +99,7 @@ fn numbers(
             config.insert((*theirs).to_owned(), value);
         }
     }
-    dropped.extend(refused.iter().map(|(it, _)| *it).filter(|it| asked.get(it).is_some()));
+    unmet.dropped.extend(refused.iter().map(|(it, _)| *it).filter(|it| asked.get(it).is_some()));
     if let Some(most) = asked.max_tokens() {
         config.insert("maxOutputTokens".to_owned(), most.min(MOST_TOKENS).into());
     }
@@ -116,17 +108,17 @@ fn numbers(
             config.insert("seed".to_owned(), seed.into());
         }
         // The API's seeds have 32 bits.
-        Some(Err(_)) => dropped.push("seed"),
+        Some(Err(_)) => unmet.dropped.push("seed"),
         None => {}
     }
 }
 
-fn stops(asked: &Asked<'_>, config: &mut Map<String, Value>, dropped: &mut Vec<&'static str>) {
+fn stops(asked: &Asked<'_>, config: &mut Map<String, Value>, unmet: &mut Unmet) {
     let mut stops = asked.texts("stop");
     stops.retain(|it| !it.is_empty());
     if stops.len() > MOST_STOPS {
         stops.truncate(MOST_STOPS);
-        dropped.push("stop");
+        unmet.dropped.push("stop");
     }
     if !stops.is_empty() {
         config.insert("stopSequences".to_owned(), stops.into());
@@ -171,16 +163,12 @@ fn format(
 
 /// How much the model may think. Thoughts count against the answer's tokens, so unless the caller
 /// asks for them they are kept short.
-fn thinking_config(
-    thinking: Thinking,
-    effort: Option<Effort>,
-    dropped: &mut Vec<&'static str>,
-) -> Option<Value> {
+fn thinking_config(thinking: Thinking, effort: Option<Effort>, unmet: &mut Unmet) -> Option<Value> {
     let wanted = effort.is_some_and(|it| it > Effort::None);
     let mut config = match thinking {
         Thinking::Fixed => {
             if wanted {
-                dropped.push("reasoning_effort");
+                unmet.dropped.push("reasoning_effort");
             }
             return None;
         }

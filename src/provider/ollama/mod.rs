@@ -25,6 +25,7 @@ use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::exchange::JSON;
 use crate::provider::exchange::check_is_stream;
@@ -61,17 +62,15 @@ impl OllamaClient {
         Ok(Self { chat, transport, clock })
     }
 
-    fn outgoing(&self, call: &Call) -> Result<(http::Request<bytes::Bytes>, Dropped), Fault> {
-        let (body, dropped) = request::translate(call)?;
+    fn outgoing(&self, call: &Call) -> Result<(http::Request<bytes::Bytes>, Unmet), Fault> {
+        let (body, unmet) = request::translate(call)?;
         let mut request = post(&self.chat, body, JSON);
         if let Some(secret) = &call.secret {
             sign(&mut request, AUTHORIZATION, "Bearer ", secret)?;
         }
-        Ok((request, dropped))
+        Ok((request, unmet))
     }
 }
-
-type Dropped = Vec<&'static str>;
 
 impl ChatProvider for OllamaClient {
     fn send(&self, call: Call) -> BoxFuture<'static, Result<Reply, Fault>> {
@@ -79,18 +78,18 @@ impl ChatProvider for OllamaClient {
         let transport = self.transport.clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
-            let (request, dropped) = outgoing?;
+            let (request, unmet) = outgoing?;
             let answer = exchange(NAME, &transport, request, call.sent, &clock).await?;
             if call.request.stream {
                 // `application/x-ndjson`; a proxy may call it plain JSON.
                 check_is_stream(&answer, "json")?;
                 let lines = LineStream::new(answer.into_body());
                 let reading = stream::Reading::new(lines, &call.model, clock);
-                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), dropped }));
+                return Ok(Reply::Stream(Pieces { chunks: chunks(reading), unmet }));
             }
             let body = read_answer(answer.into_body()).await?;
             let completion = answer::completion(&body, clock.now())?;
-            Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+            Ok(Reply::Whole(Box::new(Whole { completion, unmet })))
         })
     }
 }

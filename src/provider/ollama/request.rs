@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::provider::Call;
+use crate::provider::Unmet;
 use crate::provider::asked::Asked;
 use crate::provider::asked::Choice;
 use crate::provider::asked::Effort;
@@ -107,12 +108,12 @@ enum Think {
 ///
 /// # Errors
 /// What this API can't take and an answer can't do without, before anything is sent.
-pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault> {
+pub(super) fn translate(call: &Call) -> Result<(Bytes, Unmet), Fault> {
     if call.request.n > 1 {
         return Err(not_here("Ollama gives one answer to a request, not n"));
     }
     let asked = Asked::of(call);
-    let dropped = asked.dropped(TAKEN);
+    let unmet = Unmet { dropped: asked.dropped(TAKEN), ..Unmet::default() };
     let conversation = read(asked.messages(), Instructions::InPlace)?;
     let tools = tools(&asked)?;
     let offered = asked.get("tools").filter(|_| !tools.is_empty()).map_or(0, str::len);
@@ -133,7 +134,7 @@ pub(super) fn translate(call: &Call) -> Result<(Bytes, Vec<&'static str>), Fault
         keep_alive: asked.value("keep_alive"),
     };
     let body = serde_json::to_vec(&body).map_err(|it| not_here(it.to_string()))?;
-    Ok((body.into(), dropped))
+    Ok((body.into(), unmet))
 }
 
 fn options(asked: &Asked<'_>, needed: u64) -> Map<String, Value> {
@@ -204,8 +205,8 @@ mod tests {
     use super::*;
 
     fn sent(model: &str, asked: &Value) -> Result<(Value, Vec<&'static str>), Fault> {
-        let (body, dropped) = translate(&call(model, asked))?;
-        Ok((serde_json::from_slice(&body).unwrap(), dropped))
+        let (body, unmet) = translate(&call(model, asked))?;
+        Ok((serde_json::from_slice(&body).unwrap(), unmet.dropped))
     }
 
     /// What stands at `path` of the body.

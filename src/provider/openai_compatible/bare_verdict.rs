@@ -29,8 +29,8 @@ pub(super) fn refuse(provider: &str, reply: Reply) -> Result<Reply, Fault> {
             let text: String = whole.completion.counted().collect();
             if is_verdict(&text) { Err(verdict()) } else { Ok(Reply::Whole(whole)) }
         }
-        Reply::Stream(Pieces { chunks, dropped }) => {
-            Ok(Reply::Stream(Pieces { chunks: watched(chunks), dropped }))
+        Reply::Stream(Pieces { chunks, unmet }) => {
+            Ok(Reply::Stream(Pieces { chunks: watched(chunks), unmet }))
         }
     }
 }
@@ -86,6 +86,7 @@ mod tests {
     use bytes::Bytes;
 
     use crate::openai::Completion;
+    use crate::provider::Unmet;
     use crate::provider::Whole;
 
     use super::*;
@@ -94,7 +95,7 @@ mod tests {
         let message = serde_json::json!({"role": "assistant", "content": text});
         let body = serde_json::json!({"choices": [{"message": message, "finish_reason": "stop"}]});
         let completion = Completion::parse(&Bytes::from(body.to_string())).unwrap();
-        refuse(provider, Reply::Whole(Box::new(Whole { completion, dropped: Vec::new() })))
+        refuse(provider, Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
     }
 
     async fn streamed(provider: &str, pieces: &[&str]) -> (String, Option<FaultKind>) {
@@ -104,7 +105,7 @@ mod tests {
             Ok(Chunk::parse(&Bytes::from(body.to_string())).unwrap())
         };
         let all: Vec<Result<Chunk, Fault>> = pieces.iter().map(chunk).collect();
-        let pieces = Pieces { chunks: futures::stream::iter(all).boxed(), dropped: Vec::new() };
+        let pieces = Pieces { chunks: futures::stream::iter(all).boxed(), unmet: Unmet::default() };
         let Ok(Reply::Stream(read)) = refuse(provider, Reply::Stream(pieces)) else { panic!() };
         let mut said = (String::new(), None);
         for next in read.chunks.collect::<Vec<_>>().await {

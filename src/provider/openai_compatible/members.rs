@@ -9,6 +9,7 @@ use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::ToolChoice;
 use crate::provider::Call;
+use crate::provider::Unmet;
 use crate::provider::openai_compatible::messages::Rewriting;
 use crate::provider::openai_compatible::messages::rewrite;
 use crate::provider::openai_compatible::tool_words::without_words;
@@ -79,7 +80,7 @@ pub(super) struct Members<'a> {
     /// What this model has refused before, in the caller's words or its own.
     refused: &'a [String],
     edits: RequestEdits,
-    dropped: Vec<&'static str>,
+    unmet: Unmet,
 }
 
 impl<'a> Members<'a> {
@@ -89,7 +90,7 @@ impl<'a> Members<'a> {
             policy,
             refused: &call.edits.leave_out,
             edits: call.edits.clone(),
-            dropped: Vec::new(),
+            unmet: Unmet::default(),
         }
     }
 
@@ -133,8 +134,8 @@ impl<'a> Members<'a> {
             if asked.member(key).is_some_and(|it| says_more_than_nothing(key, it)) {
                 let known = || NAMED.iter().find(|it| **it == key).copied();
                 let name = dropped.copied().or_else(known).unwrap_or(UNHEARD_OF);
-                if !self.dropped.contains(&name) {
-                    self.dropped.push(name);
+                if !self.unmet.dropped.contains(&name) {
+                    self.unmet.dropped.push(name);
                 }
             }
         }
@@ -166,7 +167,7 @@ impl<'a> Members<'a> {
         }
         if policy.lacks("parallel_tools") && self.get("tools").is_some() {
             if self.get("parallel_tool_calls") == Some("true") {
-                self.dropped.push("parallel_tool_calls");
+                self.unmet.dropped.push("parallel_tool_calls");
             }
             self.set("parallel_tool_calls", "false".to_owned());
         }
@@ -189,6 +190,7 @@ impl<'a> Members<'a> {
         let temperature = self.get("temperature").and_then(|it| it.parse::<f64>().ok());
         if let Some(warmest) = self.policy.warmest.filter(|it| temperature > Some(*it)) {
             self.set("temperature", warmest.to_string());
+            self.unmet.lowered.push("temperature");
         }
         self.fit_stops();
         self.fit_effort();
@@ -214,7 +216,7 @@ impl<'a> Members<'a> {
             None => self.leave_out("stop"),
         }
         if too_many {
-            self.dropped.push("stop");
+            self.unmet.dropped.push("stop");
         }
     }
 
@@ -282,6 +284,7 @@ impl<'a> Members<'a> {
             is_set |= asked.is_some();
             if let Some(most) = bound.most.filter(|it| asked > Some(u64::from(*it))) {
                 self.set(key, most.to_string());
+                self.unmet.lowered.push(key);
             }
         }
         if let Some(most) = bound.unless_set.filter(|_| !is_set) {
@@ -310,16 +313,16 @@ impl<'a> Members<'a> {
         let Some(messages) = self.get("messages") else { return };
         if let Some(it) = rewrite(messages, &rewriting) {
             if it.names_lost {
-                self.dropped.push("messages.name");
+                self.unmet.dropped.push("messages.name");
             }
             self.set("messages", it.messages);
         }
     }
 
-    pub(super) fn render(mut self) -> (Bytes, Vec<&'static str>) {
+    pub(super) fn render(mut self) -> (Bytes, Unmet) {
         let refused = self.refused;
         self.edits.set.retain(|(key, _)| !refused.iter().any(|it| it == key));
-        (self.asked.render(&self.edits), self.dropped)
+        (self.asked.render(&self.edits), self.unmet)
     }
 }
 

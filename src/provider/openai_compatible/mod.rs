@@ -59,13 +59,13 @@ impl ChatProvider for OpenAiCompatible {
         let clock = Arc::clone(&self.clock);
         let name = self.quirks.name;
         Box::pin(async move {
-            let (request, dropped) = outgoing?;
+            let (request, unmet) = outgoing?;
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
             let asked = Asked::new(name, &call.request);
             let reply = if call.request.stream {
-                stream(asked, answer, dropped, clock).await?
+                stream(asked, answer, unmet, clock).await?
             } else {
-                whole(&asked, answer, dropped, clock.now()).await?
+                whole(&asked, answer, unmet, clock.now()).await?
             };
             bare_verdict::refuse(name, reply)
         })

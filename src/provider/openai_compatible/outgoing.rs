@@ -6,6 +6,7 @@ use http::header::AUTHORIZATION;
 
 use crate::openai::json_string;
 use crate::provider::Call;
+use crate::provider::Unmet;
 use crate::provider::exchange::EVENTS;
 use crate::provider::exchange::JSON;
 use crate::provider::exchange::post;
@@ -16,19 +17,16 @@ use crate::provider::openai_compatible::members::Members;
 
 impl OpenAiCompatible {
     /// The HTTP request for `call`, and the members left out of it.
-    pub(super) fn outgoing(
-        &self,
-        call: &Call,
-    ) -> Result<(Request<Bytes>, Vec<&'static str>), Fault> {
-        let (body, dropped) = self.body(call);
+    pub(super) fn outgoing(&self, call: &Call) -> Result<(Request<Bytes>, Unmet), Fault> {
+        let (body, unmet) = self.body(call);
         let mut request = post(&self.chat, body, if call.request.stream { EVENTS } else { JSON });
         if let Some(secret) = &call.secret {
             sign(&mut request, AUTHORIZATION, "Bearer ", secret)?;
         }
-        Ok((request, dropped))
+        Ok((request, unmet))
     }
 
-    pub(super) fn body(&self, call: &Call) -> (Bytes, Vec<&'static str>) {
+    pub(super) fn body(&self, call: &Call) -> (Bytes, Unmet) {
         let policy = self.quirks.policy(&call.model);
         let mut members = Members::of(call, policy);
         members.set("model", json_string(&call.model));

@@ -13,6 +13,7 @@ use crate::openai::ChatRequest;
 use crate::openai::RequestEdits;
 use crate::provider::Call;
 use crate::provider::SentMark;
+use crate::provider::Unmet;
 use crate::provider::openai_compatible::OpenAiCompatible;
 use crate::provider::quirks;
 use crate::provider::transport::Transport;
@@ -62,7 +63,7 @@ fn check_of(
         edits: RequestEdits { set: Vec::new(), leave_out },
         sent: SentMark::default(),
     };
-    let (body, warned) = client.unwrap().body(&call);
+    let (body, unmet) = client.unwrap().body(&call);
     let mut body: Value = serde_json::from_slice(&body).unwrap();
     if ["cerebras", "cloudflare"].contains(&provider) && expected.get("max_tokens").is_none() {
         let bound = body.as_object_mut().unwrap().remove("max_tokens");
@@ -70,11 +71,36 @@ fn check_of(
         assert_eq!(bound, (!set).then(|| json!(4096)), "{provider} {asked}");
     }
     assert_eq!(body, expected, "{provider} {model} {asked}");
-    let mut warned = warned;
+    let mut warned = unmet.dropped;
     warned.sort_unstable();
     let mut dropped = dropped.to_vec();
     dropped.sort_unstable();
     assert_eq!(warned, dropped, "{provider} {asked}");
+}
+
+#[test]
+fn bounds_that_are_lowered_are_told() {
+    let lowered = |provider: &str, asked: &str| {
+        let request = ChatRequest::parse(&Bytes::from(asked.to_owned())).unwrap();
+        let client = OpenAiCompatible::new(
+            "http://localhost/v1",
+            quirks::of(provider),
+            Transport::default(),
+            Arc::new(Still),
+        );
+        let call = Call {
+            model: "m".into(),
+            secret: None,
+            request: Arc::new(request),
+            edits: RequestEdits::default(),
+            sent: SentMark::default(),
+        };
+        client.unwrap().body(&call).1.lowered
+    };
+    let hot = r#"{"messages":[{"role":"user","content":"hi"}],"temperature":1.9}"#;
+    assert_eq!(lowered("mistral", hot), ["temperature"]);
+    assert_eq!(lowered("openai", hot), [""; 0]);
+    assert_eq!(lowered("mistral", &hot.replace("1.9", "1.5")), [""; 0]);
 }
 
 #[test]
@@ -168,9 +194,9 @@ fn a_body_that_needs_no_change_passes_byte_for_byte() {
         client.unwrap().body(&call)
     };
     let kept = r#""zeta":{"x" : 1.50e3, "y":"\u00e9"},"messages":[{"role":"user","content":"hi","odd":[1, 2]}],"temperature":0.70,"big":12345678901234567890123,"model":"m""#;
-    assert_eq!(sent(false), (format!("{{{kept}}}").into(), vec![]));
+    assert_eq!(sent(false), (format!("{{{kept}}}").into(), Unmet::default()));
     let streamed = format!(r#"{{"stream":true,{kept},"stream_options":{{"include_usage":true}}}}"#);
-    assert_eq!(sent(true), (streamed.into(), vec![]));
+    assert_eq!(sent(true), (streamed.into(), Unmet::default()));
 }
 
 #[test]

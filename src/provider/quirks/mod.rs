@@ -129,6 +129,8 @@ pub struct MessageRules {
     pub marks_prefill: bool,
     /// Which turns it wants as one.
     pub merges: Merge,
+    /// Who may speak right after the result of a call.
+    pub after_result: AfterResult,
     /// What becomes of the reasoning of earlier turns.
     pub reasoning: Reasoning,
     /// The form tool call ids must have.
@@ -145,6 +147,16 @@ pub enum Merge {
     Systems,
     /// Those, and neighbours that have the same role.
     SameRole,
+}
+
+/// Who may speak right after the result of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AfterResult {
+    /// Anyone.
+    #[default]
+    Anyone,
+    /// The assistant alone: where the user goes on, a short turn of the assistant is put between.
+    Assistant,
 }
 
 /// What becomes of an earlier turn's `reasoning_content` (or `reasoning`).

@@ -17,8 +17,8 @@ use crate::provider::thoughts::Thoughts;
 
 fn sent(call: &Call) -> Result<(Value, Vec<&'static str>), Fault> {
     let shelf = shelf(bare(&call.model));
-    let (body, dropped) = translate(call, &shelf, Now::default())?;
-    Ok((serde_json::from_slice(&body).unwrap(), dropped))
+    let (body, unmet) = translate(call, &shelf, Now::default())?;
+    Ok((serde_json::from_slice(&body).unwrap(), unmet.dropped))
 }
 
 /// What becomes of a conversation with a model that adds nothing of its own.

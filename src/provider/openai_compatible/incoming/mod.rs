@@ -28,6 +28,7 @@ use crate::openai::ChatRequest;
 use crate::openai::Chunk;
 use crate::provider::Pieces;
 use crate::provider::Reply;
+use crate::provider::Unmet;
 use crate::provider::Whole;
 use crate::provider::event_stream::Next;
 use crate::provider::fault::Fault;
@@ -70,23 +71,23 @@ impl Asked {
 pub(super) async fn whole(
     asked: &Asked,
     answer: Response<Incoming>,
-    dropped: Vec<&'static str>,
+    unmet: Unmet,
     now: Now,
 ) -> Result<Reply, Fault> {
     let body = read_answer(answer.into_body()).await?;
     let completion = complete(asked, &body, now, &mut Rng::new())?;
-    Ok(Reply::Whole(Box::new(Whole { completion, dropped })))
+    Ok(Reply::Whole(Box::new(Whole { completion, unmet })))
 }
 
 pub(super) async fn stream(
     asked: Asked,
     answer: Response<Incoming>,
-    dropped: Vec<&'static str>,
+    unmet: Unmet,
     clock: SharedClock,
 ) -> Result<Reply, Fault> {
     let source = Source::of(&asked, answer, clock.now()).await?;
     let mender = Mender::new(asked, Rng::new());
-    Ok(Reply::Stream(Pieces { chunks: reading(source, mender, clock), dropped }))
+    Ok(Reply::Stream(Pieces { chunks: reading(source, mender, clock), unmet }))
 }
 
 /// The chunks of a stream.

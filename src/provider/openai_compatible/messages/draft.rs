@@ -27,6 +27,13 @@ impl<'a> Draft<'a> {
         Some(Self { json: json.get(), role, members: members.collect(), changed: false })
     }
 
+    /// The shortest thing an assistant may say to the result of a call.
+    pub(super) fn acknowledging() -> Self {
+        let member = |key, value| (Cow::Borrowed(key), Cow::Borrowed(value));
+        let members = vec![member("role", r#""assistant""#), member("content", r#""OK.""#)];
+        Self { json: "", role: Cow::Borrowed("assistant"), members, changed: true }
+    }
+
     /// A member's JSON text; of two with one key the last.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.members.iter().rev().find(|(it, _)| it == key).map(|(_, value)| &**value)

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::openai::Trait;
 use crate::openai::Traits;
 use crate::provider::openai_compatible::messages::draft::Draft;
+use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Ids;
 use crate::provider::quirks::Merge;
 use crate::provider::quirks::MessageRules;
@@ -86,6 +87,7 @@ impl Rewriting<'_> {
             || is(rules.marks_prefill, &[Trait::Prefill])
             || is(rules.merges != Merge::Nothing, &[Trait::LateSystem])
             || is(rules.merges == Merge::SameRole, &[Trait::SameRole])
+            || is(rules.after_result != AfterResult::Anyone, &[Trait::UserAfterResult])
             || is(rules.ids != Ids::Free, &[Trait::Calls])
     }
 

@@ -252,6 +252,19 @@ fn a_turn_to_go_on_with_is_marked() {
 }
 
 #[test]
+fn an_assistant_speaks_between_a_result_and_the_user() {
+    let system = json!({"role": "system", "content": "s"});
+    let called = json!({"role": "assistant", "content": "", "tool_calls": [call("abcdefghi")]});
+    let result = json!({"role": "tool", "tool_call_id": "abcdefghi", "content": "r"});
+    let user = json!({"role": "user", "content": "u"});
+    let bridge = json!({"role": "assistant", "content": "OK."});
+    let asked = json!([system, called, result, user]);
+    check("mistral", &asked, &json!([system, called, result, bridge, user]));
+    check_stays("openai", &asked);
+    check_stays("mistral", &json!([system, user, called, result]));
+}
+
+#[test]
 fn calls_get_ids_and_openais_form() {
     let messages = |ids: [Value; 2], results: [Value; 2]| {
         let f = |id: &Value, name: &str| json!({"id": id, "function": {"name": name, "arguments": {"x": 1}}, "index": 0, "extra_content": {"google": {}}});

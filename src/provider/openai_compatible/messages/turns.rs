@@ -1,6 +1,7 @@
 //! Which turns there are: instructions in one place, neighbours of one role as one.
 
 use crate::provider::openai_compatible::messages::draft::Draft;
+use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Merge;
 use crate::provider::quirks::MessageRules;
 
@@ -17,6 +18,22 @@ pub(super) fn merge(drafts: &mut Vec<Draft<'_>>, rules: &MessageRules) {
             merge_neighbours(drafts);
         }
     }
+    if rules.after_result == AfterResult::Assistant {
+        answer_results(drafts);
+    }
+}
+
+/// Has the assistant speak after the results of its calls, before the user goes on.
+fn answer_results(drafts: &mut Vec<Draft<'_>>) {
+    let mut answered: Vec<Draft<'_>> = Vec::with_capacity(drafts.len() + 1);
+    for draft in drafts.drain(..) {
+        let after_result = answered.last().is_some_and(|it| it.role == "tool");
+        if after_result && draft.role == "user" {
+            answered.push(Draft::acknowledging());
+        }
+        answered.push(draft);
+    }
+    *drafts = answered;
 }
 
 /// All instructions in one message before all others.

@@ -1,5 +1,6 @@
 //! Mistral's row.
 
+use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Effort;
 use crate::provider::quirks::Ids;
 use crate::provider::quirks::MessageRules;
@@ -36,6 +37,8 @@ const MISTRAL: Policy = Policy {
         takes: Some(&["prefix"]),
         refuses_empty: true,
         marks_prefill: true,
+        // Not all of its models insist on it; which do is not known.
+        after_result: AfterResult::Assistant,
         reasoning: Reasoning::LeftOut,
         ids: Ids::Nine,
         ..ANY_MESSAGE

@@ -8,6 +8,7 @@ mod nvidia;
 mod openai;
 
 use crate::catalog::ImageLimits;
+use crate::provider::quirks::AfterResult;
 use crate::provider::quirks::Bound;
 use crate::provider::quirks::Effort;
 use crate::provider::quirks::Ids;
@@ -43,6 +44,7 @@ const ANY_MESSAGE: MessageRules = MessageRules {
     refuses_empty: false,
     marks_prefill: false,
     merges: Merge::Nothing,
+    after_result: AfterResult::Anyone,
     reasoning: Reasoning::AsItIs,
     ids: Ids::Free,
 };

@@ -1,0 +1,332 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::context::Fitted;
+use crate::context::Memory;
+use crate::context::Plan;
+use crate::context::Rules;
+use crate::context::TooLong;
+use crate::context::fit;
+use crate::context::size;
+use crate::context::size::AROUND_MESSAGE;
+use crate::context::summary;
+use crate::context::tokens;
+use crate::openai::ChatRequest;
+use crate::openai::Message;
+use crate::openai::Role;
+
+fn request(messages: &[Value]) -> ChatRequest {
+    ChatRequest::parse(&Bytes::from(json!({"messages": messages}).to_string())).unwrap()
+}
+
+const STATIC: Plan = Plan { label: "static", keep: 10, least: 0.0, target: 1.0, summary: 0 };
+const RESERVOIR: Plan = Plan { label: "reservoir", keep: 15, summary: 400, ..STATIC };
+
+/// `s`ystem, `u`ser, `a`ssistant, `c`all, `t`ool result: one letter a message, one token each.
+fn letters(roles: &str) -> ChatRequest {
+    let message = |(i, role): (usize, char)| {
+        let text = i.to_string();
+        match role {
+            's' => json!({"role": "system", "content": text}),
+            'u' => json!({"role": "user", "content": text}),
+            'c' => json!({"role": "assistant", "content": text, "tool_calls": [{"id": "x"}]}),
+            't' => json!({"role": "tool", "content": text, "tool_call_id": "x"}),
+            _ => json!({"role": "assistant", "content": text}),
+        }
+    };
+    request(&roles.chars().enumerate().map(message).collect::<Vec<_>>())
+}
+
+fn check(roles: &str, budget: u64, keep: usize, expected: Result<&str, u64>) {
+    let request = letters(roles);
+    let messages = request.messages();
+    let costs = vec![1; messages.len()];
+    let plan = Plan { keep, ..STATIC };
+    let fitted = fit(&messages, &costs, (budget, &plan), &Memory::default());
+    match (fitted, expected) {
+        (Ok(it), Ok(expected)) => {
+            let texts = |list: &[Message<'_>]| list.iter().map(Message::text).collect::<String>();
+            let left =
+                it.as_ref().map_or_else(|| texts(&messages), |it| texts(&Message::list(&it.json)));
+            assert_eq!(left, expected, "{roles} {budget} {keep}");
+            if let Some(it) = it {
+                assert_eq!(it.kept + it.dropped, messages.len());
+                assert!(it.tokens <= budget);
+                let gone: usize = it.gone.iter().map(ExactSizeIterator::len).sum();
+                assert_eq!(gone, it.dropped);
+            }
+        }
+        (Err(it), Err(needed)) => assert_eq!(it.needed, needed),
+        (got, _) => panic!("{roles} {budget} {keep}: {got:?}"),
+    }
+}
+
+#[test]
+fn the_latest_turns_that_fit_stay() {
+    check("suauau", 10, 10, Ok("012345"));
+    check("suauau", 4, 10, Ok("0345"));
+    check("suauau", 10, 2, Ok("045"));
+    check("suauau", 2, 10, Ok("05"));
+    check("suauau", 1, 10, Err(2));
+}
+
+#[test]
+fn tool_results_never_lose_their_call() {
+    check("ucttau", 6, 10, Ok("012345"));
+    check("ucttau", 4, 10, Ok("45"));
+    check("ucttau", 5, 10, Ok("12345"));
+    check("ucsttau", 5, 10, Ok("256"));
+    check("ucsttau", 6, 10, Ok("123456"));
+}
+
+#[test]
+fn of_a_long_row_of_calls_the_open_one_stays() {
+    check("uaucttct", 7, 10, Ok("1234567"));
+    check("uaucttct", 5, 10, Ok("267"));
+    check("uaucttct", 6, 10, Ok("234567"));
+    check("uaucttct", 3, 10, Ok("267"));
+    check("uaucttct", 2, 10, Err(3));
+}
+
+#[test]
+fn instructions_stay_wherever_they_stand() {
+    check("uasuau", 4, 10, Ok("2345"));
+    check("uasuau", 2, 10, Ok("25"));
+}
+
+#[test]
+fn a_conversation_without_a_user_keeps_its_end() {
+    check("sa", 2, 1, Ok("01"));
+    check("sa", 1, 1, Err(2));
+    check("saaa", 2, 9, Ok("03"));
+}
+
+fn message(role: &str, text: &str) -> Value {
+    json!({"role": role, "content": text})
+}
+
+fn costs(request: &ChatRequest, memory: &Memory) -> Vec<u64> {
+    size::sizes(&request.messages(), memory).iter().map(|it| it.by(Rules::OTHERS)).collect()
+}
+
+fn fitted(messages: &[Value], budget: u64, plan: &Plan) -> Result<Option<Fitted>, TooLong> {
+    let (request, memory) = (request(messages), Memory::default());
+    fit(&request.messages(), &costs(&request, &memory), (budget, plan), &memory)
+}
+
+fn support_chat(turns: usize) -> Vec<Value> {
+    let mut all = vec![message("system", "Help the customer.")];
+    for i in 0..turns {
+        all.push(message(
+            "user",
+            &format!("The order {i}77 came to Lille, said Ada. Thanks a lot!"),
+        ));
+        all.push(message("assistant", "I see. Let me have a look at that for you, one moment."));
+    }
+    all.push(message("user", "So which orders are late?"));
+    all
+}
+
+#[test]
+fn a_summary_stands_for_what_was_left_out() {
+    let all = support_chat(60);
+    let made = fitted(&all, 1_200, &RESERVOIR).unwrap().unwrap();
+    assert!(made.summary_tokens > 100 && made.summary_tokens <= 400, "{}", made.summary_tokens);
+    assert!(made.tokens <= 1_200);
+    let messages = Message::list(&made.json);
+    let roles: Vec<Role> = messages.iter().map(|it| it.role).collect();
+    assert_eq!(roles[..2], [Role::System, Role::User]);
+    assert!(summary::is_summary(&messages[1]));
+    let text = messages[1].text();
+    assert!(text.contains("User: ") && text.contains("477"), "{text}");
+    assert!(!text.contains("Thanks a lot") && !text.contains("one moment"), "{text}");
+    assert_eq!(made.kept, 16);
+}
+
+#[test]
+fn a_summary_grows_with_its_conversation() {
+    let memory = Memory::default();
+    let summary = |turns| {
+        let request = request(&support_chat(turns));
+        let messages = request.messages();
+        let old: Vec<&Message<'_>> = messages.iter().skip(1).take(turns * 2 - 10).collect();
+        summary::of(&old, &[], 300, &memory).unwrap()
+    };
+    let first = summary(40);
+    assert_eq!(summary(40), first);
+    let later = summary(41);
+    assert!(later.text.contains("of 72 messages"), "{}", later.text);
+    assert!(tokens::count(&later.text) <= 300);
+    let anew = |turns| {
+        let request = request(&support_chat(turns));
+        let messages = request.messages();
+        let old: Vec<&Message<'_>> = messages.iter().skip(1).take(turns * 2 - 10).collect();
+        summary::of(&old, &[], 300, &Memory::default()).unwrap()
+    };
+    assert_eq!(anew(40), first);
+}
+
+#[test]
+fn only_a_message_that_is_too_long_alone_loses_its_middle() {
+    let long = format!("BEGIN {} END", "word ".repeat(5_000));
+    let call = json!({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f"}}]});
+    let result = json!({"role": "tool", "tool_call_id": "a", "content": long});
+    let all = [message("system", "S"), message("user", "U"), call, result];
+    let made = fitted(&all, 1_000, &STATIC).unwrap().unwrap();
+    assert_eq!((made.kept, made.dropped, &made.cut[..]), (4, 0, &[3][..]));
+    let messages = Message::list(&made.json);
+    let text = messages[3].text();
+    assert!(text.starts_with("BEGIN") && text.ends_with("END"), "{text}");
+    assert!(text.contains("left out here") && made.tokens <= 1_000);
+    assert_eq!(messages[3].answered_id().as_deref(), Some("a"));
+    for role in ["user", "system"] {
+        let all = [message(role, &long), message("user", "x")];
+        let last = if role == "user" { &all[..1] } else { &all[..] };
+        let error = fitted(last, 1_000, &STATIC).unwrap_err();
+        assert!(error.needed > 5_000 && error.budget == 1_000, "{error:?}");
+    }
+}
+
+/// What a message is made of: who speaks, how much, and whether it is a call or the result of one.
+fn turn() -> impl Strategy<Value = (u8, usize, u8)> {
+    (0_u8..12, prop_oneof![8 => 0_usize..60, 1 => 60_usize..900], 0_u8..4)
+}
+
+fn build(turns: &[(u8, usize, u8)]) -> Vec<Value> {
+    const WORDS: [&str; 8] =
+        ["word ", "Ada said 42. ", "日本語です。", "\n", "no! ", "x = f(y);\n", "🦀", "ไทย "];
+    let mut calls = 0;
+    let mut all = Vec::new();
+    for (i, (kind, length, word)) in turns.iter().enumerate() {
+        let unit = WORDS[(usize::from(*word) * 2 + i) % WORDS.len()];
+        let text = format!("<{i}>{}", unit.repeat(*length));
+        all.push(match kind {
+            0 => {
+                let few: String = text.chars().take(20).collect();
+                message(if i % 2 == 0 { "system" } else { "developer" }, &few)
+            }
+            1..=4 => message("user", &text),
+            5 => json!({"role": "user", "content": [
+                {"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": "data:,"}}]}),
+            6 | 7 => {
+                calls += 1;
+                json!({"role": "assistant", "content": text, "tool_calls": [
+                    {"id": format!("c{calls}"), "function": {"name": "f", "arguments": "{}"}}]})
+            }
+            8 | 9 if calls > 0 => {
+                let id = if *word == 0 && calls > 1 { calls - 1 } else { calls };
+                json!({"role": "tool", "tool_call_id": format!("c{id}"), "content": text})
+            }
+            _ => message("assistant", &text),
+        });
+    }
+    all
+}
+
+fn mark(message: &Message<'_>) -> Option<String> {
+    let text = message.text().into_owned();
+    let end = text.find('>')?;
+    text.starts_with('<').then(|| text[..=end].to_owned())
+}
+
+fn hold(messages: &[Value], budget: u64, plan: &Plan) -> Result<(), TestCaseError> {
+    let (request, memory) = (request(messages), Memory::default());
+    let before = request.messages();
+    let costs_before = costs(&request, &memory);
+    let Ok(made) = fit(&before, &costs_before, (budget, plan), &memory) else {
+        return Ok(());
+    };
+    let Some(made) = made else {
+        prop_assert!(costs_before.iter().sum::<u64>() <= budget);
+        return Ok(());
+    };
+    let after = Message::list(&made.json);
+    let body = Bytes::from(format!(r#"{{"messages":{}}}"#, made.json));
+    let again = ChatRequest::parse(&body).expect("what was made is a request");
+    let costs_after = costs(&again, &Memory::default());
+    // It fits, and is no larger than it is said to be.
+    prop_assert!(made.tokens <= budget);
+    prop_assert!(costs_after.iter().sum::<u64>() <= made.tokens + 2 * made.cut.len() as u64);
+    // Applied twice it changes nothing.
+    let twice = fit(&again.messages(), &costs_after, (budget, plan), &memory).expect("it fits");
+    prop_assert!(twice.is_none(), "{:?}", twice);
+    // Order is kept, and nothing is changed but what was too long alone.
+    let (mut at, mut summaries) = (0, 0);
+    for it in &after {
+        if summary::is_summary(it) {
+            summaries += 1;
+            continue;
+        }
+        let found = before
+            .iter()
+            .skip(at)
+            .position(|old| old.json == it.json || (mark(old).is_some() && mark(old) == mark(it)));
+        let found = at + found.expect("it was there before, and in this order");
+        if before[found].json != it.json {
+            prop_assert!(costs_before[found] > budget);
+            prop_assert!(it.text().contains("left out here"));
+        }
+        at = found + 1;
+    }
+    prop_assert!(summaries <= 1);
+    prop_assert_eq!(summaries > 0, made.summary_tokens > 0);
+    prop_assert!(made.summary_tokens <= plan.summary);
+    prop_assert_eq!(after.len(), made.kept + summaries);
+    whole(&before, &after)
+}
+
+/// Instructions and the last user turn are there, and no call without its results or the reverse.
+fn whole(before: &[Message<'_>], after: &[Message<'_>]) -> Result<(), TestCaseError> {
+    let stays = |it: &&Message<'_>| after.iter().any(|new| new.json == it.json);
+    prop_assert!(before.iter().filter(|it| it.role.instructs()).all(|it| stays(&it)));
+    prop_assert!(before.iter().rfind(|it| it.role == Role::User).is_none_or(|it| stays(&it)));
+    let ids = |list: &[Message<'_>]| {
+        let calls: Vec<_> = list.iter().flat_map(Message::call_ids).map(Cow::into_owned).collect();
+        let answers: Vec<_> =
+            list.iter().filter_map(Message::answered_id).map(Cow::into_owned).collect();
+        (calls, answers)
+    };
+    let ((_, answered), (calls, answers)) = (ids(before), ids(after));
+    for id in &calls {
+        let count = |list: &[String]| list.iter().filter(|it| *it == id).count();
+        prop_assert_eq!(count(&answered), count(&answers), "{} lost a result", id);
+    }
+    for id in answers {
+        prop_assert!(calls.contains(&id), "{} lost its call", id);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn no_conversation_is_broken(
+        turns in proptest::collection::vec(turn(), 1..30),
+        budget in 60_u64..6_000,
+        keep in 1_usize..40,
+        summary in prop_oneof![Just(0_u64), 20_u64..500],
+        shares in (0.0_f64..1.0, 0.1_f64..1.0),
+    ) {
+        // Dynamic mode sums nothing up.
+        let (least, target) = if summary == 0 { shares } else { (0.0, 1.0) };
+        let plan = Plan { label: "test", keep, least, target, summary };
+        hold(&build(&turns), budget, &plan)?;
+    }
+}
+
+#[test]
+fn images_are_counted_by_their_providers_rules() {
+    let image = |detail: &str| {
+        json!({"role": "user", "content": [{"type": "text", "text": "What?"},
+            {"type": "image_url", "image_url": {"url": "x".repeat(90_000), "detail": detail}}]})
+    };
+    let request = request(&[image("high"), image("low")]);
+    let sizes = size::sizes(&request.messages(), &Memory::default());
+    let by = |rules| sizes.iter().map(|it| it.by(rules)).collect::<Vec<_>>();
+    let around = AROUND_MESSAGE + tokens::count("What?");
+    assert_eq!(by(Rules::OPENAI), [1_445 + around, 85 + around]);
+    assert_eq!(by(Rules::ANTHROPIC), [1_600 + around; 2]);
+}

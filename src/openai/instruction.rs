@@ -1,0 +1,87 @@
+//! Adding to the caller's own instructions, by splicing: the rest of the conversation is copied as it
+//! stands.
+
+use super::content::Addition;
+use super::message::Message;
+use super::raw::{json_string, span_of};
+use super::request::ChatRequest;
+
+/// Where in a list of messages the first instructions can be added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The byte of the list's JSON text.
+    at: usize,
+    addition: Addition,
+}
+
+impl Place {
+    /// The place in the list `json`, of which `messages` are the messages.
+    pub(super) fn in_list(json: &str, messages: &[Message<'_>]) -> Option<Self> {
+        messages.iter().filter(|it| it.role.instructs()).find_map(|it| {
+            let (at, addition) = it.end_of_text()?;
+            Some(Self { at: span_of(json.as_bytes(), it.json).start + at, addition })
+        })
+    }
+}
+
+/// The messages of the list `json` with `more` at the end of the first instructions, or as a system
+/// message before all others where there are none.
+pub fn with_instruction(json: &str, more: &str) -> String {
+    spliced(json, Place::in_list(json, &Message::list(json)), more)
+}
+
+impl ChatRequest {
+    /// Its `messages` with `more` added as [`with_instruction`] does, without reading them again.
+    pub fn messages_with_instruction(&self, more: &str) -> String {
+        spliced(self.member("messages").unwrap_or("[]"), self.instruction(), more)
+    }
+}
+
+fn spliced(json: &str, place: Option<Place>, more: &str) -> String {
+    let at = |at: usize| json.split_at_checked(at);
+    if let Some((place, (before, after))) = place.and_then(|it| Some((it, at(it.at)?))) {
+        return [before, &place.addition.of(more), after].concat();
+    }
+    let rest = json.trim_ascii_start().strip_prefix('[').unwrap_or("]");
+    let comma = if rest.trim_ascii_start().starts_with(']') { "" } else { "," };
+    let first = ["[{\"role\":\"system\",\"content\":", &json_string(more), "}", comma];
+    first.concat() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn check(messages: &str, expected: &str) {
+        assert_eq!(with_instruction(messages, "Say \"x\"."), expected);
+        let body = Bytes::from(format!(r#"{{"a": 1, "messages": {messages} }}"#));
+        let request = ChatRequest::parse(&body).expect(messages);
+        assert_eq!(request.messages_with_instruction("Say \"x\"."), expected);
+    }
+
+    #[test]
+    fn only_what_is_added_changes() {
+        check(
+            r#"[ {"role":"user","content":"h\u0069"}]"#,
+            r#"[{"role":"system","content":"Say \"x\"."}, {"role":"user","content":"h\u0069"}]"#,
+        );
+        check(
+            r#"[{"role":"system","content":"Be \u0062rief.","name":"n"},{"role":"user","content":"y"}]"#,
+            r#"[{"role":"system","content":"Be \u0062rief.\n\nSay \"x\".","name":"n"},{"role":"user","content":"y"}]"#,
+        );
+        check(
+            r#"[{"role":"user"},{"content":[ {"type":"text","text":"a"} ],"role":"developer"}]"#,
+            r#"[{"role":"user"},{"content":[ {"type":"text","text":"a"} ,{"type":"text","text":"Say \"x\"."}],"role":"developer"}]"#,
+        );
+        check(
+            r#"[{"role":"system","content":null},{"role":"system","content":""}]"#,
+            r#"[{"role":"system","content":null},{"role":"system","content":"Say \"x\"."}]"#,
+        );
+        check(
+            r#"[{"role":"system","content":[]}]"#,
+            r#"[{"role":"system","content":[{"type":"text","text":"Say \"x\"."}]}]"#,
+        );
+    }
+}
