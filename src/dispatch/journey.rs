@@ -81,7 +81,8 @@ pub(super) async fn travel(
         }
     };
     if let Some(record) = story.record() {
-        record.eligible = (eligible.len(), pool.selector.catalog.models().count());
+        let providers = pool.selector.catalog.providers();
+        record.eligible = (eligible.len(), providers.iter().map(|it| it.models.len()).sum());
     }
     let style = call.style;
     let request = Arc::new(call.request);

@@ -5,40 +5,41 @@ use http::HeaderMap;
 use crate::dispatch::outcome::Requirements;
 use crate::openai::ApiError;
 
-/// Each header under its own name and the one that other gateways use.
-const PRIVACY: [&str; 2] = ["x-relay-privacy", "x-freellm-privacy"];
-const STRICT: [&str; 2] = ["x-relay-strict", "x-freellm-strict"];
-const TRACE: [&str; 1] = ["x-relay-trace"];
+/// What a header may say, and what it means.
+type Words = &'static [(&'static str, bool)];
 
-/// Reads them off. An empty header asks for nothing.
+const PRIVACY: Words = &[("no-training", true)];
+const YES_OR_NO: Words = &[("true", true), ("false", false)];
+
+/// Reads them off, each under its own name and the one that other gateways use. An empty header asks
+/// for nothing.
 ///
 /// # Errors
 /// A 400 that names the header: a wish that was misspelt must not be passed over in silence.
 pub(super) fn read(headers: &HeaderMap) -> Result<Requirements, ApiError> {
-    let yes = [("true", true), ("false", false)];
-    Ok(Requirements {
-        no_training: any(headers, &PRIVACY, &[("no-training", true)])?,
-        strict: any(headers, &STRICT, &yes)?,
-        trace: any(headers, &TRACE, &yes)?,
-    })
-}
-
-/// Is one of `names` set to what means yes?
-fn any(headers: &HeaderMap, names: &[&str], known: &[(&str, bool)]) -> Result<bool, ApiError> {
-    let mut found = false;
-    for name in names {
-        for value in headers.get_all(*name).iter().filter(|it| !it.is_empty()) {
-            let means =
-                known.iter().find(|it| value.as_bytes().eq_ignore_ascii_case(it.0.as_bytes()));
-            let Some((_, yes)) = means else { return Err(unknown(name, known)) };
-            found |= yes;
+    let mut requires = Requirements::default();
+    // Most requests have none of them, and a look at every name is cheaper than a search for each.
+    for (name, value) in headers {
+        let (wish, words) = match name.as_str() {
+            "x-relay-privacy" | "x-freellm-privacy" => (&mut requires.no_training, PRIVACY),
+            "x-relay-strict" | "x-freellm-strict" => (&mut requires.strict, YES_OR_NO),
+            "x-relay-trace" => (&mut requires.trace, YES_OR_NO),
+            _ => continue,
+        };
+        if value.is_empty() {
+            continue;
         }
+        let is_said = |it: &&(&str, bool)| value.as_bytes().eq_ignore_ascii_case(it.0.as_bytes());
+        let Some((_, yes)) = words.iter().find(is_said) else {
+            return Err(unknown(name.as_str(), words));
+        };
+        *wish |= yes;
     }
-    Ok(found)
+    Ok(requires)
 }
 
-fn unknown(name: &str, known: &[(&str, bool)]) -> ApiError {
-    let wanted: Vec<&str> = known.iter().map(|it| it.0).collect();
+fn unknown(name: &str, words: Words) -> ApiError {
+    let wanted: Vec<&str> = words.iter().map(|it| it.0).collect();
     let message = format!("{name} must be {}, or be left out.", wanted.join(" or "));
     ApiError::invalid(message, Some(name))
 }
