@@ -4,6 +4,7 @@ use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 
 use crate::config::Config;
+use crate::config::Session;
 
 /// The names of what is different in `new` and holds only after a restart.
 pub(super) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
@@ -16,7 +17,7 @@ pub(super) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("RELAY_ADMIN_KEY", !same(old.admin_key.as_ref(), new.admin_key.as_ref())),
         ("RELAY_IDENTIFIER_LIMIT", old.identifiers != new.identifiers),
         ("proxy and certificates", old.network != new.network),
-        ("session", old.settings.session != new.settings.session),
+        ("session", is_session_different(&old.settings.session, &new.settings.session)),
         ("http.max_body_bytes", old_http.max_body_bytes != new_http.max_body_bytes),
         (
             "http.max_concurrent_requests",
@@ -30,4 +31,10 @@ pub(super) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
 
 fn same(old: Option<&SecretString>, new: Option<&SecretString>) -> bool {
     old.map(SecretString::expose_secret) == new.map(SecretString::expose_secret)
+}
+
+/// A note at a hand-over is given as the settings say now; the book of sessions is as it was made.
+fn is_session_different(old: &Session, new: &Session) -> bool {
+    let held = |it: &Session| (it.affinity_enabled, it.id_header.clone(), it.ttl, it.max_sessions);
+    held(old) != held(new)
 }

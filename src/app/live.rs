@@ -9,7 +9,10 @@ use std::sync::PoisonError;
 
 use arc_swap::ArcSwap;
 
+use crate::app::fixed;
 use crate::app::kept::KeptOrder;
+use crate::app::params;
+use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Model;
@@ -37,7 +40,7 @@ pub type Reread = Arc<dyn Fn(&mut IdBook) -> Result<Config, Refusal> + Send + Sy
 pub(super) struct Live {
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) books: dispatch::Books,
-    pub(super) callers: Arc<crate::callers::Callers>,
+    pub(super) callers: Arc<Callers>,
     pub(super) catalog: Arc<ArcSwap<Catalog>>,
     /// The order in force.
     pub(super) strategies: Arc<ArcSwap<select::Params>>,
@@ -136,7 +139,7 @@ impl Control for Live {
     fn route(&self, order: Order) -> Result<Order, String> {
         let state = self.lock();
         let before = **self.strategies.load();
-        let params = select::Params {
+        let new = select::Params {
             provider_strategy: order.providers.unwrap_or(before.provider_strategy),
             model_strategy: order.models.unwrap_or(before.model_strategy),
         };
@@ -144,13 +147,13 @@ impl Control for Live {
             let Some(kept) = &self.kept else {
                 return Err("Nothing is kept here: the gateway has no data directory.".to_owned());
             };
-            kept.keep(params).map_err(|it| format!("It could not be written: {it}."))?;
+            kept.keep(new).map_err(|it| format!("It could not be written: {it}."))?;
         }
-        self.strategies.store(Arc::new(params));
+        self.strategies.store(Arc::new(new));
         self.use_pool(&state);
         Ok(Order {
-            providers: Some(params.provider_strategy),
-            models: Some(params.model_strategy),
+            providers: Some(new.provider_strategy),
+            models: Some(new.model_strategy),
             persist: order.persist,
         })
     }
@@ -167,14 +170,14 @@ impl Control for Live {
         let read = if config.demo { (*old).clone() } else { with_found(&read, &old) };
         let clients = self.clients(&read, &state)?;
         let mut done = compare(&old, &read);
-        done.after_restart = super::fixed::changed(&state.config, &config);
+        done.after_restart = fixed::changed(&state.config, &config);
         done.notes = std::mem::take(&mut config.notes);
-        let configured = super::select_params(&config.settings);
-        if configured != super::select_params(&state.config.settings) && !self.is_order_kept() {
+        let configured = params::select_params(&config.settings);
+        if configured != params::select_params(&state.config.settings) && !self.is_order_kept() {
             self.strategies.store(Arc::new(configured));
         }
         self.callers.declare(std::mem::take(&mut config.virtual_keys));
-        self.dispatcher.configure(super::dispatch_params(&config.settings));
+        self.dispatcher.configure(params::dispatch_params(&config.settings));
         (state.clients, state.config) = (clients, config);
         self.use_catalog(read, &state);
         Ok(done)

@@ -1,5 +1,6 @@
 //! The composition root: the only room that names every concrete type.
 
+mod demo;
 mod discovery;
 mod fixed;
 mod kept;
@@ -7,9 +8,10 @@ mod keys;
 mod live;
 mod memory;
 mod pace;
+mod params;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,21 +26,16 @@ use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Kind;
-use crate::catalog::Period;
 use crate::catalog::Provider;
 use crate::catalog::ProviderId;
-use crate::catalog::Scale;
-use crate::catalog::Unit;
 use crate::clock::SharedClock;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::config::Config;
 use crate::config::Settings;
-use crate::context;
 use crate::dispatch;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::Pool;
-use crate::normalize;
 use crate::provider::ChatProvider;
 use crate::provider::anthropic::AnthropicClient;
 use crate::provider::gemini::GeminiClient;
@@ -48,16 +45,13 @@ use crate::provider::quirks;
 use crate::provider::transport::Transport;
 use crate::quota::Ledger;
 use crate::quota::TargetBooks;
-use crate::select;
 use crate::select::Latencies;
 use crate::select::Selector;
-use crate::select::Strategy;
 use crate::server;
 use crate::server::Control;
 use crate::server::Reloaded;
 use crate::session;
 use crate::session::Sessions;
-use crate::sim;
 use crate::sim::Chaos;
 use crate::sim::SimServer;
 use crate::status;
@@ -67,11 +61,16 @@ use crate::store::Saving;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
+use demo::demo_catalog;
+use demo::start_sim;
 use discovery::Discovery;
 use kept::KeptOrder;
 use live::Live;
 use live::State;
 use memory::remember;
+use params::dispatch_params;
+use params::select_params;
+use params::server_params;
 
 pub use keys::StoredKeys;
 pub use live::Reread;
@@ -372,124 +371,4 @@ fn client(
         Kind::Ollama => Arc::new(OllamaClient::new(url, transport, clock)?),
         Kind::Anthropic => Arc::new(AnthropicClient::new(url, transport, clock)?),
     })
-}
-
-fn select_params(settings: &Settings) -> select::Params {
-    let strategy = |it| match it {
-        config::Strategy::RoundRobin => Strategy::RoundRobin,
-        config::Strategy::Random => Strategy::Random,
-        config::Strategy::Weighted => Strategy::Weighted,
-    };
-    select::Params {
-        provider_strategy: strategy(settings.routing.provider_strategy),
-        model_strategy: strategy(settings.routing.model_strategy),
-    }
-}
-
-fn dispatch_params(settings: &Settings) -> dispatch::Params {
-    dispatch::Params {
-        max_retries: settings.routing.max_retries,
-        no_training: settings.routing.no_training,
-        max_quota_wait: settings.routing.max_quota_wait,
-        stream_continuation: settings.routing.stream_continuation,
-        deadline: settings.routing.deadline,
-        timeout: settings.http.timeout,
-        first_token_timeout: settings.http.first_token_timeout,
-        context: context_params(settings),
-        normalizer: normalize::Params { enabled: settings.normalizer.enabled },
-    }
-}
-
-fn context_params(settings: &Settings) -> context::Params {
-    let (context, summary) = (&settings.context, &settings.summarization);
-    let summed = |tokens| if summary.enabled { tokens } else { 0 };
-    let guide = settings.routing.style_guide.as_deref().unwrap_or(context::style::GUIDE);
-    context::Params {
-        mode: match context.management_mode {
-            config::ContextMode::Static => context::Mode::Static,
-            config::ContextMode::Dynamic => context::Mode::Dynamic,
-            config::ContextMode::Reservoir => context::Mode::Reservoir,
-            config::ContextMode::Adaptive => context::Mode::Adaptive,
-            config::ContextMode::Disabled => context::Mode::Disabled,
-        },
-        apply: match context.apply {
-            config::ContextApply::WhenNeeded => context::Apply::WhenNeeded,
-            config::ContextApply::Always => context::Apply::Always,
-        },
-        static_keep: context.static_recent_keep,
-        dynamic: context::Dynamic {
-            target: context.dynamic_utilization_target,
-            least: context.dynamic_min_utilization,
-            most_boost: context.dynamic_max_boost,
-        },
-        reservoir_keep: context.reservoir_recent_keep,
-        reservoir_summary: summed(context.reservoir_summary_budget),
-        adaptive_summary: summed(summary.max_tokens),
-        summary_timeout: summary.timeout,
-        answer_reserve: context.answer_reserve_tokens,
-        style: context::Style {
-            enabled: settings.routing.use_server_side_system_prompt,
-            guide: guide.trim().into(),
-            handoff: settings.session.handoff_note,
-        },
-    }
-}
-
-fn server_params(config: &Config) -> server::Params {
-    let http = &config.settings.http;
-    server::Params {
-        master_key: config.master_key.clone(),
-        admin_key: config.admin_key.clone(),
-        insecure: config.insecure,
-        allowed_origins: http.allowed_origins.clone(),
-        trusted_proxies: http.trusted_proxies.clone(),
-        identifiers: config.identifiers,
-        session_header: config.settings.session.id_header.clone(),
-        max_body_bytes: http.max_body_bytes,
-        max_concurrent_requests: http.max_concurrent_requests,
-        ..server::Params::default()
-    }
-}
-
-/// Starts the demo's providers beside the gateway: on the next port, so that the README can name
-/// it, or on any when that one is taken.
-fn start_sim(
-    gateway_port: u16,
-    chaos: Option<Chaos>,
-    clock: &SharedClock,
-) -> std::io::Result<SimServer> {
-    let mut cast = sim::demo();
-    cast.providers.iter_mut().for_each(|it| it.chaos = chaos);
-    let start =
-        |port| SimServer::start(cast.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)), clock);
-    start(gateway_port.wrapping_add(1)).or_else(|_| start(0))
-}
-
-fn demo_catalog(server: &SimServer, ids: &mut IdBook) -> Catalog {
-    let units = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
-    let periods = [Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month];
-    let limit = |it: &sim::DemoLimit| {
-        let all = units.iter().flat_map(|unit| periods.iter().map(move |period| (unit, *period)));
-        all.into_iter()
-            .find(|((_, unit), period)| it.key == format!("{unit}_per_{}", period.name()))
-            .map(|((unit, _), period)| (*unit, period, it.max))
-    };
-    let model = |it: &sim::DemoModel| config::DemoModel {
-        name: it.name.to_owned(),
-        kind: it.kind.to_owned(),
-        scale: Scale::parse(it.scale).unwrap_or(Scale::Medium),
-        vision: false,
-        max_context: Some(it.max_context),
-        limits: it.limits.iter().filter_map(limit).collect(),
-    };
-    let entries: Vec<config::DemoEntry> = sim::demo_providers()
-        .iter()
-        .map(|it| config::DemoEntry {
-            name: it.name.to_owned(),
-            base_url: server.base_url(it.name),
-            key: it.key.to_owned(),
-            models: it.models.iter().map(model).collect(),
-        })
-        .collect();
-    config::demo_catalog(&entries, ids)
 }

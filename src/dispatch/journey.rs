@@ -15,7 +15,6 @@ use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::demand::demand;
-use crate::dispatch::demand::gates;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
@@ -51,8 +50,6 @@ use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
-use crate::select::Gates;
-use crate::select::Walk;
 
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
 const LEFT_OUT: usize = 3;
@@ -266,38 +263,6 @@ impl Travel {
     /// A little more than the exact time: the provider's clock is not ours.
     pub(super) fn a_little_more(&mut self) -> Duration {
         Duration::from_millis(5 + self.rng.u64(..20))
-    }
-
-    fn walk(&mut self, leg: &Leg) -> Walk {
-        let home = self.home(leg);
-        let now = self.core.clock.now();
-        let demand = demand(&self.core, &self.request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };
-        let selector = &self.pool.selector;
-        let mut walk =
-            selector.walk((&self.asked, leg.eligible.clone()), home, &gates, &mut self.rng);
-        walk.skip(&self.out);
-        walk
-    }
-
-    fn next_candidate(&mut self, walk: &mut Walk, leg: &Leg) -> Option<Candidate> {
-        let now = self.core.clock.now();
-        let pool = Arc::clone(&self.pool);
-        let core = Arc::clone(&self.core);
-        let request = Arc::clone(&self.request);
-        let demand = demand(&core, &request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&core, &demand, now) };
-        let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
-        let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
-            return Some(candidate);
-        };
-        // Of several first requests of one session the first to come here decides for all.
-        let pin = self.pin_of(candidate.target)?;
-        if core.books.sessions.pin_if_absent(session, pin, now) == pin {
-            return Some(candidate);
-        }
-        *walk = self.walk(leg);
-        walk.next(&pool.selector, &gates, &mut self.rng)
     }
 
     /// One upstream call. `Err(None)`: the target closed between being chosen and being asked.

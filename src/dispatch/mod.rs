@@ -1,6 +1,6 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
-//! [`destination`] says where it may go, [`journey`] walks, [`legs`] sorts the candidates by how
+//! [`destination`] says where it may go, [`journey`] and [`walking`] walk, [`legs`] sorts the candidates by how
 //! much of the conversation they take, [`fitting`] makes it fit the others, [`home`] keeps a session where it lives, [`waiting`] rests
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
@@ -35,6 +35,7 @@ mod telling;
 mod terms;
 mod verdict;
 mod waiting;
+mod walking;
 mod whole;
 
 #[cfg(test)]
