@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod abandoned;
 mod answers;
 mod bad_input;
 mod bad_upstream;
@@ -16,6 +17,7 @@ mod commands;
 mod configuration;
 mod context;
 mod continuation;
+mod crash;
 mod distribution;
 mod edges;
 mod exhaustion;
@@ -30,6 +32,7 @@ mod keys_command;
 mod last_resort;
 mod layering;
 mod learning;
+mod ledger_model;
 mod metrics;
 mod native_clients;
 mod native_conversations;
@@ -38,6 +41,7 @@ mod overload;
 mod patience;
 mod policy;
 mod quota;
+mod quota_yield;
 mod registry;
 mod restart;
 mod routing;
