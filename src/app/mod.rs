@@ -1,6 +1,7 @@
 //! The composition root: the only room that names every concrete type.
 
 mod demo;
+mod descriptors;
 mod discovery;
 mod fixed;
 mod kept;
@@ -166,7 +167,7 @@ impl App {
             Arc::clone(&clock),
             dispatch_params(&config.settings),
         );
-        let params = server_params(&config);
+        let params = descriptors::fit(server_params(&config));
         let live = Arc::new(Live {
             dispatcher: Arc::new(dispatcher),
             books,

@@ -154,7 +154,10 @@ fn stored(
             let issued = keys.callers().issue(terms, random, now);
             let (key, made_now) = issued
                 .map_err(|_| failed("there are 100000 keys; revoke some first".to_owned()))?;
-            let warnings = vec![place(dir)];
+            let mut warnings = vec![place(dir)];
+            if reach.master_key.is_none() {
+                warnings.push(NO_MASTER_KEY.to_owned());
+            }
             made(&NewKey { key, warnings, status: KeyStatus::of(&made_now, now) })
         }
         (KeysCommand::Revoke { key: name }, _) => {
@@ -175,6 +178,9 @@ fn stored(
     keys.save(now).map_err(|it| failed(it.to_string()))?;
     Ok(done)
 }
+
+const NO_MASTER_KEY: &str =
+    "RELAY_API_KEY is not set: without it every request to that gateway needs a virtual key.";
 
 fn place(dir: &Path) -> String {
     format!(

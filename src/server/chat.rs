@@ -114,7 +114,7 @@ async fn take(
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
 /// number is made anew with each start, so that it tells nothing of the key.
 fn caller(gateway: &Gateway, headers: &HeaderMap, session: Option<&str>) -> u64 {
-    let key = credentials::shown(headers).next();
+    let key = credentials::written(headers);
     gateway.caller_numbers.hash_one((key, session))
 }
 

@@ -15,6 +15,12 @@ pub(super) fn shown(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     [bearer, plain(X_API_KEY), plain(API_KEY)].into_iter().flatten().filter(|it| !it.is_empty())
 }
 
+/// All that a caller may show, as it was written and whether it is a key or not: who shows the same is
+/// the same caller.
+pub(super) fn written(headers: &HeaderMap) -> [Option<&HeaderValue>; 3] {
+    [AUTHORIZATION, X_API_KEY, API_KEY].map(|it| headers.get(it))
+}
+
 /// The token of `Authorization: Bearer <token>`.
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     let (scheme, rest) = value.as_bytes().split_first_chunk::<6>()?;

@@ -48,6 +48,7 @@ pub use control::Reset;
 pub use desk::Desk;
 pub use desk::SaveNow;
 pub use params::Params;
+pub use serve::CROWD;
 pub use serve::serve;
 
 /// What the handlers work with.
@@ -75,7 +76,8 @@ pub fn router(
     let guard = guard::Guard::new(&params, &desk);
     // One body of the largest size must fit when nothing else is under way.
     let body_memory = params.max_body_memory.max(params.max_body_bytes);
-    let slots = slots::Slots::new(params.max_concurrent_requests, body_memory);
+    let sockets = Arc::clone(&params.sockets);
+    let slots = slots::Slots::new(params.max_concurrent_requests, body_memory, sockets);
     let identifiers = params.identifiers.map(Identifiers::new);
     let gateway = Arc::new(Gateway {
         params,

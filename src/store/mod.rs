@@ -1,7 +1,7 @@
 //! What survives a restart: usage, quota, affinity, breakers and virtual keys, in an SQLite file of
 //! the data directory.
 //!
-//! One thread asks the rooms for their state twice a second and writes what has changed; nobody
+//! One thread asks the rooms for their state four times a second and writes what has changed; nobody
 //! waits for it. The ids of a process mean nothing to the next one, so the file has names: see
 //! [`names`]. Rows about what the catalog does not have now are left alone, for it may return.
 
@@ -9,6 +9,7 @@ mod breakers;
 mod callers;
 mod directory;
 mod names;
+mod ratios;
 mod saving;
 mod schema;
 mod sessions;
@@ -36,6 +37,7 @@ use crate::store::callers::CountTable;
 use crate::store::callers::KeyTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
+use crate::store::ratios::RatioTable;
 use crate::store::schema::Unfit;
 use crate::store::sessions::SessionTable;
 use crate::store::table::Mirror;
@@ -130,6 +132,7 @@ pub struct Store {
     names: Names,
     usage: Mirror<UsageTable>,
     windows: Mirror<WindowTable>,
+    ratios: Mirror<RatioTable>,
     sessions: Mirror<SessionTable>,
     breakers: Mirror<BreakerTable>,
     keys: Mirror<KeyTable>,
@@ -177,6 +180,7 @@ impl Store {
             names: Names::new(&salt),
             usage: Mirror::new(),
             windows: Mirror::new(),
+            ratios: Mirror::new(),
             sessions: Mirror::new(),
             breakers: Mirror::new(),
             keys: Mirror::new(),
@@ -223,6 +227,7 @@ impl Store {
         self.names.learn(catalog);
         let usage = self.usage.read(&self.sql, &self.names, now)?;
         let windows = self.windows.read(&self.sql, &self.names, now)?;
+        let ratios = self.ratios.read(&self.sql, &self.names, now)?;
         let sessions = self.sessions.read(&self.sql, &self.names, now)?;
         let breakers = self.breakers.read(&self.sql, &self.names, now)?;
         let keys = self.keys.read(&self.sql, &self.names, now)?;
@@ -231,6 +236,7 @@ impl Store {
 
         rooms.usage.restore(self.usage.adopt(usage));
         rooms.ledger.restore(self.windows.adopt(windows), now);
+        rooms.ledger.restore_ratios(self.ratios.adopt(ratios));
         let mut sessions = self.sessions.adopt(sessions);
         sessions.sort_by_key(|it| it.used_unix_ms);
         rooms.sessions.restore(sessions, now);
@@ -243,6 +249,7 @@ impl Store {
     fn write(&mut self, rooms: &Rooms, now: Now) -> rusqlite::Result<usize> {
         let mut usage = self.usage.changes(rooms.usage.view(), now);
         let mut windows = self.windows.changes(rooms.ledger.snapshot(now), now);
+        let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
         let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
         let (keys, counts) = rooms.callers.snapshot(now);
@@ -250,6 +257,7 @@ impl Store {
         let mut counts = self.counts.changes(counts, now);
         let due = self.usage.is_due(&usage)
             || self.windows.is_due(&windows)
+            || self.ratios.is_due(&ratios)
             || self.sessions.is_due(&sessions)
             || self.breakers.is_due(&breakers)
             || self.keys.is_due(&keys)
@@ -260,6 +268,7 @@ impl Store {
         let transaction = self.sql.unchecked_transaction()?;
         let count = self.usage.write(&mut usage, &transaction, &self.names, now)?
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
+            + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
             + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
             + self.breakers.write(&mut breakers, &transaction, &self.names, now)?
             + self.keys.write(&mut keys, &transaction, &self.names, now)?
@@ -267,6 +276,7 @@ impl Store {
         transaction.commit()?;
         self.usage.settle(usage);
         self.windows.settle(windows);
+        self.ratios.settle(ratios);
         self.sessions.settle(sessions);
         self.breakers.settle(breakers);
         self.keys.settle(keys);

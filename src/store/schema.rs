@@ -9,7 +9,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -66,8 +66,20 @@ CREATE TABLE breakers (
 ) STRICT;
 ";
 
-/// Virtual keys. `hash` is a key's SHA-256 in hex.
+/// How many tokens a model makes of one that is estimated.
 const VERSION_2: &str = "
+CREATE TABLE ratios (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ratio REAL NOT NULL,
+    UNIQUE (provider, model)
+) STRICT;
+";
+
+/// Virtual keys. `hash` is a key's SHA-256 in hex.
+const VERSION_3: &str = "
 CREATE TABLE virtual_keys (
     id INTEGER PRIMARY KEY,
     saved_at INTEGER NOT NULL,

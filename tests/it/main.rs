@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod abandoned;
 mod answers;
 mod bad_input;
 mod bad_upstream;
@@ -17,6 +18,7 @@ mod configuration;
 mod context;
 mod continuation;
 mod control;
+mod crash;
 mod distribution;
 mod edges;
 mod exhaustion;
@@ -31,6 +33,7 @@ mod keys_command;
 mod last_resort;
 mod layering;
 mod learning;
+mod ledger_model;
 mod logs;
 mod metrics;
 mod native_clients;
@@ -41,6 +44,7 @@ mod patience;
 mod policy;
 mod privacy;
 mod quota;
+mod quota_yield;
 mod registry;
 mod restart;
 mod routing;

@@ -226,8 +226,11 @@ async fn tokens_are_counted_as_they_were_used() {
     let gateway = plain().start().await;
     let alpha = gateway.upstream("alpha");
     alpha.set_answer(SimAnswer::Fixed("word ".repeat(200)), None);
-    let (key, id) = make(&gateway, json!({"daily_tokens": 300})).await;
-    // Some 200 tokens each: the second is let in for what is left, and overdraws by what it uses beyond.
+    let one = chat(&gateway, MASTER.1, &ask("m")).await.expect(200).json();
+    let one = one["usage"]["total_tokens"].as_u64().expect("a number");
+    let cap = one + one / 2;
+    let (key, id) = make(&gateway, json!({"daily_tokens": cap})).await;
+    // The second is let in for what is left, and overdraws by what it uses beyond.
     check(&gateway, &key, &[200, 200, 429]).await;
     let (requests, tokens) = today(&gateway, &id).await;
     assert_eq!(requests, 2);
@@ -235,13 +238,13 @@ async fn tokens_are_counted_as_they_were_used() {
     let total = &usage["total"];
     let spent = |it: &str| total[it].as_u64().expect("a number");
     assert_eq!(spent("prompt_tokens") + spent("completion_tokens"), tokens, "{usage}");
-    assert!(tokens > 300, "{tokens}");
+    assert_eq!(tokens, 2 * one);
     // A prompt that no day has room for is no matter of waiting.
     let (small, _) = make(&gateway, json!({"daily_tokens": 100})).await;
     let body = json!({"messages": [{"role": "user", "content": "word ".repeat(1_000)}]});
     let refused = chat(&gateway, &small, &body).await.expect(400);
     assert_eq!(refused.error()["code"], "virtual_key_cap_exceeded");
-    assert_eq!(gateway.reached("alpha"), 2);
+    assert_eq!(gateway.reached("alpha"), 3);
 }
 
 #[tokio::test]
