@@ -115,6 +115,7 @@ fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<D
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     };
     let clients: HashMap<_, _> =
         catalog.providers().iter().map(|it| (it.id, Arc::clone(client))).collect();
@@ -125,6 +126,7 @@ fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<D
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
         stream_continuation: true,
+        no_training: false,
         first_token_timeout: Duration::from_secs(30),
         context: context(),
         normalizer: normalize::Params { enabled: true },
@@ -173,6 +175,8 @@ async fn stream(dispatcher: &Dispatcher, request: &ChatRequest) -> usize {
         request_id: "measured".into(),
         style: None,
         normalize: true,
+        key: None,
+        requires: Requirements::default(),
     };
     let Ok(Answer::Stream { events, .. }) = dispatcher.begin(call).answer.await else { return 0 };
     events

@@ -147,6 +147,11 @@ pub enum Privacy {
 }
 
 impl Privacy {
+    /// Is it known that nobody trains on prompts?
+    pub fn keeps_out_of_training(self) -> bool {
+        matches!(self, Self::NoTraining | Self::Local)
+    }
+
     /// As written in the limits file.
     pub fn name(self) -> &'static str {
         match self {
@@ -264,8 +269,14 @@ pub struct Model {
     pub reserves_max_tokens: bool,
     /// What is done with prompts.
     pub privacy: Privacy,
+    /// Where that is known from, in a few words; `None` when nobody has written it down.
+    pub privacy_source: Option<Arc<str>>,
+    /// The day, as `2026-09-02`, on which somebody last saw that its entry is true.
+    pub last_verified: Option<Arc<str>>,
     /// How long the first token may take, where that is longer or shorter than the default.
     pub first_token_timeout: Option<Duration>,
+    /// Was it found by asking its server? Then no file names it.
+    pub found: bool,
     /// A retired name: requests for it go to this model of the same provider.
     pub successor: Option<Arc<str>>,
     /// One target for each of the provider's keys, in the keys' order.

@@ -17,7 +17,9 @@
 // structured JSON that was asked for: how it is asked for, and whether it came
 // refusals   which members models have refused
 // usage      what was spent
+// callers    virtual keys, limits for each user, and who has shown a wrong key
 pub mod breaker;
+pub mod callers;
 pub mod context;
 pub mod dispatch;
 pub mod normalize;
@@ -38,12 +40,14 @@ pub mod window;
 // status     read-only views for people and scripts
 // store      what survives a restart
 // telemetry  the log and the counters
+// trace      what happened to the last requests
 pub mod catalog;
 pub mod clock;
 pub mod openai;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 
 // What puts it together:
 // app        the composition root

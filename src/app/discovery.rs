@@ -5,27 +5,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use crate::catalog::Catalog;
+use crate::app::live::Live;
 use crate::catalog::IdBook;
 use crate::catalog::Model;
 use crate::catalog::Privacy;
 use crate::catalog::Provider;
-use crate::catalog::ProviderId;
 use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Scale;
-use crate::dispatch::Dispatcher;
-use crate::dispatch::Pool;
-use crate::provider::ChatProvider;
 use crate::provider::ollama::DiscoveredModel;
 use crate::provider::ollama::discover;
 use crate::provider::quirks;
-use crate::provider::transport::Transport;
-use crate::quota::Ledger;
-use crate::select;
-use crate::select::Selector;
 
 /// How often a server is asked again.
 const EVERY: Duration = Duration::from_secs(60);
@@ -35,67 +25,43 @@ const COLD_LOAD: Duration = Duration::from_secs(120);
 
 /// Looks for local models and adds what it finds to the pool.
 pub(super) struct Discovery {
-    pub(super) dispatcher: Arc<Dispatcher>,
-    pub(super) catalog: Arc<ArcSwap<Catalog>>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) clients: HashMap<ProviderId, Arc<dyn ChatProvider>>,
-    pub(super) params: select::Params,
-    pub(super) transport: Transport,
-    pub(super) ids: IdBook,
+    pub(super) live: Arc<Live>,
 }
 
 impl Discovery {
-    /// Runs until it is dropped; ends at once where there is nothing local to ask.
-    pub(super) async fn run(mut self) {
-        let transport = self.transport.clone();
-        while self.look(&transport).await {
+    /// Runs until it is dropped: a reload may bring a local server.
+    pub(super) async fn run(self) {
+        loop {
+            self.look().await;
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// Asks every local server once. False when there is none.
-    async fn look(&mut self, transport: &Transport) -> bool {
-        let catalog = self.catalog.load_full();
-        let local: Vec<&Provider> = catalog.providers().iter().filter(|it| it.is_local()).collect();
-        for provider in &local {
-            match discover(&provider.base_url, transport).await {
-                Ok(found) => self.add(provider, found),
+    /// Asks every local server once.
+    async fn look(&self) {
+        let catalog = self.live.catalog.load_full();
+        for provider in catalog.providers().iter().filter(|it| it.is_local()) {
+            match discover(&provider.base_url, &self.live.transport).await {
+                Ok(found) => self.live.add(provider.id, |it, ids| new_models(it, found, ids)),
                 Err(fault) => {
                     tracing::debug!(provider = %provider.name, fault = %fault.message, "no models found");
                 }
             }
         }
-        !local.is_empty()
     }
+}
 
-    /// Adds the models of `provider` that are new; those configured stay as they are.
-    fn add(&mut self, provider: &Provider, found: Vec<DiscoveredModel>) {
-        let mut seen = HashSet::new();
-        let mut is_new = |it: &DiscoveredModel| {
-            is_name(&it.name)
-                && provider.models.iter().all(|known| *known.name != it.name)
-                && seen.insert(it.name.clone())
-        };
-        let new: Vec<Model> = found
-            .into_iter()
-            .filter(|it| is_new(it))
-            .map(|it| model(provider, it, &mut self.ids))
-            .collect();
-        if new.is_empty() {
-            return;
-        }
-        let names: Vec<&str> = new.iter().map(|it| &*it.name).collect();
-        tracing::info!("{}: found {}", provider.name, names.join(", "));
-        let mut providers = self.catalog.load().providers().to_vec();
-        if let Some(it) = providers.iter_mut().find(|it| it.id == provider.id) {
-            it.models.extend(new);
-        }
-        let catalog = Arc::new(Catalog::new(providers));
-        self.ledger.configure(super::target_books(&catalog));
-        self.catalog.store(Arc::clone(&catalog));
-        let selector = Selector::new(catalog, self.params);
-        self.dispatcher.replace(Pool { selector, clients: self.clients.clone() });
-    }
+/// Those of the models that were found that `provider` does not have yet; those configured stay as they
+/// are.
+fn new_models(provider: &Provider, found: Vec<DiscoveredModel>, ids: &mut IdBook) -> Vec<Model> {
+    let mut seen = HashSet::new();
+    let mut is_new = |it: &DiscoveredModel| {
+        is_name(&it.name)
+            && provider.models.iter().all(|known| *known.name != it.name)
+            && seen.insert(it.name.clone())
+    };
+    let new = found.into_iter().filter(|it| is_new(it));
+    new.map(|it| model(provider, it, ids)).collect()
 }
 
 /// Names go into headers and logs, as the limits file's do.
@@ -124,7 +90,10 @@ fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model
         failed_requests_count: false,
         reserves_max_tokens: false,
         privacy: Privacy::Local,
+        privacy_source: None,
+        last_verified: None,
         first_token_timeout: Some(COLD_LOAD),
+        found: true,
         successor: None,
         targets: provider.keys.iter().map(|key| ids.target(key.id, id)).collect(),
         name: found.name.into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::dispatch;
@@ -21,12 +22,12 @@ use crate::store::Store;
 /// When the directory is not for this process.
 pub(super) fn remember(
     dir: &Path,
-    books: &dispatch::Books,
+    (books, callers): (&dispatch::Books, &Arc<Callers>),
     catalog: &Arc<ArcSwap<Catalog>>,
     clock: &SharedClock,
 ) -> Result<Option<Saving>, OpenError> {
     let begun = Store::open(dir, clock.now())
-        .and_then(|store| start_saving(store, books, catalog, clock).map(Some));
+        .and_then(|store| start_saving(store, (books, callers), catalog, clock).map(Some));
     match begun {
         Err(fault @ OpenError::Unusable { .. }) => {
             tracing::warn!(
@@ -40,7 +41,7 @@ pub(super) fn remember(
 
 fn start_saving(
     mut store: Store,
-    books: &dispatch::Books,
+    (books, callers): (&dispatch::Books, &Arc<Callers>),
     catalog: &Arc<ArcSwap<Catalog>>,
     clock: &SharedClock,
 ) -> Result<Saving, OpenError> {
@@ -49,6 +50,7 @@ fn start_saving(
         usage: Arc::clone(&books.usage),
         sessions: Arc::clone(&books.sessions),
         breakers: Arc::clone(&books.breakers),
+        callers: Arc::clone(callers),
     };
     store.restore(&rooms, &catalog.load_full(), clock.now());
     store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))

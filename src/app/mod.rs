@@ -1,13 +1,20 @@
 //! The composition root: the only room that names every concrete type.
 
+mod demo;
 mod descriptors;
 mod discovery;
+mod fixed;
+mod kept;
+mod keys;
+mod live;
 mod memory;
 mod pace;
+mod params;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,24 +23,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breakers;
+use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Kind;
-use crate::catalog::Period;
 use crate::catalog::Provider;
 use crate::catalog::ProviderId;
-use crate::catalog::Scale;
-use crate::catalog::Unit;
 use crate::clock::SharedClock;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::config::Config;
 use crate::config::Settings;
-use crate::context;
 use crate::dispatch;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::Pool;
-use crate::normalize;
 use crate::provider::ChatProvider;
 use crate::provider::anthropic::AnthropicClient;
 use crate::provider::gemini::GeminiClient;
@@ -43,14 +46,13 @@ use crate::provider::quirks;
 use crate::provider::transport::Transport;
 use crate::quota::Ledger;
 use crate::quota::TargetBooks;
-use crate::select;
 use crate::select::Latencies;
 use crate::select::Selector;
-use crate::select::Strategy;
 use crate::server;
+use crate::server::Control;
+use crate::server::Reloaded;
 use crate::session;
 use crate::session::Sessions;
-use crate::sim;
 use crate::sim::Chaos;
 use crate::sim::SimServer;
 use crate::status;
@@ -60,8 +62,19 @@ use crate::store::Saving;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
 
+use demo::demo_catalog;
+use demo::start_sim;
 use discovery::Discovery;
+use kept::KeptOrder;
+use live::Live;
+use live::State;
 use memory::remember;
+use params::dispatch_params;
+use params::select_params;
+use params::server_params;
+
+pub use keys::StoredKeys;
+pub use live::Reread;
 
 /// How long running answers may take to finish once the gateway is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -73,6 +86,7 @@ pub struct App {
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<usize>,
     tasks: TaskTracker,
+    live: Arc<Live>,
     saving: Option<Saving>,
     sim: Option<SimServer>,
     chaos: Option<Chaos>,
@@ -108,11 +122,16 @@ pub enum StartError {
 }
 
 impl App {
-    /// Binds, opens the store, and begins to serve.
+    /// Binds, opens the store, and begins to serve. `reread` reads the configuration anew when it is
+    /// told to.
     ///
     /// # Errors
     /// [`StartError`] says what stood in the way; nothing is left running then.
-    pub async fn start(mut config: Config, mut ids: IdBook) -> Result<Self, StartError> {
+    pub async fn start(
+        mut config: Config,
+        mut ids: IdBook,
+        reread: Reread,
+    ) -> Result<Self, StartError> {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let (host, port) = (config.host.clone(), config.port);
         let listener = TcpListener::bind((host.as_str(), port))
@@ -125,49 +144,66 @@ impl App {
         let books = books(&config.settings);
         books.ledger.configure(target_books(&catalog));
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
+        let callers = Arc::new(Callers::new());
         let saving = match &config.data_dir {
-            Some(dir) => remember(dir, &books, &shared_catalog, &clock)?,
+            Some(dir) => remember(dir, (&books, &callers), &shared_catalog, &clock)?,
             None => None,
         };
-        let selector = Selector::new(Arc::clone(&catalog), select_params(&config.settings));
-        let known_clients = clients.clone();
-        let pool = Pool { selector, clients };
+        callers.declare(std::mem::take(&mut config.virtual_keys));
+        if config.master_key.is_none() && !callers.is_empty() {
+            tracing::info!(
+                "there are virtual keys and RELAY_API_KEY is not set: every request needs one of them"
+            );
+        }
+        let desk = desk(Arc::clone(&callers), &clock, saving.as_ref());
+        let kept = saving.as_ref().and(config.data_dir.as_deref()).map(KeptOrder::in_directory);
+        let order = kept.as_ref().and_then(KeptOrder::read);
+        let order = order.unwrap_or_else(|| select_params(&config.settings));
+        let selector = Selector::new(Arc::clone(&catalog), order);
+        let pool = Pool { selector, clients: clients.clone() };
         let (dispatcher, settlements) = Dispatcher::new(
             pool,
             books.clone(),
             Arc::clone(&clock),
             dispatch_params(&config.settings),
         );
-        let views = status::Books {
+        let params = descriptors::fit(server_params(&config));
+        let live = Arc::new(Live {
+            dispatcher: Arc::new(dispatcher),
+            books,
+            callers,
             catalog: shared_catalog,
-            ledger: books.ledger,
-            breakers: books.breakers,
-            usage: books.usage,
-            metrics: books.metrics,
-            pace: Arc::new(Pace::default()),
-            clock,
-        };
-        let tasks = TaskTracker::new();
-        tasks.spawn(dispatch::run_settlements(settlements));
-        let dispatcher = Arc::new(dispatcher);
-        let shutdown = CancellationToken::new();
-        let discovery = Discovery {
-            dispatcher: Arc::clone(&dispatcher),
-            catalog: Arc::clone(&views.catalog),
-            ledger: Arc::clone(&views.ledger),
-            clients: known_clients,
-            params: select_params(&config.settings),
+            strategies: Arc::new(ArcSwap::from_pointee(order)),
             transport,
-            ids,
-        };
+            clock,
+            reread,
+            kept,
+            state: Mutex::new(State { ids, clients, config }),
+        });
+        let views = views(&live);
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(dispatch::run_settlements(settlements));
+        let discovery = Discovery { live: Arc::clone(&live) };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
-        let params = descriptors::fit(server_params(&config));
-        let router = server::router(params.clone(), dispatcher, Arc::new(views));
+        let chat = Arc::clone(&live.dispatcher);
+        let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
+        let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
         let stopping = shutdown.clone();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
-        Ok(Self { addr, catalog, shutdown, serving, tasks, saving, sim, chaos })
+        Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, chaos })
+    }
+
+    /// Reads the configuration anew and puts it in force, but for what takes a restart. Counts,
+    /// cooldowns and requests under way stay.
+    ///
+    /// # Errors
+    /// All that is wrong with it, a line each; then nothing has changed.
+    pub async fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        let live = Arc::clone(&self.live);
+        let reloading = tokio::task::spawn_blocking(move || live.reload());
+        reloading.await.unwrap_or_else(|_| Err(vec!["a mistake of the gateway".to_owned()]))
     }
 
     /// Where it listens.
@@ -195,6 +231,7 @@ impl App {
     pub async fn stop(self) -> usize {
         self.shutdown.cancel();
         let cut = self.serving.await.unwrap_or(0);
+        drop(self.live);
         // With the last connection the dispatcher is gone, and so the settlements come to an end.
         self.tasks.close();
         self.tasks.wait().await;
@@ -252,6 +289,30 @@ impl Parts {
     }
 }
 
+fn views(live: &Live) -> status::Books {
+    let books = &live.books;
+    status::Books {
+        catalog: Arc::clone(&live.catalog),
+        ledger: Arc::clone(&books.ledger),
+        breakers: Arc::clone(&books.breakers),
+        usage: Arc::clone(&books.usage),
+        metrics: Arc::clone(&books.metrics),
+        latencies: Arc::clone(&books.latencies),
+        traces: Arc::clone(&books.traces),
+        strategies: Arc::clone(&live.strategies),
+        pace: Arc::new(Pace::default()),
+        clock: Arc::clone(&live.clock),
+    }
+}
+
+fn desk(callers: Arc<Callers>, clock: &SharedClock, saving: Option<&Saving>) -> server::Desk {
+    let save_now = saving.map(|it| {
+        let saving = it.save_now();
+        Arc::new(move || saving.save()) as server::SaveNow
+    });
+    server::Desk { callers, clock: Arc::clone(clock), save_now }
+}
+
 fn books(settings: &Settings) -> dispatch::Books {
     let sessions = session::Params {
         enabled: settings.session.affinity_enabled,
@@ -265,6 +326,7 @@ fn books(settings: &Settings) -> dispatch::Books {
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     }
 }
 
@@ -310,120 +372,4 @@ fn client(
         Kind::Ollama => Arc::new(OllamaClient::new(url, transport, clock)?),
         Kind::Anthropic => Arc::new(AnthropicClient::new(url, transport, clock)?),
     })
-}
-
-fn select_params(settings: &Settings) -> select::Params {
-    let strategy = |it| match it {
-        config::Strategy::RoundRobin => Strategy::RoundRobin,
-        config::Strategy::Random => Strategy::Random,
-        config::Strategy::Weighted => Strategy::Weighted,
-    };
-    select::Params {
-        provider_strategy: strategy(settings.routing.provider_strategy),
-        model_strategy: strategy(settings.routing.model_strategy),
-    }
-}
-
-fn dispatch_params(settings: &Settings) -> dispatch::Params {
-    dispatch::Params {
-        max_retries: settings.routing.max_retries,
-        max_quota_wait: settings.routing.max_quota_wait,
-        stream_continuation: settings.routing.stream_continuation,
-        deadline: settings.routing.deadline,
-        timeout: settings.http.timeout,
-        first_token_timeout: settings.http.first_token_timeout,
-        context: context_params(settings),
-        normalizer: normalize::Params { enabled: settings.normalizer.enabled },
-    }
-}
-
-fn context_params(settings: &Settings) -> context::Params {
-    let (context, summary) = (&settings.context, &settings.summarization);
-    let summed = |tokens| if summary.enabled { tokens } else { 0 };
-    let guide = settings.routing.style_guide.as_deref().unwrap_or(context::style::GUIDE);
-    context::Params {
-        mode: match context.management_mode {
-            config::ContextMode::Static => context::Mode::Static,
-            config::ContextMode::Dynamic => context::Mode::Dynamic,
-            config::ContextMode::Reservoir => context::Mode::Reservoir,
-            config::ContextMode::Adaptive => context::Mode::Adaptive,
-            config::ContextMode::Disabled => context::Mode::Disabled,
-        },
-        apply: match context.apply {
-            config::ContextApply::WhenNeeded => context::Apply::WhenNeeded,
-            config::ContextApply::Always => context::Apply::Always,
-        },
-        static_keep: context.static_recent_keep,
-        dynamic: context::Dynamic {
-            target: context.dynamic_utilization_target,
-            least: context.dynamic_min_utilization,
-            most_boost: context.dynamic_max_boost,
-        },
-        reservoir_keep: context.reservoir_recent_keep,
-        reservoir_summary: summed(context.reservoir_summary_budget),
-        adaptive_summary: summed(summary.max_tokens),
-        summary_timeout: summary.timeout,
-        answer_reserve: context.answer_reserve_tokens,
-        style: context::Style {
-            enabled: settings.routing.use_server_side_system_prompt,
-            guide: guide.trim().into(),
-            handoff: settings.session.handoff_note,
-        },
-    }
-}
-
-fn server_params(config: &Config) -> server::Params {
-    let http = &config.settings.http;
-    server::Params {
-        master_key: config.master_key.clone(),
-        insecure: config.insecure,
-        allowed_origins: http.allowed_origins.clone(),
-        session_header: config.settings.session.id_header.clone(),
-        max_body_bytes: http.max_body_bytes,
-        max_concurrent_requests: http.max_concurrent_requests,
-        ..server::Params::default()
-    }
-}
-
-/// Starts the demo's providers beside the gateway: on the next port, so that the README can name
-/// it, or on any when that one is taken.
-fn start_sim(
-    gateway_port: u16,
-    chaos: Option<Chaos>,
-    clock: &SharedClock,
-) -> std::io::Result<SimServer> {
-    let mut cast = sim::demo();
-    cast.providers.iter_mut().for_each(|it| it.chaos = chaos);
-    let start =
-        |port| SimServer::start(cast.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)), clock);
-    start(gateway_port.wrapping_add(1)).or_else(|_| start(0))
-}
-
-fn demo_catalog(server: &SimServer, ids: &mut IdBook) -> Catalog {
-    let units = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
-    let periods = [Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month];
-    let limit = |it: &sim::DemoLimit| {
-        let all = units.iter().flat_map(|unit| periods.iter().map(move |period| (unit, *period)));
-        all.into_iter()
-            .find(|((_, unit), period)| it.key == format!("{unit}_per_{}", period.name()))
-            .map(|((unit, _), period)| (*unit, period, it.max))
-    };
-    let model = |it: &sim::DemoModel| config::DemoModel {
-        name: it.name.to_owned(),
-        kind: it.kind.to_owned(),
-        scale: Scale::parse(it.scale).unwrap_or(Scale::Medium),
-        vision: false,
-        max_context: Some(it.max_context),
-        limits: it.limits.iter().filter_map(limit).collect(),
-    };
-    let entries: Vec<config::DemoEntry> = sim::demo_providers()
-        .iter()
-        .map(|it| config::DemoEntry {
-            name: it.name.to_owned(),
-            base_url: server.base_url(it.name),
-            key: it.key.to_owned(),
-            models: it.models.iter().map(model).collect(),
-        })
-        .collect();
-    config::demo_catalog(&entries, ids)
 }

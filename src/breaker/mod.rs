@@ -228,6 +228,19 @@ impl Breakers {
         found.next().unwrap_or_default()
     }
 
+    /// Closes every breaker of `provider`, and says how many were not closed. Calls under way tell
+    /// how they went all the same.
+    pub fn reset(&self, provider: ProviderId, now: Now) -> usize {
+        let Some(shard) = self.shard(provider) else { return 0 };
+        let Some(mut cells) = shard.lock_if_troubled() else { return 0 };
+        let mine = |it: &Cell| it.provider() == provider;
+        let shut = |it: &&Cell| mine(it) && it.status(now).state != State::Closed;
+        let count = cells.values().filter(shut).count();
+        cells.retain(|_, it| !mine(it));
+        shard.count(&cells);
+        count
+    }
+
     fn shard(&self, provider: ProviderId) -> Option<&Shard> {
         let place = usize::try_from(provider.0).unwrap_or(0) % SHARDS;
         self.shards.get(place)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
 
 use crate::config::FileChoice;
 use crate::config::Flags;
@@ -21,7 +22,7 @@ pub struct CommandLine {
 }
 
 /// What the program can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the gateway (the default)
     #[default]
@@ -30,6 +31,56 @@ pub enum Command {
     Check,
     /// Ask a running gateway how its providers are
     Status,
+    /// Make, list and take back keys that open a part of what the gateway has
+    Keys {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+/// What can be done with virtual keys.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and show it, this once
+    Create(NewKeyFlags),
+    /// List all keys with what they allow and have used today
+    List,
+    /// Take a key back, at once
+    Revoke {
+        /// Its id (key_...) or its label
+        key: String,
+    },
+}
+
+/// What a new key allows.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct NewKeyFlags {
+    /// What people call it
+    #[arg(long)]
+    pub label: String,
+    /// Answers a day; the day begins at midnight UTC
+    #[arg(long, value_name = "N")]
+    pub daily_requests: Option<u64>,
+    /// Tokens a day, of prompts and answers together
+    #[arg(long, value_name = "N")]
+    pub daily_tokens: Option<u64>,
+    /// The models its requests may name, meta-models too [default: any]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// When it ends: 2030-12-31 (its beginning, UTC) or 2030-12-31T12:00:00Z
+    #[arg(long, value_name = "DATE")]
+    pub expires: Option<String>,
+    /// no-training: only providers that are known not to train on prompts
+    #[arg(long, value_name = "WHAT")]
+    pub privacy: Option<String>,
+}
+
+/// How the log's lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLines {
+    Human,
+    Json,
 }
 
 /// Flags every command takes, before or after its name.
@@ -64,6 +115,15 @@ struct CommonFlags {
     /// With --demo: this share of requests (0 to 1) meets a fault; the same ones with the same seed
     #[arg(long, global = true, value_name = "RATE[,SEED]")]
     chaos: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "human|json",
+        hide_possible_values = true,
+        help = "How the log's lines look; RELAY_LOG_FORMAT says it too [default: human]"
+    )]
+    log_format: Option<LogLines>,
     #[arg(long, global = true, help = "Serve callers from any address without RELAY_API_KEY")]
     insecure: bool,
 }
@@ -80,8 +140,9 @@ const PRECEDENCE: &str =
 impl CommandLine {
     /// The command, and what the flags say.
     pub fn into_parts(self) -> (Command, Flags) {
-        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, chaos, insecure } =
+        let CommonFlags { host, port, settings, limits, env_file, data_dir, demo, chaos, .. } =
             self.flags;
+        let (insecure, log_format) = (self.flags.insecure, self.flags.log_format);
         let usual = Flags::default();
         let choose = |named: Option<PathBuf>, usual| named.map_or(usual, FileChoice::named);
         let flags = Flags {
@@ -94,6 +155,7 @@ impl CommandLine {
             demo,
             chaos,
             insecure,
+            log_json: log_format.map(|it| it == LogLines::Json),
         };
         (self.command.unwrap_or_default(), flags)
     }
@@ -145,9 +207,11 @@ mod tests {
             "--demo",
             "--chaos",
             "--insecure",
+            "--log-format",
             "--help",
             "--version",
             "serve",
+            "keys",
         ] {
             assert!(help.contains(flag), "{flag} is not in\n{help}");
         }

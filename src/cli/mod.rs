@@ -3,6 +3,8 @@
 pub mod args;
 mod banner;
 mod check;
+mod gateway;
+mod keys;
 mod serve;
 mod status;
 mod table;
@@ -22,6 +24,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::serve(&flags),
         Command::Check => check::check(&flags),
         Command::Status => status::status(&flags),
+        Command::Keys { command } => keys::keys(&command, &flags),
     }
 }
 

@@ -1,25 +1,21 @@
 //! `status`: a running gateway's providers and quota, as tables.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http::header::AUTHORIZATION;
-use secrecy::ExposeSecret as _;
+use http::Method;
 use serde::de::DeserializeOwned;
 
 use crate::cli::EXIT_FAILED;
 use crate::cli::EXIT_REFUSED;
 use crate::cli::complain;
+use crate::cli::gateway;
+use crate::cli::gateway::Unanswered;
 use crate::cli::say;
 use crate::cli::table::table;
 use crate::config;
 use crate::config::Flags;
 use crate::config::Reach;
-use crate::provider::SentMark;
-use crate::provider::transport::Transport;
-use crate::provider::transport::read_answer;
 use crate::status::pool::CircuitStatus;
 use crate::status::pool::Pool;
 use crate::status::pool::ProviderStatus;
@@ -29,21 +25,13 @@ use crate::status::quota::Left;
 use crate::status::quota::PoolQuota;
 use crate::status::quota::Quota;
 
-/// A gateway on this machine answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Asks the gateway at `--host` and `--port` and prints what it says.
 pub(super) fn status(flags: &Flags) -> ExitCode {
     let reach = match config::reach(flags, &config::process_environment) {
         Ok(reach) => reach,
         Err(refusal) => return complain(&refusal.to_string(), EXIT_REFUSED),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(fault) => return complain(&format!("can't start the runtime: {fault}"), EXIT_FAILED),
-    };
-    match runtime.block_on(ask(&reach)) {
+    match ask(&reach) {
         Ok((pool, quota)) => {
             say(&render(&pool));
             say(&total(&quota.pool));
@@ -53,35 +41,13 @@ pub(super) fn status(flags: &Flags) -> ExitCode {
     }
 }
 
-async fn ask(reach: &Reach) -> Result<(Pool, Quota), String> {
-    Ok((get(reach, "/v1/status").await?, get(reach, "/v1/quota").await?))
+fn ask(reach: &Reach) -> Result<(Pool, Quota), String> {
+    Ok((get(reach, "/v1/status")?, get(reach, "/v1/quota")?))
 }
 
-async fn get<T: DeserializeOwned>(reach: &Reach, path: &str) -> Result<T, String> {
-    let host =
-        if reach.host.contains(':') { format!("[{}]", reach.host) } else { reach.host.clone() };
-    let url = format!("http://{host}:{}{path}", reach.port);
-    let mut request = Request::get(&url);
-    if let Some(key) = &reach.master_key {
-        request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
-    }
-    let request = request.body(Bytes::new()).map_err(|it| format!("{url}: {it}"))?;
-    let asking = async {
-        let answer = Transport::default().send(request, SentMark::default()).await?;
-        let status = answer.status();
-        Ok((status, read_answer(answer.into_body()).await?))
-    };
-    let answer: Result<_, crate::provider::fault::Fault> =
-        tokio::time::timeout(PATIENCE, asking).await.map_err(|_| format!("{url}: no answer"))?;
-    let (status, body) = answer.map_err(|it| {
-        format!("no gateway answers on {url} ({}); is it running, and on this port?", it.message)
-    })?;
-    if status == http::StatusCode::UNAUTHORIZED {
-        return Err(format!("{url}: the gateway wants a key; set RELAY_API_KEY"));
-    }
-    serde_json::from_slice(&body).map_err(|_| {
-        format!("{url}: HTTP {status}, and not the answer of this program; another one's port?")
-    })
+fn get<T: DeserializeOwned>(reach: &Reach, path: &str) -> Result<T, String> {
+    let answer = gateway::ask_once(reach, (Method::GET, path), Bytes::new());
+    answer.map_err(Unanswered::into_text)?.read()
 }
 
 fn render(pool: &Pool) -> String {

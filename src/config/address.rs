@@ -23,6 +23,32 @@ impl Rule for AccountId {
     }
 }
 
+/// An address, or all that begin like it: `10.0.0.0/8`.
+pub(super) struct Range;
+
+impl Rule for Range {
+    type Value = (IpAddr, u8);
+
+    fn wanted(&self) -> String {
+        "an IP address, or a range of them such as \"10.0.0.0/8\"".to_owned()
+    }
+
+    fn read(&self, json: &Json) -> Option<(IpAddr, u8)> {
+        let Json::Text(text) = json else { return None };
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) if bits.bytes().all(|it| it.is_ascii_digit()) => {
+                (address, Some(bits.parse::<u8>().ok()?))
+            }
+            Some(_) => return None,
+            None => (text.as_str(), None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(all);
+        (bits <= all).then_some((address, bits))
+    }
+}
+
 /// The URL that stands before a provider's own paths. Read without a slash at its end.
 pub(super) struct BaseUrl;
 

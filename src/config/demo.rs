@@ -98,7 +98,10 @@ fn model(provider: &DemoEntry, entry: &DemoModel, key: &Key, ids: &mut IdBook) -
         failed_requests_count: false,
         reserves_max_tokens: false,
         privacy: Privacy::Local,
+        privacy_source: None,
+        last_verified: None,
         first_token_timeout: None,
+        found: false,
         successor: None,
         targets: vec![ids.target(key.id, id)],
     }

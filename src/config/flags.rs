@@ -44,6 +44,8 @@ pub struct Flags {
     pub chaos: Option<String>,
     /// Any caller from anywhere.
     pub insecure: bool,
+    /// Is the log written as JSON? `None`: as the environment says.
+    pub log_json: Option<bool>,
 }
 
 impl Default for Flags {
@@ -59,6 +61,7 @@ impl Default for Flags {
             demo: false,
             chaos: None,
             insecure: false,
+            log_json: None,
         }
     }
 }

@@ -15,6 +15,10 @@ use super::faults::Faults;
 use crate::catalog::IdBook;
 use crate::catalog::Key;
 
+/// Variables that hold keys of the gateway itself.
+pub(super) const MASTER: &str = "RELAY_API_KEY";
+pub(super) const ADMIN: &str = "RELAY_ADMIN_KEY";
+
 /// The keys of `provider` in `variable`, faulty ones left out.
 pub(super) fn keys(
     provider: &str,
@@ -62,8 +66,8 @@ pub(super) fn no_key(provider: &str, ids: &mut IdBook) -> Key {
     }
 }
 
-/// The master key callers must show, if `variable` holds a sound one.
-pub(super) fn master_key(variable: &Variable, faults: &Faults) -> Option<SecretString> {
+/// A key that this gateway itself asks for, if `variable` holds a sound one.
+pub(super) fn own_key(variable: &Variable, faults: &Faults) -> Option<SecretString> {
     match problem(&variable.value) {
         None => Some(SecretString::from(variable.value.as_str())),
         Some(problem) => {

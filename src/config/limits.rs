@@ -79,6 +79,8 @@ pub(super) struct Terms {
     pub(super) failed_requests_count: Option<bool>,
     pub(super) reserves_max_tokens: Option<bool>,
     pub(super) privacy: Option<Privacy>,
+    pub(super) privacy_source: Option<String>,
+    pub(super) last_verified: Option<String>,
     pub(super) first_token_timeout: Option<Duration>,
 }
 
@@ -206,7 +208,6 @@ fn limits(mut it: Object<'_>) -> Vec<Limit> {
 }
 
 fn terms(it: &mut Object<'_>) -> Terms {
-    it.optional("last_verified", &DATE);
     Terms {
         scope: it.optional("quota_scope", &SCOPES),
         reset: it.optional("reset", &RESETS),
@@ -214,6 +215,8 @@ fn terms(it: &mut Object<'_>) -> Terms {
         failed_requests_count: it.optional("failed_requests_count", &Flag),
         reserves_max_tokens: it.optional("reserves_max_tokens", &Flag),
         privacy: it.optional("privacy", &PRIVACIES),
+        privacy_source: it.optional("privacy_source", &SOURCE),
+        last_verified: it.optional("last_verified", &DATE),
         first_token_timeout: it
             .optional("first_token_timeout_seconds", &Span::seconds(0.01..=86_400.0)),
     }
@@ -267,6 +270,11 @@ const MODEL_NAME: Text = Text {
 const MODEL_TYPE: Text = Text {
     wanted: "what the model is for, in one word, such as \"text\", \"coding\" or \"ocr\"",
     fits: |it| is_label(it, 64) && !it.contains(' '),
+};
+
+const SOURCE: Text = Text {
+    wanted: "where it is known from: 1 to 300 printable ASCII characters without blanks at the ends",
+    fits: |it| is_label(it, 300),
 };
 
 const DATE: Text = Text {

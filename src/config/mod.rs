@@ -3,6 +3,7 @@
 //! beats `.env`, that beats the files, and these beat the defaults. All faults are found at once.
 
 mod address;
+mod callers;
 mod chaos;
 mod demo;
 mod environment;
@@ -16,15 +17,24 @@ mod pool;
 mod reader;
 mod rules;
 mod settings;
+mod verified;
 
 use std::path::Path;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
+
+use crate::callers::Declared;
+use crate::callers::identifiers;
 
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::Provider;
+use crate::clock::Clock;
+use crate::clock::SystemClock;
 use crate::provider::transport::Network;
 
 use address::Host;
@@ -74,12 +84,18 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The key callers must show, if any.
     pub master_key: Option<SecretString>,
+    /// The key that changes of state want; `None` = they are taken from this machine alone.
+    pub admin_key: Option<SecretString>,
     /// `settings.json` with its overrides.
     pub settings: Settings,
     /// How providers are reached.
     pub network: Network,
     /// The providers that can be used; empty with `demo`, for the caller to fill.
     pub catalog: Catalog,
+    /// The virtual keys that a file declares.
+    pub virtual_keys: Vec<Declared>,
+    /// How much each user of an app may ask; `None` = as much as they like.
+    pub identifiers: Option<identifiers::Params>,
     /// What the user should know, a line each: providers left out, keys not used.
     pub notes: Vec<String>,
 }
@@ -102,7 +118,7 @@ pub fn load(
     let faults = Faults::default();
     let mut notes = Vec::new();
     let environment = environment(flags, process, &faults, &mut notes);
-    let master_key = environment.get("RELAY_API_KEY").and_then(|it| keys::master_key(&it, &faults));
+    let (master_key, admin_key) = own_keys(&environment, &faults);
     let host = host(flags, &environment, &faults);
     let port = port(flags, &environment, &faults);
     let settings = settings(flags, &environment, &faults, &mut notes);
@@ -113,13 +129,18 @@ pub fn load(
     } else {
         providers(flags, &environment, &faults, &mut notes, ids)
     };
+    let identifiers = callers::identifiers(&environment, &faults);
+    let catalog = Catalog::new(providers);
+    let own = [master_key.as_ref(), admin_key.as_ref()];
+    let virtual_keys = callers::declared(&environment, (&catalog, own), &faults);
     let faults = faults.into_list();
     if !faults.is_empty() {
         return Err(Refusal::Faults(faults));
     }
-    if providers.is_empty() && !flags.demo {
+    if catalog.providers().is_empty() && !flags.demo {
         return Err(Refusal::NothingUsable(what_to_do(&entries, &notes)));
     }
+    notes.extend(verified::note(&catalog, today()));
     Ok(Config {
         host,
         port,
@@ -128,11 +149,20 @@ pub fn load(
         chaos,
         data_dir: data_dir(flags),
         master_key,
+        admin_key,
         settings,
         network: network(&environment),
-        catalog: Catalog::new(providers),
+        catalog,
+        virtual_keys,
+        identifiers,
         notes,
     })
+}
+
+fn today() -> Date {
+    let seconds = SystemClock::start().now().unix_ms / 1000;
+    let now = i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok());
+    now.unwrap_or_default().to_zoned(TimeZone::UTC).date()
 }
 
 /// The variables every program reads, in upper or lower case.
@@ -154,6 +184,17 @@ pub struct Reach {
     pub port: u16,
     /// The key callers must show, if any.
     pub master_key: Option<SecretString>,
+    /// The key it wants for changes of its state, if any.
+    pub admin_key: Option<SecretString>,
+    /// Where it keeps what outlives it; `None` = nowhere.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Reach {
+    /// The key to show: the one that opens most.
+    pub fn key(&self) -> Option<&SecretString> {
+        self.admin_key.as_ref().or(self.master_key.as_ref())
+    }
 }
 
 /// Reads only what it takes to find a gateway that is running already.
@@ -163,16 +204,27 @@ pub struct Reach {
 pub fn reach(flags: &Flags, process: &dyn Fn(&str) -> Option<String>) -> Result<Reach, Refusal> {
     let faults = Faults::default();
     let environment = environment(flags, process, &faults, &mut Vec::new());
-    let master_key = environment.get("RELAY_API_KEY").and_then(|it| keys::master_key(&it, &faults));
+    let (master_key, admin_key) = own_keys(&environment, &faults);
     // Whether it may be listened on is the gateway's own concern.
     let flags = Flags { insecure: true, ..flags.clone() };
     let reach = Reach {
         host: host(&flags, &environment, &faults),
         port: port(&flags, &environment, &faults),
         master_key,
+        admin_key,
+        data_dir: data_dir(&flags),
     };
     let faults = faults.into_list();
     if faults.is_empty() { Ok(reach) } else { Err(Refusal::Faults(faults)) }
+}
+
+/// The master key and the admin key.
+fn own_keys(
+    environment: &Environment<'_>,
+    faults: &Faults,
+) -> (Option<SecretString>, Option<SecretString>) {
+    let key = |name| environment.get(name).and_then(|it| keys::own_key(&it, faults));
+    (key(keys::MASTER), key(keys::ADMIN))
 }
 
 fn environment<'p>(

@@ -190,7 +190,14 @@ fn model(
             .unwrap_or_default(),
         reserves_max_tokens: either(own, shared, |it| it.reserves_max_tokens).unwrap_or_default(),
         privacy: either(own, shared, |it| it.privacy).unwrap_or_default(),
+        // A source speaks of the posture that stands beside it.
+        privacy_source: if own.privacy.is_some() { own } else { shared }
+            .privacy_source
+            .as_deref()
+            .map(Arc::from),
+        last_verified: either(own, shared, |it| it.last_verified.clone()).map(Arc::from),
         first_token_timeout: either(own, shared, |it| it.first_token_timeout),
+        found: false,
         successor: entry.successor.as_deref().map(Arc::from),
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }
@@ -212,7 +219,7 @@ fn note_unread_keys(entries: &[ProviderEntry], shop: &mut Workshop<'_>) {
     let read: HashSet<String> = entries.iter().flat_map(key_variables).collect();
     let is_key = |it: &str| it.ends_with("_APIKEY") || it.ends_with("_API_KEY");
     let (place, names) = shop.environment.file_names();
-    for name in names.filter(|it| is_key(it) && *it != "RELAY_API_KEY" && !read.contains(*it)) {
+    for name in names.filter(|it| is_key(it) && *it != keys::MASTER && !read.contains(*it)) {
         shop.notes
             .push(format!("{place}: {name} is set, but no provider in {} reads it", shop.place));
     }

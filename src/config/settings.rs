@@ -1,9 +1,11 @@
 //! `settings.json`: one struct per section, with the defaults and ranges of its keys.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderName;
 
+use super::address::Range;
 use super::json::Json;
 use super::reader::Document;
 use super::reader::Object;
@@ -131,6 +133,9 @@ pub struct Routing {
     pub provider_strategy: Strategy,
     /// Default `roundrobin`.
     pub model_strategy: Strategy,
+    /// Are only providers asked that are known not to train on prompts? `privacy`: `any`, the
+    /// default, or `no-training`.
+    pub no_training: bool,
     /// Further attempts after the first, 0 to 100. Default 8.
     pub max_retries: u32,
     /// Is a stream that is cut continued on another provider? Default true.
@@ -153,6 +158,8 @@ pub struct Http {
     pub max_body_bytes: usize,
     /// Requests under way at once, 1 to 1,000,000. Default 10000.
     pub max_concurrent_requests: usize,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses with the bits that count. Default none.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
     /// Web origins that may call, in lower case, e.g. `http://localhost:3000`. Default none.
     pub allowed_origins: Vec<String>,
 }
@@ -258,6 +265,7 @@ fn routing(mut it: Object<'_>, notes: &mut Vec<String>) -> Routing {
         style_guide: it.optional("style_guide", &GUIDE),
         provider_strategy: it.or("provider_strategy", &STRATEGIES, Strategy::RoundRobin),
         model_strategy: it.or("model_strategy", &STRATEGIES, Strategy::RoundRobin),
+        no_training: it.or("privacy", &Choice(&[("any", false), ("no-training", true)]), false),
         max_retries: count(&mut it, "max_retries", 0..=100, 8),
         stream_continuation: it.or("stream_continuation", &Flag, true),
         max_quota_wait: it.or("max_quota_wait_seconds", &wait, Duration::from_secs(10)),
@@ -275,6 +283,7 @@ fn http(mut it: Object<'_>) -> Http {
         max_body_bytes: count(&mut it, "max_body_bytes", 1_024..=1 << 30, 20 << 20),
         max_concurrent_requests: count(&mut it, "max_concurrent_requests", 1..=1_000_000, 10_000),
         allowed_origins: it.elements("allowed_origins", &ORIGIN),
+        trusted_proxies: it.elements("trusted_proxies", &Range),
     };
     it.finish();
     read.with_plain_origins()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::breaker::Outcome;
 use crate::breaker::Pass;
 use crate::breaker::Path;
+use crate::callers::Tab;
 use crate::catalog::ModelId;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
@@ -46,6 +47,8 @@ pub(super) struct Attempt {
     failed_requests_count: bool,
     /// How the provider counts what is not text.
     rules: Rules,
+    /// What the key that was shown runs up, if one was.
+    pub(super) tab: Option<Arc<Tab>>,
     /// Set by the client as the request goes out.
     pub(super) sent: SentMark,
     /// When it began.
@@ -98,6 +101,7 @@ impl Attempt {
             names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
             rules: rules(target.provider.kind),
+            tab: None,
             sent: SentMark::default(),
             started: now,
             delivered: Delivered::default(),
@@ -184,6 +188,10 @@ impl Attempt {
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
             self.core.books.usage.record(self.model, spent);
+            self.core.books.latencies.ended(self.model, self.age());
+            if let Some(tab) = &self.tab {
+                tab.record(spent);
+            }
             if let Some(counted) = self.counted_prompt.filter(|_| !estimated) {
                 self.core.memory.learn(self.model, counted, usage.prompt);
             }
@@ -237,6 +245,7 @@ impl Attempt {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
         books.usage.failed(self.model);
+        books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
         let limits = if self.begun { &[] } else { self.sent.limits() };
         learning::headers(&books.ledger, path.target, (limits, as_of), now);
@@ -267,6 +276,7 @@ impl Attempt {
         Settlement {
             reservation,
             usage: Arc::clone(&self.core.books.usage),
+            tab: self.tab.clone(),
             queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),

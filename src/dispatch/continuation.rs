@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::callers::Tab;
 use crate::catalog::TargetId;
 use crate::context::tokens;
 use crate::dispatch::Core;
@@ -48,6 +49,7 @@ pub(super) struct Thread {
     guide: Option<Arc<str>>,
     normalize: bool,
     caller: u64,
+    tab: Option<Arc<Tab>>,
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
@@ -65,7 +67,7 @@ impl Travel {
     pub(super) fn goes_on(&self) -> bool {
         let request = &self.request;
         let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
-        fit && self.core.params.stream_continuation
+        fit && !self.requires.strict && self.core.params.stream_continuation
     }
 
     /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is
@@ -85,6 +87,7 @@ impl Travel {
             guide: self.style.guide.take(),
             normalize: self.normalize,
             caller: self.caller,
+            tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
         }))
@@ -119,6 +122,7 @@ impl Thread {
         travel.style.guide.clone_from(&self.guide);
         travel.normalize = self.normalize;
         travel.caller = self.caller;
+        travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;
         travel.story = story;
         travel.goal = Some(goal);

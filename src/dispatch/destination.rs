@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use crate::dispatch::Pool;
+use crate::dispatch::outcome::Requirements;
+use crate::dispatch::strict;
 use crate::dispatch::structured::Wanted;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
@@ -16,6 +18,7 @@ use crate::select::Needs;
 pub(super) async fn destination(
     pool: &Pool,
     request: &ChatRequest,
+    requires: Requirements,
 ) -> Result<(Asked, Eligible, Option<Arc<Wanted>>), ApiError> {
     let catalog = &pool.selector.catalog;
     let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
@@ -28,8 +31,12 @@ pub(super) async fn destination(
             .with_code("model_not_found")
             .with_param("model")
     })?;
-    let eligible = select::eligible(catalog, &asked, &Needs::of(request))?;
-    let wanted = Wanted::of(request).await?;
+    if requires.strict {
+        strict::check(&asked)?;
+    }
+    let needs = Needs::of(request).without_training(requires.no_training);
+    let eligible = select::eligible(catalog, &asked, &needs)?;
+    let wanted = if requires.strict { None } else { Wanted::of(request).await? };
     Ok((asked, eligible, wanted))
 }
 

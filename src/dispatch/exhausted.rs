@@ -16,6 +16,7 @@ use crate::dispatch::journey::Travel;
 use crate::dispatch::verdict;
 use crate::openai::ApiError;
 use crate::openai::Exhaustion;
+use crate::openai::More;
 use crate::openai::ProviderState;
 use crate::openai::Suggestion;
 use crate::provider::fault::FaultKind;
@@ -204,7 +205,8 @@ pub(super) fn error(travel: &Travel) -> ApiError {
         let message = format!("No provider could answer ({tried} asked).{said}");
         ApiError::new(503, "server_error", message).with_code("all_providers_failed")
     };
-    ApiError { exhaustion: Some(Box::new(exhaustion(travel, now))), ..error.with_retry_after(rest) }
+    let more = Some(Box::new(More::Exhaustion(exhaustion(travel, now))));
+    ApiError { more, ..error.with_retry_after(rest) }
 }
 
 /// When those in line have had theirs, if each takes as much as this request and all targets give alike.
@@ -297,7 +299,8 @@ fn exhaustion(travel: &Travel, now: Now) -> Exhaustion {
         }
     }
     // Only what could take this very request, under another name, is worth suggesting.
-    let able = select::eligible(catalog, &Asked::Any, &Needs::of(&travel.request));
+    let needs = Needs::of(&travel.request).without_training(travel.requires.no_training);
+    let able = select::eligible(catalog, &Asked::Any, &needs);
     let mut others: Vec<(Duration, &Model)> = able
         .unwrap_or_default()
         .into_iter()

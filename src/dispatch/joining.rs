@@ -99,6 +99,9 @@ impl Relay {
                 story.failed(&self.target, &fault, attempt.age());
             }
             self.joining.spent = self.joining.spent.plus(attempt.break_off(&fault).await);
+            if let Some(story) = &mut self.story {
+                story.settled();
+            }
         }
         match thread.go_on(&sent, self.story.take()).await {
             Ok(resumed) => {

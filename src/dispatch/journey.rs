@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
+use crate::callers::Tab;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
@@ -14,20 +15,23 @@ use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::demand::demand;
-use crate::dispatch::demand::gates;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
 use crate::dispatch::fitting::Styled;
+use crate::dispatch::key;
 use crate::dispatch::legs::Leg;
+use crate::dispatch::noting::story;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
+use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::strict::Refusal;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
@@ -46,8 +50,6 @@ use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
-use crate::select::Gates;
-use crate::select::Walk;
 
 /// Members left out one by one, as a provider names them, before the next candidate is asked.
 const LEFT_OUT: usize = 3;
@@ -60,33 +62,43 @@ pub(super) async fn travel(
 ) -> Result<Answer, Failure> {
     let pool = core.pool.load_full();
     let requested = shown(call.request.model.as_deref().unwrap_or("meta-model"));
-    let stream = call.request.stream;
-    let names = Arc::clone(&requested);
-    let mut story =
-        Story::begin((&core.clock, &core.books.metrics), call.request_id, names, stream);
-    let (asked, eligible, wanted) = match destination(&pool, &call.request).await {
+    let no_training = call.requires.no_training || core.params.no_training;
+    let requires = Requirements { no_training, ..call.requires };
+    let mut story = story(&core, &call, (&requested, requires));
+    let found = destination(&pool, &call.request, requires).await.and_then(|found| {
+        let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
+        Ok((found, tab.transpose()?))
+    });
+    let ((asked, eligible, wanted), tab) = match found {
         Ok(found) => found,
         Err(error) => {
-            story.refused(error.status, &error.message);
+            story.refused(&error);
+            progress.tell_trace(story.summary().filter(|_| requires.trace));
             return Err(Failure { error: Box::new(error), route: None });
         }
     };
+    if let Some(record) = story.record() {
+        let providers = pool.selector.catalog.providers();
+        record.eligible = (eligible.len(), providers.iter().map(|it| it.models.len()).sum());
+    }
     let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
     let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
-    if !matches!(travel.asked, Asked::Direct { .. }) {
+    travel.requires = requires;
+    if !requires.strict && !matches!(travel.asked, Asked::Direct { .. }) {
         travel.session = call.session;
     }
     travel.wanted = wanted;
-    travel.take_style(style);
-    travel.normalize = normalize;
+    if !requires.strict {
+        travel.take_style(style);
+    }
+    travel.normalize = normalize && !requires.strict;
     travel.story = Some(story);
     travel.caller = call.caller;
+    travel.tab = tab;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
-    if let (Err(failure), Some(story)) = (&ending, &mut travel.story) {
-        story.refused(failure.error.status, &failure.error.message);
-    }
+    travel.note_ending(&ending);
     let begun = ending?;
     let story = travel.story.take();
     Ok(begun.into_answer(story, travel.thread()))
@@ -98,6 +110,7 @@ pub(super) struct Travel {
     pub(super) pool: Arc<Pool>,
     pub(super) request: Arc<ChatRequest>,
     pub(super) eligible: Eligible,
+    pub(super) requires: Requirements,
     /// What the answer has to be; `None` when nothing has to be checked.
     pub(super) wanted: Option<Arc<Wanted>>,
     /// An answer without the JSON that was asked for, with its fault.
@@ -115,6 +128,8 @@ pub(super) struct Travel {
     pub(super) waited: Duration,
     /// Who asks, for taking turns.
     pub(super) caller: u64,
+    /// What the key that was shown runs up, if one was.
+    pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
     /// Targets that would give the same fault again.
@@ -124,6 +139,8 @@ pub(super) struct Travel {
     /// With nobody left, the one whose breaker is passed by in this round.
     pub(super) pardoned: Option<TargetId>,
     pub(super) last_route: Option<Route>,
+    /// What the provider of a strict request has said last.
+    pub(super) refusal: Option<Refusal>,
     pub(super) answered_by: Option<TargetId>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
@@ -147,6 +164,7 @@ impl Travel {
             session: None,
             asked,
             eligible,
+            requires: Requirements::default(),
             wanted: None,
             spare: None,
             requested,
@@ -156,12 +174,14 @@ impl Travel {
             rounds: 0,
             waited: Duration::ZERO,
             caller: 0,
+            tab: None,
             place: None,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
             pardoned: None,
             last_route: None,
+            refusal: None,
             answered_by: None,
             goal: None,
             style: Styled::default(),
@@ -189,6 +209,9 @@ impl Travel {
             if let Some(answer) = answer {
                 return Ok(answer);
             }
+            if self.requires.strict && self.faults.len() > failures {
+                return Err(self.failure(self.as_it_came()));
+            }
             let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
             if !Box::pin(self.rest(passing)).await && !Box::pin(self.pardon()).await {
                 return Err(self.failure(exhausted::error(self)));
@@ -200,13 +223,13 @@ impl Travel {
     pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Begun>, Failure> {
         self.wait_for_home(leg).await;
         let mut walk = self.walk(leg);
+        let mut noted = 0;
         while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
             let Some(candidate) = self.next_candidate(&mut walk, leg) else {
-                if let Some(story) = &self.story {
-                    story.passed_over(&self.pool.selector.catalog, &walk.rejected);
-                }
+                self.note_rejected(&walk, &mut noted);
                 return Ok(None);
             };
+            self.note_rejected(&walk, &mut noted);
             let mut left_out = self.refused_before(candidate.target);
             let known = left_out.len();
             let mut edits = leg.edits.clone();
@@ -251,38 +274,6 @@ impl Travel {
         Duration::from_millis(5 + self.rng.u64(..20))
     }
 
-    fn walk(&mut self, leg: &Leg) -> Walk {
-        let home = self.home(&leg.eligible);
-        let now = self.core.clock.now();
-        let demand = demand(&self.core, &self.request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };
-        let selector = &self.pool.selector;
-        let mut walk =
-            selector.walk((&self.asked, leg.eligible.clone()), home, &gates, &mut self.rng);
-        walk.skip(&self.out);
-        walk
-    }
-
-    fn next_candidate(&mut self, walk: &mut Walk, leg: &Leg) -> Option<Candidate> {
-        let now = self.core.clock.now();
-        let pool = Arc::clone(&self.pool);
-        let core = Arc::clone(&self.core);
-        let request = Arc::clone(&self.request);
-        let demand = demand(&core, &request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&core, &demand, now) };
-        let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
-        let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
-            return Some(candidate);
-        };
-        // Of several first requests of one session the first to come here decides for all.
-        let pin = self.pin_of(candidate.target)?;
-        if core.books.sessions.pin_if_absent(session, pin, now) == pin {
-            return Some(candidate);
-        }
-        *walk = self.walk(leg);
-        walk.next(&pool.selector, &gates, &mut self.rng)
-    }
-
     /// One upstream call. `Err(None)`: the target closed between being chosen and being asked.
     async fn attempt(
         &mut self,
@@ -296,18 +287,22 @@ impl Travel {
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
         let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
         let early = self.pardoned == Some(target.id);
+        let before = self.core.books.ledger.left(target.id, self.core.clock.now());
         let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
+        attempt.tab.clone_from(&self.tab);
         leg.sizes(&mut attempt);
         attempt.headroom = self.headroom(target.model);
         if let Some(place) = self.place.take() {
             place.served();
         }
         self.attempts += 1;
+        self.commit_to(target.provider.id);
+        let sent = attempt.sent.clone();
         let mut route = self.route(&target, candidate.affinity, leg);
         self.progress.set(route.clone());
         if let Some(story) = &mut self.story {
-            story.asks(&target.provider.name, &target.model.name);
+            story.asks(&target, before);
         }
         self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
@@ -347,7 +342,11 @@ impl Travel {
                 self.answered_by = Some(target.id);
                 Ok(begun)
             }
-            Err(unanswered) => Err(Some(self.close(&target, unanswered))),
+            Err(unanswered) => {
+                let fault = self.close(&target, unanswered);
+                self.hear_out(&target, &sent, &fault);
+                Err(Some(fault))
+            }
         }
     }
 
@@ -363,12 +362,18 @@ impl Travel {
             Left::Call(Some(attempt)) => attempt.fail(&fault),
             Left::Spare(spare) => self.keep_spare(spare, fault.clone()),
         }
+        if let Some(story) = &mut self.story {
+            story.settled();
+        }
         fault
     }
 
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
         let next = match verdict::next(&fault) {
+            Next::RepeatWithout(_) if self.requires.strict => {
+                Next::Candidate { model_to_blame: true }
+            }
             // What the request does not have can't be left out of it.
             Next::RepeatWithout(field) => match self.member_meant(field, target) {
                 Some(member) => Next::RepeatWithout(member),

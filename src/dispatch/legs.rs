@@ -39,6 +39,12 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// The conversation as the caller wrote it.
+    fn as_it_came(eligible: Eligible) -> Self {
+        let edits = RequestEdits::default();
+        Self { eligible, edits, context: None, counted: None, added: 0 }
+    }
+
     /// Tells an attempt what is known of its prompt's size.
     pub(super) fn sizes(&self, attempt: &mut Attempt) {
         attempt.counted_prompt = self.counted;
@@ -60,6 +66,9 @@ impl Travel {
     /// Every candidate once: those that take the conversation whole first, then the largest with
     /// the history cut to fit. With [`Apply::Always`] "whole" means cut to what the mode keeps.
     pub(super) async fn round(&mut self) -> Result<Option<Begun>, Failure> {
+        if self.requires.strict {
+            return self.leg(&Leg::as_it_came(self.eligible.clone())).await;
+        }
         let mut done = Eligible::new();
         let always = self.always_cut();
         if always.is_none()

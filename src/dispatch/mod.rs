@@ -1,13 +1,14 @@
 //! The journey of one request: candidates in order, one attempt after another, until one answers.
 //!
-//! [`destination`] says where it may go, [`journey`] walks, [`legs`] sorts the candidates by how
+//! [`destination`] says where it may go, [`journey`] and [`walking`] walk, [`legs`] sorts the candidates by how
 //! much of the conversation they take, [`fitting`] makes it fit the others, [`home`] keeps a session where it lives, [`waiting`] rests
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
 //! [`continuation`] and [`joining`] go on with a stream that was cut, [`learning`] takes in what an
-//! answer says of quota,
-//! [`settlement`] counts what nobody else has counted, [`exhausted`] says why nobody answered.
+//! answer says of quota, [`strict`] leaves a request and its answer as they are,
+//! [`story`] and [`noting`] tell of it, [`key`] says what a virtual key allows and opens its tab, [`settlement`] counts what nobody else
+//! has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
 mod continuation;
@@ -18,19 +19,23 @@ mod fitting;
 mod home;
 mod joining;
 mod journey;
+mod key;
 mod learning;
 mod legs;
+mod noting;
 pub mod outcome;
 mod queue;
 mod relay;
 mod settlement;
 mod spared;
 mod story;
+mod strict;
 mod structured;
 mod telling;
 mod terms;
 mod verdict;
 mod waiting;
+mod walking;
 mod whole;
 
 #[cfg(test)]
@@ -55,6 +60,7 @@ use crate::select::Latencies;
 use crate::select::Selector;
 use crate::session::Sessions;
 use crate::telemetry::Metrics;
+use crate::trace::Traces;
 use crate::usage::UsageBook;
 
 use outcome::ChatCall;
@@ -84,6 +90,8 @@ pub struct Params {
     pub stream_continuation: bool,
     /// A stream's first content.
     pub first_token_timeout: Duration,
+    /// Are only providers asked that are known not to train on prompts?
+    pub no_training: bool,
     /// How conversations are made to fit.
     pub context: context::Params,
     /// How answers are normalised.
@@ -113,12 +121,14 @@ pub struct Books {
     pub latencies: Arc<Latencies>,
     /// What is counted for Prometheus.
     pub metrics: Arc<Metrics>,
+    /// What happened to the last requests.
+    pub traces: Arc<Traces>,
 }
 
 /// Answers chat requests from a pool of providers.
-pub struct Dispatcher(Arc<Core>);
+pub struct Dispatcher(ArcSwap<Core>);
 
-/// What all journeys share.
+/// What all journeys share that begin under the same settings.
 struct Core {
     pool: ArcSwap<Pool>,
     books: Books,
@@ -126,7 +136,7 @@ struct Core {
     params: Params,
     memory: Arc<context::Memory>,
     queue: Arc<Queue>,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
 }
 
@@ -140,21 +150,38 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        let (memory, queue, refusals) = (Arc::default(), Arc::default(), Refusals::default());
+        let (memory, queue, refusals) = (Arc::default(), Arc::default(), Arc::default());
         let core = Core { pool, books, clock, params, memory, queue, refusals, settlements };
-        (Self(Arc::new(core)), waiting)
+        (Self(ArcSwap::from_pointee(core)), waiting)
     }
 
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.
     pub fn replace(&self, pool: Pool) {
-        self.0.pool.store(Arc::new(pool));
+        self.0.load().pool.store(Arc::new(pool));
+    }
+
+    /// Journeys that begin from now on keep to `params`. To be called by one at a time, and not beside
+    /// [`Self::replace`].
+    pub fn configure(&self, params: Params) {
+        let old = self.0.load();
+        let core = Core {
+            pool: ArcSwap::new(old.pool.load_full()),
+            books: old.books.clone(),
+            clock: Arc::clone(&old.clock),
+            params,
+            memory: Arc::clone(&old.memory),
+            queue: Arc::clone(&old.queue),
+            refusals: Arc::clone(&old.refusals),
+            settlements: old.settlements.clone(),
+        };
+        self.0.store(Arc::new(core));
     }
 }
 
 impl ChatService for Dispatcher {
     fn begin(&self, call: ChatCall) -> Journey {
         let progress = Arc::new(Progress::default());
-        let answer = journey::travel(Arc::clone(&self.0), call, Arc::clone(&progress));
+        let answer = journey::travel(self.0.load_full(), call, Arc::clone(&progress));
         Journey { progress, answer: Box::pin(answer) }
     }
 }

@@ -1,12 +1,13 @@
 //! What goes into a journey and what comes out of it: all that the server knows of dispatch.
 
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+use crate::callers::VirtualKey;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 
@@ -32,6 +33,22 @@ pub struct ChatCall {
     pub caller: u64,
     /// Under which id it is logged.
     pub request_id: Arc<str>,
+    /// The virtual key that was shown, if it was one: what it allows, and who pays.
+    pub key: Option<Arc<VirtualKey>>,
+    /// What the providers asked have to be like, whoever wants that.
+    pub requires: Requirements,
+}
+
+/// What a request asks of every provider it goes to, and of this gateway on the way there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Requirements {
+    /// The provider is known not to train on prompts.
+    pub no_training: bool,
+    /// One provider is asked for exactly what the request says, and its answer or error comes back
+    /// as it is.
+    pub strict: bool,
+    /// The answer says in a header how it came to be.
+    pub trace: bool,
 }
 
 /// A journey under way.
@@ -130,16 +147,31 @@ impl RouteReason {
 
 /// What a journey is trying now.
 #[derive(Debug, Default)]
-pub struct Progress(Mutex<Option<Route>>);
+pub struct Progress {
+    route: Mutex<Option<Route>>,
+    trace: OnceLock<String>,
+}
 
 impl Progress {
     /// Says what is being tried.
     pub fn set(&self, route: Route) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(route);
+        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Some(route);
     }
 
     /// What is being tried; `None` before the first attempt.
     pub fn get(&self) -> Option<Route> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.route.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says in a line what was tried until the answer began.
+    pub fn tell_trace(&self, trace: Option<String>) {
+        if let Some(trace) = trace {
+            self.trace.set(trace).ok();
+        }
+    }
+
+    /// That line, where it was asked for and the answer has begun.
+    pub fn trace(&self) -> Option<&str> {
+        self.trace.get().map(String::as_str)
     }
 }

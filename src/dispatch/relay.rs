@@ -280,17 +280,19 @@ impl Relay {
         }
         if let Some(mut story) = self.story.take() {
             let tokens = (usage.prompt, usage.completion);
+            story.normalized(self.telling.is_changed());
             story.answered(std::mem::take(&mut self.target), self.reason, tokens);
         }
     }
 
     pub(super) async fn break_off(&mut self, fault: &Fault) -> ApiError {
         let summary = fault.summary();
-        if let Some(mut story) = self.story.take() {
-            story.broke(self.target.clone(), summary.clone());
-        }
+        let story = self.story.take();
         if let Some(attempt) = self.attempt.take() {
             attempt.break_off(fault).await;
+        }
+        if let Some(mut story) = story {
+            story.broke(self.target.clone(), fault);
         }
         self.telling.take_back();
         let message = format!("The answer broke off: {} ({summary}).", self.target);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::callers::Tab;
 use crate::catalog::ModelId;
 use crate::context::Rules;
 use crate::context::tokens;
@@ -44,6 +45,7 @@ impl Delivered {
 pub struct Settlement {
     pub(super) reservation: Reservation,
     pub(super) usage: Arc<UsageBook>,
+    pub(super) tab: Option<Arc<Tab>>,
     pub(super) queue: Arc<Queue>,
     pub(super) model: ModelId,
     pub(super) request: Arc<ChatRequest>,
@@ -86,6 +88,9 @@ impl Settlement {
             estimated: self.reported.is_none(),
         };
         self.usage.record(self.model, spent);
+        if let Some(tab) = &self.tab {
+            tab.record(spent);
+        }
         self.queue.stir();
     }
 }

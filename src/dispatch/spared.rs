@@ -18,7 +18,8 @@ const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 impl Travel {
     /// The members of the request that the target's model has refused before.
     pub(super) fn refused_before(&self, target: TargetId) -> Vec<String> {
-        let Some(found) = self.pool.selector.catalog.target(target) else { return Vec::new() };
+        let found = self.pool.selector.catalog.target(target);
+        let Some(found) = found.filter(|_| !self.requires.strict) else { return Vec::new() };
         let brings = |it: &str| self.request.brings(it);
         self.core.refusals.of(found.model.id, self.core.clock.now(), brings)
     }

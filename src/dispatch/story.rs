@@ -1,74 +1,80 @@
-//! The one line a request leaves in the log: where it went and why.
+//! What is told of a request when it is over: one line in the log, and a record of where it went
+//! and why. Neither holds a word of what was asked or answered, nor of what a provider said.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
+use crate::catalog::TargetId;
+use crate::catalog::TargetView;
 use crate::clock::Now;
-use crate::clock::SharedClock;
 use crate::context::Fitted;
+use crate::dispatch::Core;
+use crate::openai::ApiError;
 use crate::provider::fault::Fault;
+use crate::quota::Bound;
+use crate::quota::Left;
 use crate::select::Rejected;
-use crate::telemetry::Metrics;
+use crate::select::Shut;
+use crate::trace::Call;
+use crate::trace::Ending;
+use crate::trace::Fate;
+use crate::trace::Obstacle;
+use crate::trace::Record;
 
-/// What happened so far. The line is written when it is dropped, so a request that nobody waits
-/// for any more leaves one too.
+/// What happened so far. It is told when it is dropped, so a request that nobody waits for any more
+/// leaves a line too.
 pub(super) struct Story {
-    clock: SharedClock,
-    started: Now,
-    request_id: Arc<str>,
-    requested: Arc<str>,
-    stream: bool,
+    core: Arc<Core>,
     failures: String,
-    ending: Ending,
-    metrics: Arc<Metrics>,
+    /// Who answered or broke off, and why it was asked.
+    target: String,
+    reason: &'static str,
+    /// What the log says of an error.
+    why: String,
     /// Provider and model that were asked last.
     asked: (Arc<str>, Arc<str>),
-}
-
-/// How it ended.
-enum Ending {
-    Open,
-    Answered { target: String, reason: &'static str, tokens: (u64, u64) },
-    Failed { status: u16, why: String },
-    Broken { target: String, why: String },
-}
-
-impl Ending {
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::Open => "abandoned",
-            Self::Answered { .. } => "answered",
-            Self::Failed { .. } => "failed",
-            Self::Broken { .. } => "broken",
-        }
-    }
+    asked_at: Now,
+    asked_target: Option<TargetId>,
+    /// `None` once it is told.
+    record: Option<Box<Record>>,
 }
 
 impl Story {
-    pub(super) fn begin(
-        (clock, metrics): (&SharedClock, &Arc<Metrics>),
-        request_id: Arc<str>,
-        requested: Arc<str>,
-        stream: bool,
-    ) -> Self {
+    pub(super) fn begin(core: &Arc<Core>, record: Record) -> Self {
         Self {
-            clock: Arc::clone(clock),
-            started: clock.now(),
-            request_id,
-            requested,
-            stream,
+            core: Arc::clone(core),
             failures: String::new(),
-            ending: Ending::Open,
-            metrics: Arc::clone(metrics),
-            asked: ("".into(), "".into()),
+            target: String::new(),
+            reason: "",
+            why: String::new(),
+            asked: (Arc::default(), Arc::default()),
+            asked_at: record.began,
+            asked_target: None,
+            record: Some(Box::new(record)),
         }
     }
 
-    /// A target is being asked.
-    pub(super) fn asks(&mut self, provider: &Arc<str>, model: &Arc<str>) {
-        self.asked = (Arc::clone(provider), Arc::clone(model));
+    /// What is known so far, to be added to.
+    pub(super) fn record(&mut self) -> Option<&mut Record> {
+        self.record.as_deref_mut()
+    }
+
+    /// The record in a line for a header.
+    pub(super) fn summary(&self) -> Option<String> {
+        self.record.as_deref().map(Record::summary)
+    }
+
+    /// A target is being asked, of whose quota so much was left.
+    pub(super) fn asks(&mut self, target: &TargetView<'_>, before: Left) {
+        let now = self.core.clock.now();
+        self.asked = (Arc::clone(&target.provider.name), Arc::clone(&target.model.name));
+        (self.asked_at, self.asked_target) = (now, Some(target.id));
+        if let Some(record) = &mut self.record {
+            let call = Call { first_token: None, took: None, fault: None, before, after: None };
+            record.note(&target.model.routable, &target.key.label, Fate::Asked(call), now);
+        }
     }
 
     /// An attempt failed.
@@ -79,66 +85,166 @@ impl Story {
         // Writing to a string cannot fail.
         let _ =
             write!(self.failures, "{target}: {} after {} ms", fault.summary(), after.as_millis());
-        tracing::debug!(request = %self.request_id, target, fault = %fault.message, "attempt failed");
+        if let Some(record) = &mut self.record {
+            if let Some(call) = record.last_call() {
+                (call.took, call.fault) = (Some(after), Some((fault.kind.label(), fault.status)));
+            }
+            tracing::debug!(
+                request_id = &*record.request_id,
+                target,
+                fault = fault.summary(),
+                "attempt failed"
+            );
+        }
     }
 
     /// History was cut.
     pub(super) fn cut(&self, fitted: &Fitted) {
         let Fitted { gone, cut, tokens, summary_tokens, .. } = fitted;
-        tracing::debug!(request = %self.request_id, dropped = ?gone, without_middle = ?cut, tokens, summary_tokens, "history cut");
-    }
-
-    /// Candidates were not asked: for those who want to know why.
-    pub(super) fn passed_over(&self, catalog: &Catalog, rejected: &[Rejected]) {
-        for Rejected { target, shut } in rejected {
-            let name = catalog.target(*target).map(|it| Arc::clone(&it.model.routable));
-            let name = name.as_deref().unwrap_or_default();
-            tracing::debug!(request = %self.request_id, target = name, reason = ?shut, "passed over");
+        if let Some(record) = &self.record {
+            tracing::debug!(
+                request_id = &*record.request_id,
+                dropped = ?gone,
+                without_middle = ?cut,
+                tokens,
+                summary_tokens,
+                "history cut"
+            );
         }
     }
 
-    /// An answer was given whole.
+    /// The call made last is in the books.
+    pub(super) fn settled(&mut self) {
+        let Some(target) = self.asked_target.take() else { return };
+        let now = self.core.clock.now();
+        let after = self.core.books.ledger.left(target, now);
+        if let Some(call) = self.record.as_deref_mut().and_then(Record::last_call) {
+            let took = now.monotonic.saturating_sub(self.asked_at.monotonic);
+            call.took = call.took.or(Some(took));
+            call.after = Some(after);
+        }
+    }
+
+    /// The call made last is answering; its answer is a stream.
+    pub(super) fn answers(&mut self) {
+        let now = self.core.clock.now();
+        let waited = now.monotonic.saturating_sub(self.asked_at.monotonic);
+        if let Some(call) = self.record.as_deref_mut().and_then(Record::last_call) {
+            call.first_token = Some(waited);
+        }
+    }
+
+    /// Candidates were not asked.
+    pub(super) fn passed_over(&mut self, catalog: &Catalog, rejected: &[Rejected]) {
+        let now = self.core.clock.now();
+        let Some(record) = &mut self.record else { return };
+        for Rejected { target, shut } in rejected {
+            let Some(it) = catalog.target(*target) else { continue };
+            tracing::debug!(
+                request_id = &*record.request_id,
+                target = &*it.model.routable,
+                reason = ?shut,
+                "passed over"
+            );
+            let fate = Fate::PassedOver(obstacle(shut, record.began));
+            record.note(&it.model.routable, &it.key.label, fate, now);
+        }
+    }
+
+    /// An answer was given whole, and is in the books.
     pub(super) fn answered(&mut self, target: String, reason: &'static str, tokens: (u64, u64)) {
-        self.ending = Ending::Answered { target, reason, tokens };
+        self.settled();
+        (self.target, self.reason) = (target, reason);
+        if let Some(record) = &mut self.record {
+            record.ending = Ending::Answered(tokens.0, tokens.1);
+        }
+    }
+
+    /// The normaliser is done: has it changed anything?
+    pub(super) fn normalized(&mut self, changed: bool) {
+        if let Some(record) = &mut self.record {
+            record.normalizer.1 = changed;
+        }
     }
 
     /// The caller got an error.
-    pub(super) fn refused(&mut self, status: u16, why: &str) {
-        self.ending = Ending::Failed { status, why: why.to_owned() };
+    pub(super) fn refused(&mut self, error: &ApiError) {
+        let Some(record) = &mut self.record else { return };
+        // A provider may repeat in its error what it was asked.
+        let foreign =
+            error.verbatim().is_some() || error.status == 400 && record.last_call().is_some();
+        self.why = if foreign {
+            format!("the provider refused it ({})", error.code.as_deref().unwrap_or("no code"))
+        } else {
+            error.message.clone()
+        };
+        record.ending = Ending::Failed(error.status, error.code.clone().filter(|_| !foreign));
     }
 
-    /// A stream that had begun broke off.
-    pub(super) fn broke(&mut self, target: String, why: String) {
-        self.ending = Ending::Broken { target, why };
+    /// A stream that had begun broke off, and is in the books.
+    pub(super) fn broke(&mut self, target: String, fault: &Fault) {
+        self.settled();
+        (self.target, self.why) = (target, fault.summary());
+        if let Some(record) = &mut self.record {
+            if let Some(call) = record.last_call() {
+                call.fault = Some((fault.kind.label(), fault.status));
+            }
+            record.ending = Ending::Broken;
+        }
     }
 }
 
 impl Drop for Story {
     fn drop(&mut self) {
-        self.metrics.request((&self.asked.0, &self.asked.1), self.ending.outcome());
-        let ms = self.clock.now().monotonic.saturating_sub(self.started.monotonic).as_millis();
-        let kind = if self.stream { "stream" } else { "answer" };
-        let (id, requested) = (&self.request_id, &self.requested);
+        let Some(record) = self.record.take() else { return };
+        let books = &self.core.books;
+        books.metrics.request((&self.asked.0, &self.asked.1), record.ending.outcome());
+        let ms = record.since(self.core.clock.now()).as_millis();
+        let kind = if record.stream { "stream" } else { "answer" };
+        let (request_id, requested) = (&*record.request_id, &*record.requested);
+        let (target, reason, why) = (&self.target, self.reason, &self.why);
         let tried = if self.failures.is_empty() {
             String::new()
         } else {
             format!(" | tried {}", self.failures)
         };
-        match &self.ending {
-            Ending::Answered { target, reason, tokens: (prompt, completion) } => tracing::info!(
-                "{requested} -> {target} ({reason}) | {kind} in {ms} ms, {prompt}+{completion} tokens{tried} | {id}"
+        match &record.ending {
+            Ending::Answered(prompt, completion) => tracing::info!(
+                request_id,
+                "{requested} -> {target} ({reason}) | {kind} in {ms} ms, {prompt}+{completion} tokens{tried}"
             ),
-            Ending::Failed { status, why } => {
-                tracing::warn!("{requested} -> {status} | after {ms} ms: {why}{tried} | {id}");
+            Ending::Failed(status, _) => {
+                tracing::warn!(request_id, "{requested} -> {status} | after {ms} ms: {why}{tried}");
             }
-            Ending::Broken { target, why } => {
-                tracing::warn!(
-                    "{requested} -> {target} | broke off after {ms} ms: {why}{tried} | {id}"
-                );
-            }
-            Ending::Open => tracing::info!(
-                "{requested} -> caller hung up | {kind} dropped after {ms} ms{tried} | {id}"
+            Ending::Broken => tracing::warn!(
+                request_id,
+                "{requested} -> {target} | broke off after {ms} ms: {why}{tried}"
             ),
+            Ending::Abandoned => tracing::info!(
+                request_id,
+                "{requested} -> caller hung up | {kind} dropped after {ms} ms{tried}"
+            ),
+        }
+        books.traces.keep(record);
+    }
+}
+
+fn obstacle(shut: &Shut, began: Now) -> Obstacle {
+    let since = |time: Duration| time.saturating_sub(began.monotonic);
+    match shut {
+        Shut::Breaker(it) => Obstacle {
+            what: "breaker",
+            which: it.reason.as_str(),
+            period: "",
+            until: Some(since(it.until)),
+        },
+        Shut::Quota(it) => {
+            let (what, which, period) = match it.bound {
+                Bound::Window { unit, period } => ("quota", unit.name(), period.name()),
+                Bound::Concurrency => ("concurrency", "", ""),
+                Bound::NotConfigured => ("not_configured", "", ""),
+            };
+            Obstacle { what, which, period, until: it.free.time().map(since) }
         }
     }
 }

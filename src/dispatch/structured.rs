@@ -189,6 +189,9 @@ impl Travel {
     /// How `model` is brought to answer this request. It may turn out only when it is asked that
     /// it doesn't know the mode; the member is then among those left out.
     pub(super) fn json_way(&self, model: &Model, edits: &RequestEdits) -> JsonWay {
+        if self.requires.strict {
+            return JsonWay::Native;
+        }
         if self.wants_json() && edits.leave_out.iter().any(|it| it == RESPONSE_FORMAT) {
             return JsonWay::Instructed;
         }
@@ -210,6 +213,9 @@ impl Travel {
         edits: &RequestEdits,
     ) -> RequestEdits {
         let mut edits = edits.clone();
+        if self.requires.strict {
+            return edits;
+        }
         self.bound_answer(model, &mut edits);
         match way {
             JsonWay::Native => return edits,

@@ -36,6 +36,8 @@ pub(super) struct Telling {
     ready: VecDeque<Event>,
     /// Bytes taken in so far: what is held back, where the answer is.
     pub(super) held: usize,
+    /// Bytes of text that went into the normalisers and came out.
+    normalized: (usize, usize),
     /// Is there anything in what is ready, or has gone out, that a caller could use?
     pub(super) said: bool,
     /// Has a choice ended for a reason that asking elsewhere would not change?
@@ -81,6 +83,7 @@ impl Telling {
             choices: Vec::new(),
             ready: VecDeque::new(),
             held: 0,
+            normalized: (0, 0),
             said: false,
             ended_on_purpose: false,
             usage_json: None,
@@ -94,6 +97,11 @@ impl Telling {
     /// The next event that may go out.
     pub(super) fn next_event(&mut self) -> Option<Event> {
         self.ready.pop_front()
+    }
+
+    /// Did the normalisers take anything away or add to it?
+    pub(super) fn is_changed(&self) -> bool {
+        self.normalized.0 != self.normalized.1
     }
 
     /// What has not gone out yet never will.
@@ -172,6 +180,7 @@ impl Telling {
         state.text_came |= !choice.text.is_empty();
         state.excused |= choice.calls_or_refuses;
         let came = after_seam(&mut self.seam, &choice.text);
+        self.normalized.0 += came.len();
         let out = state.normalizer.push(&came);
         let text = match (&choice.finish, out) {
             (Some(finish), out) if !state.finished => {
@@ -186,6 +195,7 @@ impl Telling {
             (_, out) => out,
         };
         self.held += choice.text.len();
+        self.normalized.1 += text.len();
         // What is cut off around the JSON has cost tokens too.
         delivered.push(if holds { &choice.text } else { &text });
         delivered.push(&choice.uncounted);
@@ -203,6 +213,7 @@ impl Telling {
             }
             // A provider that marks the end but not the reason has simply stopped.
             let rest = state.normalizer.finish(true);
+            self.normalized.1 += rest.len();
             if holds {
                 state.draft = Some(Draft { text: rest.clone(), cut: false });
             } else {
@@ -256,6 +267,8 @@ impl Telling {
             choice.finished = true;
             text.push_str(&choice.normalizer.finish(finish == "stop"));
         }
+        self.normalized.0 += rest.len();
+        self.normalized.1 += text.len();
         keep(&mut self.sent, &text);
         if text.is_empty() && finish.is_none() {
             return;

@@ -70,6 +70,9 @@ impl Travel {
 
     /// The provider's own error, for the caller to mend.
     pub(super) fn given_back(&self) -> ApiError {
+        if self.requires.strict {
+            return self.as_it_came();
+        }
         let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
         let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
         error.code = fault.code.as_deref().map(str::to_owned);

@@ -1,6 +1,7 @@
 //! Turning a provider's whole answer into the caller's.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,16 +67,31 @@ impl Unanswered {
 
 /// An answer that only lacks the story to be told when it ends.
 pub(super) enum Begun {
-    Whole { route: Route, body: Bytes, usage: TokenUsage },
+    Whole { route: Route, body: Bytes, usage: TokenUsage, mode: Mode, changed: bool },
     Stream { route: Route, relay: Box<Relay> },
 }
 
 impl Begun {
+    pub(super) fn route(&self) -> &Route {
+        match self {
+            Self::Whole { route, .. } | Self::Stream { route, .. } => route,
+        }
+    }
+
+    /// What the normaliser was to do with it.
+    pub(super) fn mode(&self) -> &'static str {
+        match self {
+            Self::Whole { mode, .. } => mode.name(),
+            Self::Stream { relay, .. } => relay.terms.mode.name(),
+        }
+    }
+
     /// Hands the story to whoever knows how the answer ends, and a stream what it takes to go on.
     pub(super) fn into_answer(self, story: Option<Story>, thread: Option<Box<Thread>>) -> Answer {
         match self {
-            Self::Whole { route, body, usage } => {
+            Self::Whole { route, body, usage, changed, .. } => {
                 if let Some(mut story) = story {
+                    story.normalized(changed);
                     let target = format!("{}/{}", route.provider, route.model);
                     let tokens = (usage.prompt, usage.completion);
                     story.answered(target, route.reason.as_str(), tokens);
@@ -185,11 +201,15 @@ impl Complete {
         if completion.usage.is_none() {
             completion.tell_usage(usage);
         }
+        let changed = Cell::new(false);
         let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
             Cow::Borrowed(same) if same.len() == text.len() => None,
-            changed => Some(changed.into_owned()),
+            other => {
+                changed.set(changed.get() || *other != *text);
+                Some(other.into_owned())
+            }
         };
         let body = completion.render(&answer_id(), &terms.model, terms.created, rewrite);
-        Begun::Whole { route, body, usage }
+        Begun::Whole { route, body, usage, mode: terms.mode, changed: changed.get() }
     }
 }

@@ -69,6 +69,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// In a word: `text`, `json` or `off`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json | Self::JsonAtOnce => "json",
+            Self::Off => "off",
+        }
+    }
+
     /// Treats a whole answer. An answer is `complete` unless it was cut off (by a token limit,
     /// say): a fence that is open there stays open.
     pub fn apply(self, text: &str, complete: bool) -> Cow<'_, str> {

@@ -19,8 +19,26 @@ pub struct ApiError {
     pub code: Option<String>,
     /// When it is worth trying again.
     pub retry_after: Option<Duration>,
+    /// What few errors have. Boxed to keep the others small.
+    pub more: Option<Box<More>>,
+}
+
+/// What an error has beside the usual members.
+#[derive(Clone, Debug, PartialEq)]
+pub enum More {
     /// What the pool looks like, when every candidate has failed.
-    pub exhaustion: Option<Box<Exhaustion>>,
+    Exhaustion(Exhaustion),
+    /// The body to be sent in place of the one that is written here.
+    Verbatim(Verbatim),
+}
+
+/// A provider's own error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verbatim {
+    /// `Content-Type`; empty when the provider gave none.
+    pub content_type: String,
+    /// The body, without any key.
+    pub body: String,
 }
 
 /// Why nothing could answer, provider by provider, and what will be free when.
@@ -64,7 +82,7 @@ impl ApiError {
             param: None,
             code: None,
             retry_after: None,
-            exhaustion: None,
+            more: None,
         }
     }
 
@@ -99,11 +117,19 @@ impl ApiError {
         self.retry_after.map(|it| it.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
     }
 
+    /// The provider's own error, where it is passed on as it came.
+    pub fn verbatim(&self) -> Option<&Verbatim> {
+        match self.more.as_deref() {
+            Some(More::Verbatim(it)) => Some(it),
+            Some(More::Exhaustion(_)) | None => None,
+        }
+    }
+
     /// The body: `{"error":{...}}`.
     pub fn to_json(&self, request_id: &str) -> String {
-        let (providers, suggestions) = match &self.exhaustion {
-            Some(it) => (Some(&it.providers), Some(&it.suggestions)),
-            None => (None, None),
+        let (providers, suggestions) = match self.more.as_deref() {
+            Some(More::Exhaustion(it)) => (Some(&it.providers), Some(&it.suggestions)),
+            Some(More::Verbatim(_)) | None => (None, None),
         };
         let body = Body {
             message: &self.message,

@@ -20,7 +20,7 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
-pub use error::{ApiError, Exhaustion, ProviderState, Suggestion};
+pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};
 pub use instruction::with_instruction;
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};
 pub use media::{Images, Media};

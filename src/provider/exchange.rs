@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::clock::SharedClock;
+use crate::provider::ErrorBody;
 use crate::provider::SentMark;
 use crate::provider::classify::classify;
 use crate::provider::fault::Fault;
@@ -76,6 +77,8 @@ pub(super) async fn exchange(
     }
     let (head, body) = answer.into_parts();
     let body = read_error(body).await;
+    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    sent.hear_refusal(ErrorBody { content_type, body: body.clone() });
     Err(classify(provider, status.as_u16(), &head.headers, &body, clock.now()))
 }
 

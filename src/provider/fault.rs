@@ -258,6 +258,13 @@ impl Fault {
     }
 }
 
+/// `text` with `secret` struck out of it.
+pub fn struck(text: &str, secret: &SecretString) -> String {
+    let secret = secret.expose_secret();
+    let found = (!secret.is_empty()).then(|| without_secret(text, secret)).flatten();
+    found.unwrap_or_else(|| text.to_owned())
+}
+
 /// `text` with `secret` struck out, if there is any of it in it.
 fn without_secret(text: &str, secret: &str) -> Option<String> {
     let mut struck = Cow::Borrowed(text);

@@ -35,8 +35,10 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use http::HeaderValue;
 use secrecy::SecretString;
 
 use crate::openai::ChatRequest;
@@ -80,6 +82,16 @@ pub struct SentMark(Arc<Sent>);
 struct Sent {
     written: AtomicBool,
     limits: OnceLock<Vec<RateLimit>>,
+    refusal: OnceLock<ErrorBody>,
+}
+
+/// A provider's error as it came, bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorBody {
+    /// Its `Content-Type`, where it has one.
+    pub content_type: Option<HeaderValue>,
+    /// What it says. It may hold the key the provider was asked with.
+    pub body: Bytes,
 }
 
 impl SentMark {
@@ -98,6 +110,16 @@ impl SentMark {
         if !limits.is_empty() {
             self.0.limits.set(limits).ok();
         }
+    }
+
+    /// The provider has refused in these words.
+    pub fn hear_refusal(&self, said: ErrorBody) {
+        self.0.refusal.set(said).ok();
+    }
+
+    /// The words in which the provider has refused, if it has.
+    pub fn refusal(&self) -> Option<&ErrorBody> {
+        self.0.refusal.get()
     }
 
     /// What the head of the answer said of limits; nothing until it has come.

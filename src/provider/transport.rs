@@ -102,9 +102,21 @@ pub async fn read_answer(body: Incoming) -> Result<Bytes, Fault> {
 }
 
 /// Reads an error body as far as it comes soon and is not too long.
-pub async fn read_error(body: Incoming) -> Bytes {
-    let reading = tokio::time::timeout(ERROR_WAIT, read(body, ERROR_BYTES)).await;
-    reading.ok().and_then(Result::ok).unwrap_or_default()
+pub async fn read_error(mut body: Incoming) -> Bytes {
+    let mut all = BytesMut::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            let room = ERROR_BYTES.saturating_sub(all.len());
+            all.extend_from_slice(data.get(..room).unwrap_or(&data));
+            if all.len() >= ERROR_BYTES {
+                break;
+            }
+        }
+    };
+    // What has come until then is better than nothing.
+    tokio::time::timeout(ERROR_WAIT, reading).await.ok();
+    all.freeze()
 }
 
 /// The body of an answer, to be read piece by piece. Dropping it closes the connection.

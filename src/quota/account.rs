@@ -158,6 +158,13 @@ impl State {
         seat.map(|it| it.crowd = Some(Crowd { taken: it.open, at: now.monotonic })).is_some()
     }
 
+    /// What was found of calls one too many is forgotten.
+    pub(crate) fn uncrowd(&mut self, target: &Target) {
+        if let Some(seat) = self.seats.get_mut(target.seat) {
+            seat.crowd = None;
+        }
+    }
+
     /// Charges `demand`, unconditionally. Says where, in the order of the book's counters.
     pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Vec<Mark> {
         if let Some(seat) = self.seats.get_mut(target.seat) {

@@ -117,6 +117,16 @@ impl Book {
         worst.map_or(Ok(()), Err)
     }
 
+    /// What is left of `unit` in the tightest of the windows that bind `target`; `None` = no bound.
+    pub(crate) fn left(&mut self, target: &Target, unit: Unit, now: Now) -> Option<u64> {
+        let counters = self.counters.iter_mut().enumerate().filter(|(_, it)| it.unit == unit);
+        let left = counters.filter_map(|(place, it)| {
+            let max = it.max(target.configured(place), now)?;
+            Some(max.saturating_sub(it.window.used(now)))
+        });
+        left.min()
+    }
+
     /// Of the windows that are said to be spent, the one that is so for longest.
     pub(crate) fn check_spent(&self, scope: QuotaScope, now: Now) -> Result<(), Denial> {
         let spent = self.counters.iter().filter_map(|it| Some((it.spent_until(now)?, it)));

@@ -7,6 +7,7 @@
 
 mod account;
 mod book;
+mod budget;
 mod denial;
 mod hints;
 mod inferred;
@@ -36,6 +37,7 @@ use crate::quota::account::Account;
 use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
+pub use crate::quota::budget::Budget;
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
@@ -45,6 +47,7 @@ pub use crate::quota::persist::SavedRatio;
 pub use crate::quota::persist::SavedWindow;
 pub use crate::quota::reservation::AsOf;
 pub use crate::quota::reservation::Reservation;
+pub use crate::quota::views::Left;
 pub use crate::quota::views::WindowView;
 
 /// What one request needs.

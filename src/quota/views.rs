@@ -40,7 +40,41 @@ pub struct WindowView {
     pub spent: bool,
 }
 
+/// What is left in the tightest window of each unit; `None` where no bound is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Upstream requests.
+    pub requests: Option<u64>,
+    /// Tokens.
+    pub tokens: Option<u64>,
+}
+
 impl Ledger {
+    /// What `target` has left, without a list of its windows.
+    pub fn left(&self, target: TargetId, now: Now) -> Left {
+        let mut left = Left::default();
+        self.each_counter(target, now, |target, place, counter| {
+            let unit = match counter.unit {
+                Unit::Requests => &mut left.requests,
+                Unit::Tokens => &mut left.tokens,
+            };
+            let mine = counter.view(target.configured(place), now).and_then(|it| it.left);
+            *unit = (*unit).into_iter().chain(mine).min();
+        });
+        left
+    }
+
+    /// Takes back what was learned of these targets from what their providers said: limits, and that
+    /// nothing is left. What was counted and configured stays.
+    pub fn forget_learned(&self, targets: impl IntoIterator<Item = TargetId>, now: Now) {
+        for target in targets {
+            self.each_counter(target, now, |_, _, counter| counter.forget_learned());
+            if let Some(it) = self.target(target) {
+                it.account.lock().uncrowd(&it);
+            }
+        }
+    }
+
     /// The windows that bind `target`, in a stable order; none for an unknown target.
     pub fn view(&self, target: TargetId, now: Now) -> Vec<WindowView> {
         let mut views = Vec::new();
@@ -93,6 +127,10 @@ impl Ledger {
 }
 
 impl Counter {
+    fn forget_learned(&mut self) {
+        (self.learned, self.inferred, self.spent_until) = (None, None, None);
+    }
+
     /// `None` when this window does not bind a target with that configured bound.
     fn view(&mut self, configured: Option<u64>, now: Now) -> Option<WindowView> {
         let max = self.max(configured, now);

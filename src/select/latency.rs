@@ -1,30 +1,93 @@
-//! How fast models have been: a moving average of the time to the first token, per model.
+//! How fast models have been, and how often they failed: a moving average of the time to the first
+//! token, which decides, and the last measurements, which people look at.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::catalog::ModelId;
+use crate::clock::Now;
 
 /// Weight of the newest measurement. At 0.2 the last ten calls make up nine tenths of the figure.
 const NEWEST: f64 = 0.2;
+/// Measurements of each kind that are kept of one model.
+const KEPT: usize = 128;
+/// How long a fault counts as recent.
+const RECENT: Duration = Duration::from_secs(3_600);
 
-/// Measured times to the first token. Bounded by the number of models.
+/// Measured times. Bounded by the number of models.
 #[derive(Debug, Default)]
-pub struct Latencies(RwLock<HashMap<ModelId, f64>>);
+pub struct Latencies(RwLock<HashMap<ModelId, Speed>>);
+
+#[derive(Debug, Default)]
+struct Speed {
+    average: Option<f64>,
+    first_token: VecDeque<u32>,
+    whole: VecDeque<u32>,
+    faults: VecDeque<(Duration, &'static str)>,
+}
+
+/// The last measurements of one model or of several.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Milliseconds to the first token.
+    pub first_token: Vec<u32>,
+    /// Milliseconds to the end of the answer.
+    pub whole: Vec<u32>,
+    /// What went wrong in the last hour, in a word each.
+    pub faults: Vec<&'static str>,
+}
 
 impl Latencies {
-    /// Takes in one measurement.
+    /// Takes in the time to a first token.
     pub fn observe(&self, model: ModelId, first_token: Duration) {
         let newest = first_token.as_secs_f64();
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(model).and_modify(|it| *it += NEWEST * (newest - *it)).or_insert(newest);
+        let mut all = self.write();
+        let speed = all.entry(model).or_default();
+        let average = speed.average.unwrap_or(newest);
+        speed.average = Some(average + NEWEST * (newest - average));
+        keep(&mut speed.first_token, millis(first_token));
+    }
+
+    /// Takes in the time to the end of an answer.
+    pub fn ended(&self, model: ModelId, whole: Duration) {
+        keep(&mut self.write().entry(model).or_default().whole, millis(whole));
+    }
+
+    /// A call has failed with this, in a word.
+    pub fn failed(&self, model: ModelId, fault: &'static str, now: Now) {
+        keep(&mut self.write().entry(model).or_default().faults, (now.monotonic, fault));
     }
 
     /// Seconds to the first token; `None` for a model that was never measured.
     pub fn seconds(&self, model: ModelId) -> Option<f64> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&model).copied()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&model)?.average
     }
+
+    /// The last measurements of `model`, added to `measured`.
+    pub fn add_to(&self, measured: &mut Measured, model: ModelId, now: Now) {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(speed) = all.get(&model) else { return };
+        measured.first_token.extend(&speed.first_token);
+        measured.whole.extend(&speed.whole);
+        let recent = |it: &&(Duration, _)| now.monotonic.saturating_sub(it.0) < RECENT;
+        measured.faults.extend(speed.faults.iter().filter(recent).map(|it| it.1));
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ModelId, Speed>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep<T>(kept: &mut VecDeque<T>, newest: T) {
+    if kept.len() >= KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(newest);
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -41,5 +104,21 @@ mod tests {
             all.observe(ModelId(1), Duration::from_secs(3));
         }
         assert!(all.seconds(ModelId(1)).is_some_and(|it| (2.9..3.0).contains(&it)));
+    }
+
+    #[test]
+    fn the_last_measurements_and_the_last_hours_faults_are_kept() {
+        let all = Latencies::default();
+        let at = |seconds| Now { monotonic: Duration::from_secs(seconds), unix_ms: 0 };
+        for ms in 0..200 {
+            all.ended(ModelId(1), Duration::from_millis(ms));
+        }
+        all.failed(ModelId(1), "server", at(0));
+        all.failed(ModelId(1), "busy", at(100));
+        assert_eq!(all.seconds(ModelId(1)), None);
+        let mut measured = Measured::default();
+        all.add_to(&mut measured, ModelId(1), at(3_600));
+        assert_eq!((measured.whole.len(), measured.whole.first()), (KEPT, Some(&72)));
+        assert_eq!(measured.faults, ["busy"]);
     }
 }

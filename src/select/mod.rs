@@ -19,8 +19,8 @@ use crate::catalog::Catalog;
 use weights::Weights;
 
 pub use eligible::{Eligible, JsonWay, eligible, holds, prompt_budget};
-pub use latency::Latencies;
-pub use names::{Asked, META_MODELS, NoSuchModel, is_meta, resolve};
+pub use latency::{Latencies, Measured};
+pub use names::{Asked, META_MODELS, NoSuchModel, canonical, is_meta, permits, resolve};
 pub use needs::Needs;
 pub use order::Strategy;
 pub use turns::Turns;

@@ -6,11 +6,16 @@ use crate::catalog::Catalog;
 use crate::catalog::Model;
 use crate::catalog::Provider;
 
+/// The meta-models.
+const ANY_NAME: &str = "meta-model";
+const FAST: &str = "free-fast";
+const SMART: &str = "free-smart";
+
 /// Names that mean "any available model".
-const ANY: &[&str] = &["meta-model", "auto", "free", "relay", "freerelay-auto"];
+const ANY: &[&str] = &[ANY_NAME, "auto", "free", "relay", "freerelay-auto"];
 
 /// The meta-models with what each stands for, as `/v1/models` lists them.
-pub const META_MODELS: &[&str] = &["meta-model", "free-fast", "free-smart"];
+pub const META_MODELS: &[&str] = &[ANY_NAME, FAST, SMART];
 
 /// How many close names an error suggests.
 const SUGGESTIONS: usize = 5;
@@ -51,8 +56,8 @@ pub struct NoSuchModel {
 pub fn resolve(catalog: &Catalog, name: Option<&str>) -> Result<Asked, NoSuchModel> {
     let Some(name) = name else { return Ok(Asked::Any) };
     match name {
-        "free-fast" => return Ok(Asked::Fast),
-        "free-smart" => return Ok(Asked::Smart),
+        FAST => return Ok(Asked::Fast),
+        SMART => return Ok(Asked::Smart),
         _ if ANY.contains(&name) => return Ok(Asked::Any),
         _ => {}
     }
@@ -67,6 +72,45 @@ pub fn resolve(catalog: &Catalog, name: Option<&str>) -> Result<Asked, NoSuchMod
         Some((provider, model)) => Ok(asked_for(provider, model)),
         None => Err(NoSuchModel { closest: closest(catalog, name) }),
     }
+}
+
+/// The one form of a name, for lists of what may be asked for. A model that a server of the user's own
+/// may turn out to have is taken at its word.
+///
+/// # Errors
+/// [`NoSuchModel`] with the closest names.
+pub fn canonical(catalog: &Catalog, name: &str) -> Result<String, NoSuchModel> {
+    let local = || {
+        let (provider, model) = name.split_once('/').filter(|(_, it)| !it.is_empty())?;
+        let mut providers = catalog.providers().iter().filter(|it| it.is_local());
+        let provider = providers.find(|it| it.is_called(provider))?;
+        Some(format!("{}/{model}", provider.name))
+    };
+    match resolve(catalog, Some(name)) {
+        Ok(Asked::Any) => Ok(ANY_NAME.to_owned()),
+        Ok(Asked::Fast) => Ok(FAST.to_owned()),
+        Ok(Asked::Smart) => Ok(SMART.to_owned()),
+        Ok(Asked::Direct { provider, model, .. }) => Ok(format!("{provider}/{model}")),
+        Ok(Asked::Named(model)) => Ok(model.to_string()),
+        Err(none) => local().ok_or(none),
+    }
+}
+
+/// May somebody ask for this who may ask for `allowed`, names in their [`canonical`] form? The name of
+/// a model alone allows it at every provider; a meta-model allows what it stands for under that name
+/// alone.
+pub fn permits(allowed: &[Arc<str>], asked: &Asked) -> bool {
+    let meant = |name: &str| match asked {
+        Asked::Any => name == ANY_NAME,
+        Asked::Fast => name == FAST,
+        Asked::Smart => name == SMART,
+        Asked::Named(model) => name == &**model,
+        Asked::Direct { provider, model, .. } => {
+            let own = || name.strip_prefix(&**provider).and_then(|it| it.strip_prefix('/'));
+            name == &**model || own().is_some_and(|it| it == &**model)
+        }
+    };
+    allowed.iter().any(|it| meant(it))
 }
 
 /// Does `name` stand for any available model, in some order?

@@ -29,6 +29,8 @@ pub(super) enum Need {
     Json(JsonMode, bool),
     /// A capability that only those have that are known to, by its name; how an error names it.
     Rare(&'static str, &'static str),
+    /// Nobody is to train on the prompt.
+    NoTraining,
     /// A capability by its name; how an error names it, which begins with the request's member.
     Capability(&'static str, &'static str),
 }
@@ -75,6 +77,13 @@ impl Needs {
         Self { needs, filters: request.filters.clone() }
     }
 
+    /// The same, and where `needed` that nobody trains on the prompt. What is not known is no promise.
+    #[must_use]
+    pub fn without_training(mut self, needed: bool) -> Self {
+        self.needs.extend(needed.then_some(Need::NoTraining));
+        self
+    }
+
     /// Has `model` all of it?
     pub(super) fn fit(&self, model: &Model) -> bool {
         self.needs.iter().all(|it| it.fits(model))
@@ -107,6 +116,7 @@ impl Need {
                     || JsonWay::of(model, mode, tools) == JsonWay::Native
             }
             Self::Rare(name, _) => model.surely(name),
+            Self::NoTraining => model.privacy.keeps_out_of_training(),
             Self::Capability(name, _) => model.allows(name),
         }
     }
@@ -116,6 +126,7 @@ impl Need {
         match self {
             Self::Vision | Self::RemoteImages | Self::Images(_) => "messages",
             Self::Json(..) => "response_format",
+            Self::NoTraining => "X-Relay-Privacy",
             Self::Rare(_, said) | Self::Capability(_, said) => {
                 said.split(' ').next().unwrap_or(said)
             }
@@ -132,6 +143,7 @@ impl Need {
             }
             Self::Json(JsonMode::Schema, _) => "response_format json_schema".to_owned(),
             Self::Json(..) => "response_format json_object".to_owned(),
+            Self::NoTraining => "prompts and is known not to train on them".to_owned(),
             Self::Rare(_, said) | Self::Capability(_, said) => said.to_owned(),
         }
     }

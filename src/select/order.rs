@@ -16,6 +16,25 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// As the settings write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "roundrobin",
+            Self::Random => "random",
+            Self::Weighted => "weighted",
+        }
+    }
+
+    /// The strategy of that name, under which it is known here or elsewhere.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "roundrobin" | "round_robin" => Self::RoundRobin,
+            "random" => Self::Random,
+            "weighted" | "weight" => Self::Weighted,
+            _ => return None,
+        })
+    }
+
     /// A rank for a candidate that had its last turn at `turn` and weighs `weight`.
     pub(super) fn rank(self, turn: u64, weight: f64, rng: &mut fastrand::Rng) -> Rank {
         match self {

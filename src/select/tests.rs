@@ -76,7 +76,10 @@ fn provider(
             failed_requests_count: false,
             reserves_max_tokens: false,
             privacy: Privacy::Unknown,
+            privacy_source: None,
+            last_verified: None,
             first_token_timeout: None,
+            found: false,
             successor: None,
             targets: keys.iter().map(|key| ids.target(key.id, id)).collect(),
         };

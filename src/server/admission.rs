@@ -8,15 +8,15 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::HeaderValue;
-use http::header::{ORIGIN, WWW_AUTHENTICATE};
+use http::header::ORIGIN;
+use http::{Extensions, HeaderMap};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use crate::openai::ApiError;
-
 use super::Gateway;
+use super::arrival::Arrival;
+use super::client_address;
 use super::errors::{broken, refuse, told};
-use super::guard::is_preflight;
+use super::guard::{Caller, is_preflight};
 use super::request_id::RequestId;
 
 /// One function in place of a stack of layers: each layer costs a request a boxed future and a
@@ -63,15 +63,32 @@ async fn pass(gateway: &Arc<Gateway>, id: &RequestId, request: Request, next: Ne
     }
 }
 
-async fn authorized(gateway: &Gateway, id: &RequestId, request: Request, next: Next) -> Response {
-    match gateway.guard.authorize(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => refuse_key(&error, id),
+async fn authorized(
+    gateway: &Gateway,
+    id: &RequestId,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match gateway.guard.authorize(&request) {
+        Ok(Caller::Anyone) => {}
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+        }
+        Err(refusal) => {
+            if refusal.guessed {
+                slow_down(gateway, request.extensions(), request.headers()).await;
+            }
+            return refuse(&refusal.error, id);
+        }
     }
+    next.run(request).await
 }
 
-fn refuse_key(error: &ApiError, id: &RequestId) -> Response {
-    let mut response = refuse(error, id);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+/// Who guesses keys waits, longer each time. Who has the right one never comes here.
+pub(super) async fn slow_down(gateway: &Gateway, extensions: &Extensions, headers: &HeaderMap) {
+    let Some(arrival) = extensions.get::<Arrival>() else { return };
+    let proxies = &gateway.params.trusted_proxies;
+    let client = client_address::client(arrival.peer, headers, proxies);
+    let wait = gateway.tries.wait(client_address::number(client), gateway.desk.clock.now());
+    tokio::time::sleep(wait).await;
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use std::hash::BuildHasher as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,18 +9,26 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
-use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Route};
+use crate::callers::VirtualKey;
+use crate::callers::identifiers::Left;
+use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Progress, Route};
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
+use super::arrival::Arrival;
 use super::body::{self, Bounds};
+use super::client_address;
+use super::credentials;
 use super::ending::Ending;
 use super::errors::{refuse, told};
+use super::guard::Caller;
+use super::identifier::Identifier;
 use super::request_id::RequestId;
+use super::requirements;
 use super::route_headers;
 use super::slots::{Held, Slot};
 use super::sse::{EventBody, Source};
@@ -37,13 +46,48 @@ const NORMALIZE_HEADER: HeaderName = HeaderName::from_static("x-relay-normalize"
 pub(super) async fn chat(
     State(gateway): State<Arc<Gateway>>,
     Extension(id): Extension<RequestId>,
-    ending: Option<Extension<Ending>>,
+    arrival: Option<Extension<Arrival>>,
     request: Request,
 ) -> Response {
-    let ending = ending.map(|it| it.0).unwrap_or_default();
-    match take(&gateway, &id, request).await {
+    let user = match user(&gateway, &request) {
+        Ok(user) => user,
+        Err(error) => return refuse(&error, &id),
+    };
+    let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
+    let taken = match &user {
+        Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
+        _ => take(&gateway, &id, request).await,
+    };
+    let mut response = match taken {
         Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
         Err(error) => refuse(&error, &id),
+    };
+    if let Some((identifier, left)) = user {
+        identifier.stamp(left, response.headers_mut());
+    }
+    response
+}
+
+/// Who the request is for, and what is left for them; `None` where users are not told apart.
+///
+/// # Errors
+/// A 400 for a name that can't be taken.
+fn user(gateway: &Gateway, request: &Request) -> Result<Option<(Identifier, Left)>, ApiError> {
+    let Some(identifiers) = &gateway.identifiers else { return Ok(None) };
+    let peer = request.extensions().get::<Arrival>().map(|it| it.peer);
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = client_address::client(peer, request.headers(), &gateway.params.trusted_proxies);
+    let identifier = Identifier::of(request.headers(), client)?;
+    let key = key_of(request.extensions()).map(|it| Arc::clone(&it.id));
+    let left = identifiers.take(identifier.bucket(key), gateway.desk.clock.now());
+    Ok(Some((identifier, left)))
+}
+
+/// The virtual key that was shown, if it was one.
+fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
+    match extensions.get::<Caller>() {
+        Some(Caller::Key(key)) => Some(key),
+        _ => None,
     }
 }
 
@@ -58,19 +102,25 @@ async fn take(
     let bounds = Bounds { bytes: params.max_body_bytes, time: params.body_timeout };
     body::check_announced(&parts.headers, bounds)?;
     let session = session(&parts.headers, &params.session_header)?;
+    let requires = requirements::read(&parts.headers)?;
     let style = style(&parts.headers)?;
     let normalize = normalize(&parts.headers)?;
     let mut slot = gateway.slots.take()?;
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
-    Ok((ChatCall { request, session, style, normalize, caller, request_id: id.text() }, slot))
+    let key = key_of(&parts.extensions).cloned();
+    let mut requires = requires;
+    requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
+    let request_id = id.text();
+    let call = ChatCall { request, session, style, normalize, caller, request_id, key, requires };
+    Ok((call, slot))
 }
 
 /// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
 /// number is made anew with each start, so that it tells nothing of the key.
 fn caller(gateway: &Gateway, headers: &HeaderMap, session: Option<&str>) -> u64 {
-    let key = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let key = credentials::written(headers);
     gateway.caller_numbers.hash_one((key, session))
 }
 
@@ -137,13 +187,23 @@ async fn answer(
         Some(answer.as_mut().await)
     };
     let (source, route) = match begun {
-        Some(Ok(Answer::Whole { route, body })) => return whole(body, &route, slot),
-        Some(Err(failure)) => return failed(&failure, id),
+        Some(Ok(Answer::Whole { route, body })) => {
+            return traced(whole(body, &route, slot), &progress);
+        }
+        Some(Err(failure)) => return traced(failed(&failure, id), &progress),
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
     let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
-    stream(events, route.as_ref())
+    traced(stream(events, route.as_ref()), &progress)
+}
+
+/// The answer with its trace in a header, where that was asked for.
+fn traced(mut response: Response, progress: &Progress) -> Response {
+    if let Some(trace) = progress.trace() {
+        route_headers::trace(trace, response.headers_mut());
+    }
+    response
 }
 
 fn whole(body: Bytes, route: &Route, slot: Slot) -> Response {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::openai::ApiError;
@@ -17,21 +17,31 @@ const MAX_QUOTED: usize = 200;
 
 /// Turns a caller away and says so in the log: these are the mistakes people look there for.
 pub(super) fn refuse(error: &ApiError, id: &RequestId) -> Response {
-    tracing::info!("refused: {} | {} | {}", error.status, error.message, id.as_str());
+    tracing::info!(request_id = id.as_str(), "refused: {} | {}", error.status, error.message);
     told(error, id)
 }
 
 /// The answer that tells a caller of `error`.
 pub(super) fn told(error: &ApiError, id: &RequestId) -> Response {
-    let mut response = Response::new(Body::from(error.to_json(id.as_str())));
+    let verbatim = error.verbatim();
+    let body = verbatim.map_or_else(|| error.to_json(id.as_str()), |it| it.body.clone());
+    let kind = verbatim.map_or("application/json", |it| &*it.content_type);
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() =
         StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // Room for the headers of a route: growing a header map means hashing it anew.
     headers.reserve(12);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(kind) = HeaderValue::from_str(kind)
+        && !kind.is_empty()
+    {
+        headers.insert(CONTENT_TYPE, kind);
+    }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.status == 401 {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if leaves_body_unread(error.status) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -75,6 +85,13 @@ pub(super) fn no_such_model(model: &str) -> ApiError {
     ApiError::new(404, "invalid_request_error", message)
         .with_param("model")
         .with_code("model_not_found")
+}
+
+/// A request that is not remembered, or not this caller's.
+pub(super) fn no_such_request(asked: &str) -> ApiError {
+    let message =
+        format!("There is no request `{}` among the last 1,000 that have ended.", quoted(asked));
+    ApiError::new(404, "invalid_request_error", message).with_code("request_not_found")
 }
 
 /// The gateway stops, and this answer has taken longer than it may then.

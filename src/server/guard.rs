@@ -1,4 +1,4 @@
-//! Who may call: the loopback rule that keeps web pages out, and the master key.
+//! Who may call: the loopback rule that keeps web pages out, and the keys that are asked for.
 //!
 //! With no master key the gateway serves its own machine alone. It listens on loopback, which
 //! keeps other machines out; what is left is the user's browser. A page that had its own name
@@ -6,18 +6,27 @@
 //! `Content-Type` need not be looked at: a page that sends JSON as `text/plain` to do without a
 //! preflight still says where it comes from.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, FORWARDED, ORIGIN, VIA};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
+use crate::callers;
+use crate::callers::Standing;
+use crate::callers::VirtualKey;
 use crate::openai::ApiError;
 
+use super::arrival::Arrival;
+use super::credentials;
+use super::desk::Desk;
+use super::identifier;
+use super::loopback::names_loopback;
 use super::params::Params;
 use super::request_id::X_REQUEST_ID;
 use super::route_headers;
@@ -27,12 +36,14 @@ pub(super) struct Guard {
     local_only: bool,
     origins: Vec<String>,
     master_key: Option<SecretString>,
+    admin_key: Option<SecretString>,
+    desk: Desk,
     /// `None` when no origin is allowed, as it is unless settings say otherwise.
     pub(super) cors: Option<CorsLayer>,
 }
 
 impl Guard {
-    pub(super) fn new(params: &Params) -> Self {
+    pub(super) fn new(params: &Params, desk: &Desk) -> Self {
         let origins: Vec<String> =
             params.allowed_origins.iter().map(|it| it.trim_end_matches('/').to_owned()).collect();
         Self {
@@ -40,6 +51,8 @@ impl Guard {
             cors: (!origins.is_empty()).then(|| cors(origins.clone())),
             origins,
             master_key: params.master_key.clone(),
+            admin_key: params.admin_key.clone(),
+            desk: desk.clone(),
         }
     }
 
@@ -50,7 +63,7 @@ impl Guard {
     pub(super) fn screen(&self, request: &Request) -> Result<(), ApiError> {
         let headers = request.headers();
         if self.local_only {
-            if !names_loopback(request) {
+            if !names_loopback(headers, request.uri()) {
                 return Err(foreign_host());
             }
         } else {
@@ -63,25 +76,170 @@ impl Guard {
         }
     }
 
-    /// Does a request for `path` show the key it needs?
+    /// Whose key does a request show, if it needs one?
     ///
     /// # Errors
-    /// A 401.
-    pub(super) fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(key) = &self.master_key else { return Ok(()) };
+    /// A 401; a 403 for a virtual key that does not open this path.
+    pub(super) fn authorize(&self, request: &Request) -> Result<Caller, Refusal> {
+        let path = request.uri().path();
         if !path.starts_with("/v1") && path != "/metrics" {
-            return Ok(());
+            return Ok(Caller::Anyone);
         }
-        let given = headers.get(AUTHORIZATION).and_then(bearer);
-        // The comparison tells the key's length and nothing else.
-        let fits = given.map(|it| bool::from(it.ct_eq(key.expose_secret().as_bytes())));
-        let message = match fits {
-            Some(true) => return Ok(()),
-            Some(false) => "The API key is not this gateway's key.",
-            None => "This gateway asks for its API key: send `Authorization: Bearer <key>`.",
-        };
-        Err(ApiError::new(401, "authentication_error", message).with_code("invalid_api_key"))
+        let open = self.master_key.is_none() && self.desk.callers.is_empty();
+        let mut wrong: Option<ApiError> = None;
+        for key in credentials::shown(request.headers()) {
+            if fits(self.admin_key.as_ref(), key) {
+                return Ok(Caller::Admin);
+            }
+            if fits(self.master_key.as_ref(), key) {
+                return Ok(Caller::Owner);
+            }
+            match self.virtual_key(key) {
+                Ok(Some(key)) if opens(path) => return Ok(Caller::Key(key)),
+                Ok(Some(_)) => return Err(Refusal::of(closed(), false)),
+                // Where no key is asked for any will do, but for one that says it is a virtual one.
+                Ok(None) if open && !key.starts_with(callers::PREFIX.as_bytes()) => {}
+                Ok(None) => wrong = wrong.or_else(|| Some(unauthorized(WRONG))),
+                Err(expired) => wrong = Some(expired),
+            }
+        }
+        match wrong {
+            Some(error) => Err(Refusal::of(error, true)),
+            None if open || self.is_owners_view(request) => Ok(Caller::Anyone),
+            None => Err(Refusal::of(unauthorized(MISSING), false)),
+        }
     }
+
+    /// The virtual key that is shown; `None` for one that was never made, and for one that was taken
+    /// back, which are not to be told apart.
+    ///
+    /// # Errors
+    /// A 401 that tells whoever has the key that its time is over.
+    fn virtual_key(&self, shown: &[u8]) -> Result<Option<Arc<VirtualKey>>, ApiError> {
+        let callers = &self.desk.callers;
+        if callers.is_empty() {
+            return Ok(None);
+        }
+        let Some(key) = callers.find(shown) else { return Ok(None) };
+        match key.standing(self.desk.clock.now()) {
+            Standing::Good => Ok(Some(key)),
+            Standing::Revoked => Ok(None),
+            Standing::Expired => {
+                let until = key.terms.expires().unwrap_or_default();
+                Err(unauthorized(&format!("This API key expired at {until}.")))
+            }
+        }
+    }
+
+    /// Does the owner look, from this very machine, at what no virtual key opens? With no master key
+    /// there is none they could show.
+    fn is_owners_view(&self, request: &Request) -> bool {
+        self.master_key.is_none()
+            && is_owners(request.uri().path())
+            && is_local(request.extensions(), request.headers(), request.uri())
+    }
+
+    /// May this request change the gateway's state? It may with the admin key. Where none is set, whoever
+    /// sits at this machine may: not a web page in their browser, nor anyone a proxy speaks for.
+    ///
+    /// # Errors
+    /// A 401 where the admin key is asked for, a 403 where there is none.
+    pub(super) fn may_administer(&self, parts: &Parts) -> Result<(), ApiError> {
+        match (&self.admin_key, parts.extensions.get::<Caller>()) {
+            (Some(_), Some(Caller::Admin)) => Ok(()),
+            (Some(_), Some(Caller::Owner | Caller::Key(_))) => {
+                Err(forbidden("The key does not allow this. It takes RELAY_ADMIN_KEY."))
+            }
+            (Some(_), None | Some(Caller::Anyone)) => Err(unauthorized(
+                "This takes the gateway's admin key: send `Authorization: Bearer <RELAY_ADMIN_KEY>`.",
+            )),
+            (None, _) if is_local(&parts.extensions, &parts.headers, &parts.uri) => Ok(()),
+            (None, _) => Err(forbidden(
+                "Without RELAY_ADMIN_KEY this is open to the gateway's own machine alone: by a loopback \
+                 address and Host, without Origin, and not through a proxy.",
+            )),
+        }
+    }
+}
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Whoever it is: no key was asked for. Never found in a request's extensions.
+    Anyone,
+    /// Who has the master key.
+    Owner,
+    /// Who has the admin key, which opens everything.
+    Admin,
+    /// Who has this virtual key.
+    Key(Arc<VirtualKey>),
+}
+
+/// Why a request is turned away.
+pub(super) struct Refusal {
+    pub(super) error: Box<ApiError>,
+    /// A key was shown, and it is a wrong one.
+    pub(super) guessed: bool,
+}
+
+impl Refusal {
+    fn of(error: ApiError, guessed: bool) -> Self {
+        Self { error: Box::new(error), guessed }
+    }
+}
+
+const WRONG: &str = "The API key is not one of this gateway's keys.";
+const MISSING: &str =
+    "This gateway asks for an API key: send `Authorization: Bearer <key>`, or `x-api-key: <key>`.";
+
+/// What a virtual key opens. A path that is not here is the owner's.
+fn opens(path: &str) -> bool {
+    matches!(path, "/v1/chat/completions" | "/v1/models" | "/v1/usage")
+        || path.starts_with("/v1/models/")
+        || path.starts_with("/v1/requests/")
+}
+
+/// What the owner may look at and change from this very machine without a key, when there is none
+/// they could show. A path that is not here wants one.
+fn is_owners(path: &str) -> bool {
+    const PATHS: [&str; 8] = [
+        "/v1/models",
+        "/v1/usage",
+        "/v1/quota",
+        "/v1/status",
+        "/v1/keys",
+        "/v1/requests",
+        "/v1/admin",
+        "/metrics",
+    ];
+    let below =
+        |it: &&str| path.strip_prefix(*it).is_some_and(|it| it.is_empty() || it.starts_with('/'));
+    PATHS.iter().any(below)
+}
+
+/// Headers that proxies add.
+const FROM_A_PROXY: [HeaderName; 7] = [
+    FORWARDED,
+    VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+];
+
+/// Was it sent by somebody at this machine, who is neither a web page nor a proxy?
+fn is_local(extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
+    let peer = extensions.get::<Arrival>().map(|it| it.peer);
+    peer.is_some_and(|it| it.is_loopback())
+        && names_loopback(headers, uri)
+        && !headers.contains_key(ORIGIN)
+        && !FROM_A_PROXY.iter().any(|it| headers.contains_key(it))
+}
+
+/// The comparison tells the key's length and nothing else.
+fn fits(key: Option<&SecretString>, shown: &[u8]) -> bool {
+    key.is_some_and(|it| shown.ct_eq(it.expose_secret().as_bytes()).into())
 }
 
 /// Is this a browser's question whether a page may send something?
@@ -92,12 +250,19 @@ pub(super) fn is_preflight(request: &Request) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// What a page of an allowed origin may do; to change anything it needs the admin key as well.
+const METHODS: [Method; 5] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE];
+
 /// Answers browsers on behalf of the allowed origins.
 fn cors(origins: Vec<String>) -> CorsLayer {
-    let exposed = route_headers::ALL.into_iter().chain([X_REQUEST_ID, http::header::RETRY_AFTER]);
+    let exposed = route_headers::ALL
+        .into_iter()
+        .chain([X_REQUEST_ID, http::header::RETRY_AFTER])
+        .chain(identifier::ALL);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| allows(&origins, origin)))
-        .allow_methods(AllowMethods::list([Method::GET, Method::HEAD, Method::POST]))
+        .allow_methods(AllowMethods::list(METHODS))
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed.collect::<Vec<_>>())
         .max_age(Duration::from_secs(3_600))
@@ -107,50 +272,17 @@ fn allows(origins: &[String], origin: &HeaderValue) -> bool {
     origins.iter().any(|it| it.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
 }
 
-/// Do `Host` and, where the request line has one, its authority name this machine? One that names
-/// no host at all does not.
-fn names_loopback(request: &Request) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().is_ok_and(is_loopback),
-        _ => false,
-    };
-    host && request.uri().authority().is_none_or(|it| is_loopback(it.as_str()))
+fn unauthorized(message: &str) -> ApiError {
+    ApiError::new(401, "authentication_error", message).with_code("invalid_api_key")
 }
 
-/// Is `authority` (`host[:port]`) a name or address of this machine?
-fn is_loopback(authority: &str) -> bool {
-    // An IPv6 address has colons of its own; its brackets tell where the port begins.
-    let (host, port) = match authority.rfind(':') {
-        Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
-        _ => (authority, ""),
-    };
-    if !port.bytes().skip(1).all(|it| it.is_ascii_digit()) {
-        return false;
-    }
-    if let Some(address) = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
-        let address = address.parse::<Ipv6Addr>().map(|it| IpAddr::V6(it).to_canonical());
-        return address.is_ok_and(|it| it.is_loopback());
-    }
-    is_localhost(host) || host.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
+fn closed() -> ApiError {
+    let message = "A virtual key opens chat, models and its own usage; this takes the master key.";
+    ApiError::new(403, "permission_error", message).with_code("key_not_allowed")
 }
 
-/// `localhost` and names below it are this machine's everywhere (RFC 6761): nobody can register
-/// one and have it point here.
-fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
-    let Some((below, name)) = host.split_last_chunk::<9>() else { return false };
-    let label = |it: &u8| it.is_ascii_alphanumeric() || b"-_.".contains(it);
-    name.eq_ignore_ascii_case(b"localhost")
-        && (below.is_empty() || (below.ends_with(b".") && below.iter().all(label)))
-}
-
-/// The token of `Authorization: Bearer <token>`.
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, rest) = value.as_bytes().split_first_chunk::<6>()?;
-    let token = rest.trim_ascii();
-    let apart = rest.first().is_some_and(u8::is_ascii_whitespace);
-    (scheme.eq_ignore_ascii_case(b"bearer") && apart && !token.is_empty()).then_some(token)
+fn forbidden(message: &str) -> ApiError {
+    ApiError::new(403, "permission_error", message).with_code("admin_only")
 }
 
 fn foreign_host() -> ApiError {
@@ -168,69 +300,57 @@ fn foreign_origin() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ending::Ending;
 
     #[test]
-    fn loopback_is_told_by_name_or_address() {
-        let check = |host, expected| assert_eq!(is_loopback(host), expected, "{host}");
-        for host in [
-            "localhost",
-            "LocalHost:8000",
-            "localhost.",
-            "localhost:",
-            "app.localhost:1",
-            "127.0.0.1",
-            "127.0.0.1:8000",
-            "127.255.255.254:1",
-            "[::1]",
-            "[::1]:8000",
-            "[::ffff:127.0.0.1]:8000",
-        ] {
-            check(host, true);
-        }
-        for host in [
-            "",
-            ":8000",
-            "evil.example",
-            "evil.example:8000",
-            "localhost.evil.example",
-            "evillocalhost",
-            "x@localhost",
-            "localhost@evil.example",
-            "localhost:8000@evil.example",
-            "e/.localhost",
-            "127.0.0.1.nip.io",
-            "127.1",
-            "127.0.0.1:80:80",
-            "128.0.0.1",
-            "0.0.0.0:8000",
-            "192.168.1.5:8000",
-            "::1",
-            "[::1",
-            "[::1]x:80",
-            "[::2]:8000",
-            "[127.0.0.1]",
-            "\u{e9}\u{e9}localhost",
-        ] {
-            check(host, false);
+    fn only_this_machine_itself_is_local() {
+        let check = |peer: Option<&str>, headers: &[(&'static str, &'static str)], expected| {
+            let mut request = http::Request::new(());
+            request.headers_mut().insert("host", HeaderValue::from_static("localhost:8000"));
+            for (name, value) in headers {
+                request.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            if let Some(peer) = peer {
+                let (peer, ending) = (peer.parse().unwrap(), Ending::default());
+                request.extensions_mut().insert(Arrival { peer, ending });
+            }
+            let (parts, ()) = request.into_parts();
+            let local = is_local(&parts.extensions, &parts.headers, &parts.uri);
+            assert_eq!(local, expected, "{peer:?} {headers:?}");
+            let guard = Guard::new(&Params::default(), &Desk::empty());
+            assert_eq!(guard.may_administer(&parts).is_ok(), expected);
+        };
+        check(Some("127.0.0.1"), &[], true);
+        check(Some("127.1.2.3"), &[], true);
+        check(Some("::1"), &[], true);
+        check(Some("192.168.0.7"), &[], false);
+        check(Some("203.0.113.7"), &[("host", "127.0.0.1")], false);
+        check(Some("fe80::1"), &[], false);
+        check(None, &[], false);
+        check(Some("127.0.0.1"), &[("host", "gateway.example")], false);
+        check(Some("127.0.0.1"), &[("origin", "http://localhost:8000")], false);
+        for header in FROM_A_PROXY {
+            check(Some("127.0.0.1"), &[(header.as_str().to_owned().leak(), "127.0.0.1")], false);
         }
     }
 
     #[test]
-    fn the_bearer_token_is_found() {
-        let check = |value: &'static str, expected: Option<&str>| {
-            let found = bearer(&HeaderValue::from_static(value)).map(<[u8]>::to_vec);
-            assert_eq!(found, expected.map(|it| it.as_bytes().to_vec()), "{value}");
+    fn a_path_is_the_owners_unless_it_is_known_to_be_everybodys() {
+        let check = |path, everybodys, owners| {
+            assert_eq!((opens(path), is_owners(path)), (everybodys, owners), "{path}");
         };
-        check("Bearer k", Some("k"));
-        check("bearer k", Some("k"));
-        check("BEARER \t  k  ", Some("k"));
-        check("Bearer a b", Some("a b"));
-        check("Bearerk", None);
-        check("Bearer", None);
-        check("Bearer   ", None);
-        check("Basic k", None);
-        check("k", None);
-        check("", None);
+        check("/v1/chat/completions", true, false);
+        check("/v1/models", true, true);
+        check("/v1/models/groq/a/b", true, true);
+        check("/v1/usage", true, true);
+        check("/v1/usages", false, false);
+        check("/v1/status/providers/groq/reset", false, true);
+        check("/v1/keys", false, true);
+        check("/v1/admin/reload", false, true);
+        check("/metrics", false, true);
+        check("/v1/chat/completions/", false, false);
+        check("/v1/embeddings", false, false);
+        check("/v1", false, false);
     }
 
     #[test]
@@ -239,7 +359,7 @@ mod tests {
             allowed_origins: vec!["https://App.example/".to_owned()],
             ..Params::default()
         };
-        let guard = Guard::new(&params);
+        let guard = Guard::new(&params, &Desk::empty());
         let check = |origin, expected| {
             assert_eq!(allows(&guard.origins, &HeaderValue::from_static(origin)), expected);
         };

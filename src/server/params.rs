@@ -1,5 +1,6 @@
 //! What can be set about the server.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,15 +8,23 @@ use http::HeaderName;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
+use crate::callers::identifiers;
+
 /// Settings of the server. The defaults are those of the program.
 #[derive(Clone, Debug)]
 pub struct Params {
     /// The key callers of `/v1` must show; `None` = any or none will do.
     pub master_key: Option<SecretString>,
+    /// The key that changes of state want; `None` = they are taken from this machine alone.
+    pub admin_key: Option<SecretString>,
     /// With no master key: take requests whatever their `Host` and `Origin`.
     pub insecure: bool,
     /// Origins (`scheme://host[:port]`) whose web pages may use the gateway.
     pub allowed_origins: Vec<String>,
+    /// Proxies whose word on a client's address is taken: addresses with the bits that count.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// How much each user of an app may ask; `None` = as much as they like.
+    pub identifiers: Option<identifiers::Params>,
     /// The header in which callers name their session.
     pub session_header: HeaderName,
     /// The largest body taken, in bytes.
@@ -51,8 +60,11 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             master_key: None,
+            admin_key: None,
             insecure: false,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            identifiers: None,
             session_header: HeaderName::from_static("x-session-id"),
             max_body_bytes: 20 * 1024 * 1024,
             max_body_memory: 1 << 30,

@@ -13,9 +13,20 @@ const CONTEXT: HeaderName = HeaderName::from_static("x-relay-context");
 const WARNING: HeaderName = HeaderName::from_static("x-relay-warning");
 const UPSTREAM_ID: HeaderName = HeaderName::from_static("x-relay-upstream-id");
 
+const TRACE: HeaderName = HeaderName::from_static("x-relay-trace");
+
 /// Every one of them, for browsers that ask which they may read.
-pub(super) const ALL: [HeaderName; 8] =
-    [PROVIDER, MODEL, REQUESTED_MODEL, ROUTE_REASON, ATTEMPTS, CONTEXT, WARNING, UPSTREAM_ID];
+pub(super) const ALL: [HeaderName; 9] = [
+    PROVIDER,
+    MODEL,
+    REQUESTED_MODEL,
+    ROUTE_REASON,
+    ATTEMPTS,
+    CONTEXT,
+    WARNING,
+    UPSTREAM_ID,
+    TRACE,
+];
 
 /// The longest value written, in bytes. Some of them repeat what a caller sent, which may be long.
 const MAX_LEN: usize = 512;
@@ -39,6 +50,11 @@ pub(super) fn describe(route: &Route, headers: &mut HeaderMap) {
     if let Some(id) = &route.upstream_id {
         headers.insert(UPSTREAM_ID, value(id));
     }
+}
+
+/// Writes how an answer came to be in a line.
+pub(super) fn trace(trace: &str, headers: &mut HeaderMap) {
+    headers.insert(TRACE, value(trace));
 }
 
 /// `text` as a header's value: what is not printable ASCII is percent-encoded, and what is too

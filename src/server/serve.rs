@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::arrival::Arrival;
 use super::ending::Ending;
 use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
@@ -116,7 +118,7 @@ impl Server {
         let accepting = async {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => self.take_in(stream),
+                    Ok((stream, peer)) => self.take_in(stream, peer.ip().to_canonical()),
                     Err(fault) if is_callers(&fault) => {}
                     Err(fault) => {
                         tracing::warn!(error = %fault, "can't accept connections");
@@ -132,16 +134,21 @@ impl Server {
     }
 
     /// A caller is never left waiting outside: it could not even ask how the gateway is.
-    fn take_in(&self, stream: TcpStream) {
+    fn take_in(&self, stream: TcpStream, peer: IpAddr) {
         let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
         if let Some(place) = one(&self.places).zip(one(&self.sockets)) {
-            self.spawn(stream, place, false);
+            self.spawn((stream, peer), place, false);
         } else if let Some(place) = one(&self.crowd) {
-            self.spawn(stream, place, true);
+            self.spawn((stream, peer), place, true);
         }
     }
 
-    fn spawn(&self, stream: TcpStream, place: impl Send + 'static, crowded: bool) {
+    fn spawn(
+        &self,
+        (stream, peer): (TcpStream, IpAddr),
+        place: impl Send + 'static,
+        crowded: bool,
+    ) {
         // Without this the last packet of an answer may wait for the caller's acknowledgement.
         if let Err(fault) = stream.set_nodelay(true) {
             tracing::debug!(error = %fault, "can't set TCP_NODELAY");
@@ -152,8 +159,8 @@ impl Server {
         http.timer(timer).keep_alive(!crowded);
         let refused = Arc::new(AtomicBool::new(false));
         let socket = Socket::new(stream, self.patience, (Arc::clone(&refused), read));
-        let ending = self.ending.clone();
-        let callee = Callee { router: self.router.clone(), ending, refused, crowded };
+        let arrival = Arrival { peer, ending: self.ending.clone() };
+        let callee = Callee { router: self.router.clone(), arrival, refused, crowded };
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {
             let stays = async {
@@ -198,7 +205,7 @@ async fn converse(
 #[derive(Clone)]
 struct Callee {
     router: Router,
-    ending: Ending,
+    arrival: Arrival,
     /// Was the last answer a refusal?
     refused: Arc<AtomicBool>,
     /// Is it one connection too many?
@@ -213,7 +220,7 @@ impl Callee {
             id.stamp(response.headers_mut());
             response
         } else {
-            request.extensions_mut().insert(self.ending);
+            request.extensions_mut().insert(self.arrival);
             let Ok(response) = self.router.oneshot(request).await;
             response
         };

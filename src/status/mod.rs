@@ -1,5 +1,6 @@
 //! Read-only views for people and scripts over catalog, quota, breakers and usage.
 
+pub mod keys;
 mod models;
 pub mod pace;
 pub mod pool;
@@ -15,8 +16,11 @@ use crate::breaker::Breakers;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::quota::Ledger;
+use crate::select;
+use crate::select::Latencies;
 use crate::status::pace::Pace;
 use crate::telemetry::Metrics;
+use crate::trace::Traces;
 use crate::usage::UsageBook;
 
 /// The documents the server gives out, as JSON text.
@@ -25,10 +29,18 @@ pub trait Views: Send + Sync + 'static {
     fn models(&self, kind: Option<&str>, scale: Option<&str>) -> String;
     /// `GET /v1/models/{id}`; `None` when there is no such model.
     fn model(&self, id: &str) -> Option<String>;
+    /// A model's name in its one form.
+    ///
+    /// # Errors
+    /// The closest names, when there is no such model.
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>>;
     /// `GET /v1/usage`.
     fn usage(&self) -> String;
     /// `GET /v1/status`.
     fn status(&self) -> String;
+    /// `GET /v1/requests/{id}`, of those that came with the virtual key `key`, where there is one;
+    /// `None` when there is no such request.
+    fn request(&self, id: &str, key: Option<&str>) -> Option<String>;
     /// `GET /v1/quota`.
     fn quota(&self) -> String;
     /// `GET /metrics`.
@@ -49,6 +61,12 @@ pub struct Books {
     pub usage: Arc<UsageBook>,
     /// What is counted for Prometheus.
     pub metrics: Arc<Metrics>,
+    /// How fast models are.
+    pub latencies: Arc<Latencies>,
+    /// What happened to the last requests.
+    pub traces: Arc<Traces>,
+    /// The order in force.
+    pub strategies: Arc<ArcSwap<select::Params>>,
     /// How fast it is being spent.
     pub pace: Arc<Pace>,
     /// The time.
@@ -64,12 +82,20 @@ impl Views for Books {
         models::one(self, id).map(|it| json(&it))
     }
 
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>> {
+        select::canonical(&self.catalog.load(), name).map_err(|it| it.closest)
+    }
+
     fn usage(&self) -> String {
         json(&usage::view(self))
     }
 
     fn status(&self) -> String {
         json(&pool::view(self))
+    }
+
+    fn request(&self, id: &str, key: Option<&str>) -> Option<String> {
+        self.traces.find(id, key)
     }
 
     fn quota(&self) -> String {

@@ -1,11 +1,12 @@
-//! What survives a restart: usage, quota, affinity and breakers, in an SQLite file of the data
-//! directory.
+//! What survives a restart: usage, quota, affinity, breakers and virtual keys, in an SQLite file of
+//! the data directory.
 //!
 //! One thread asks the rooms for their state four times a second and writes what has changed; nobody
 //! waits for it. The ids of a process mean nothing to the next one, so the file has names: see
 //! [`names`]. Rows about what the catalog does not have now are left alone, for it may return.
 
 mod breakers;
+mod callers;
 mod directory;
 mod names;
 mod ratios;
@@ -26,11 +27,14 @@ use ring::rand::SystemRandom;
 use rusqlite::Connection;
 
 use crate::breaker::Breakers;
+use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::quota::Ledger;
 use crate::session::Sessions;
 use crate::store::breakers::BreakerTable;
+use crate::store::callers::CountTable;
+use crate::store::callers::KeyTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
 use crate::store::ratios::RatioTable;
@@ -41,6 +45,7 @@ use crate::store::usage::UsageTable;
 use crate::store::windows::WindowTable;
 use crate::usage::UsageBook;
 
+pub use crate::store::saving::SaveNow;
 pub use crate::store::saving::Saving;
 
 /// Why the data directory can't be used.
@@ -116,6 +121,8 @@ pub struct Rooms {
     pub sessions: Arc<Sessions>,
     /// Breakers.
     pub breakers: Arc<Breakers>,
+    /// Virtual keys.
+    pub callers: Arc<Callers>,
 }
 
 /// An open data directory.
@@ -128,6 +135,8 @@ pub struct Store {
     ratios: Mirror<RatioTable>,
     sessions: Mirror<SessionTable>,
     breakers: Mirror<BreakerTable>,
+    keys: Mirror<KeyTable>,
+    counts: Mirror<CountTable>,
     /// The catalog whose rows the rooms have been given.
     restored: Option<Arc<Catalog>>,
     /// Last, so that the directory is ours until the connection is closed.
@@ -174,6 +183,8 @@ impl Store {
             ratios: Mirror::new(),
             sessions: Mirror::new(),
             breakers: Mirror::new(),
+            keys: Mirror::new(),
+            counts: Mirror::new(),
             restored: None,
             directory,
         })
@@ -193,7 +204,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing was written then; the next call tries all of it again.
-    fn save(
+    pub fn save(
         &mut self,
         rooms: &Rooms,
         catalog: &Arc<Catalog>,
@@ -219,6 +230,8 @@ impl Store {
         let ratios = self.ratios.read(&self.sql, &self.names, now)?;
         let sessions = self.sessions.read(&self.sql, &self.names, now)?;
         let breakers = self.breakers.read(&self.sql, &self.names, now)?;
+        let keys = self.keys.read(&self.sql, &self.names, now)?;
+        let counts = self.counts.read(&self.sql, &self.names, now)?;
         self.restored = Some(Arc::clone(catalog));
 
         rooms.usage.restore(self.usage.adopt(usage));
@@ -228,6 +241,7 @@ impl Store {
         sessions.sort_by_key(|it| it.used_unix_ms);
         rooms.sessions.restore(sessions, now);
         rooms.breakers.restore(self.breakers.adopt(breakers), now);
+        rooms.callers.restore((self.keys.adopt(keys), self.counts.adopt(counts)), now);
         Ok(())
     }
 
@@ -238,11 +252,16 @@ impl Store {
         let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
         let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
+        let (keys, counts) = rooms.callers.snapshot(now);
+        let mut keys = self.keys.changes(keys, now);
+        let mut counts = self.counts.changes(counts, now);
         let due = self.usage.is_due(&usage)
             || self.windows.is_due(&windows)
             || self.ratios.is_due(&ratios)
             || self.sessions.is_due(&sessions)
-            || self.breakers.is_due(&breakers);
+            || self.breakers.is_due(&breakers)
+            || self.keys.is_due(&keys)
+            || self.counts.is_due(&counts);
         if !due {
             return Ok(0);
         }
@@ -251,13 +270,17 @@ impl Store {
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
             + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
             + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
-            + self.breakers.write(&mut breakers, &transaction, &self.names, now)?;
+            + self.breakers.write(&mut breakers, &transaction, &self.names, now)?
+            + self.keys.write(&mut keys, &transaction, &self.names, now)?
+            + self.counts.write(&mut counts, &transaction, &self.names, now)?;
         transaction.commit()?;
         self.usage.settle(usage);
         self.windows.settle(windows);
         self.ratios.settle(ratios);
         self.sessions.settle(sessions);
         self.breakers.settle(breakers);
+        self.keys.settle(keys);
+        self.counts.settle(counts);
         Ok(count)
     }
 

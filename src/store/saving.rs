@@ -36,27 +36,56 @@ impl Store {
         clock: SharedClock,
     ) -> Result<Saving, OpenError> {
         let dir = self.directory.path().to_owned();
-        let (go_on, stopped) = mpsc::channel();
+        let (orders, ordered) = mpsc::channel();
         let keeper = Keeper { store: self, rooms, catalog, clock, failing: false };
         let thread = thread::Builder::new().name("store".to_owned());
-        let thread = thread.spawn(move || keeper.run(&stopped));
+        let thread = thread.spawn(move || keeper.run(&ordered));
         let thread = thread.map_err(|fault: io::Error| OpenError::Unusable { dir, fault })?;
-        Ok(Saving { go_on, thread })
+        Ok(Saving { orders, thread })
     }
 }
 
 /// Saving goes on while this lives.
 #[derive(Debug)]
 pub struct Saving {
-    /// Nothing is ever sent: the thread ends when it is dropped.
-    go_on: Sender<()>,
+    orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
 
+enum Order {
+    /// Save at once, and say how that went.
+    Save(Sender<Result<(), SaveError>>),
+    /// Save a last time.
+    Stop,
+}
+
+/// Has everything saved at once, for what must not be lost. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SaveNow(Sender<Order>);
+
+impl SaveNow {
+    /// Saves. Blocks while the disk works.
+    ///
+    /// # Errors
+    /// What was to be saved is in memory alone: why.
+    pub fn save(&self) -> Result<(), String> {
+        let (tell, told) = mpsc::channel();
+        let gone = || "saving has ended".to_owned();
+        self.0.send(Order::Save(tell)).map_err(|_| gone())?;
+        told.recv().map_err(|_| gone())?.map_err(|it| it.to_string())
+    }
+}
+
 impl Saving {
+    /// For those who can't wait for the next save.
+    pub fn save_now(&self) -> SaveNow {
+        SaveNow(self.orders.clone())
+    }
+
     /// Saves a last time and closes the file. Blocks while the disk works.
     pub fn stop(self) {
-        drop(self.go_on);
+        // If it has panicked there is nobody to hear it, and `join` tells.
+        self.orders.send(Order::Stop).ok();
         if self.thread.join().is_err() {
             tracing::error!("the thread that saves has panicked");
         }
@@ -73,9 +102,16 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(mut self, stopped: &Receiver<()>) {
-        while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            self.save_and_tell();
+    fn run(mut self, ordered: &Receiver<Order>) {
+        loop {
+            match ordered.recv_timeout(INTERVAL) {
+                Err(RecvTimeoutError::Timeout) => self.save_and_tell(),
+                Ok(Order::Save(tell)) => {
+                    // Who asked may have gone.
+                    tell.send(self.save().map(|_| ())).ok();
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         if let Err(error) = self.save() {
             tracing::warn!("can't save a last time: {error}; what was not saved yet is lost");

@@ -9,7 +9,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -75,6 +75,33 @@ CREATE TABLE ratios (
     model TEXT NOT NULL,
     ratio REAL NOT NULL,
     UNIQUE (provider, model)
+) STRICT;
+";
+
+/// Virtual keys. `hash` is a key's SHA-256 in hex.
+const VERSION_3: &str = "
+CREATE TABLE virtual_keys (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    hash TEXT NOT NULL UNIQUE,
+    label TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    expires_at INTEGER,
+    daily_requests INTEGER,
+    daily_tokens INTEGER,
+    models TEXT,
+    no_training INTEGER NOT NULL
+) STRICT;
+CREATE TABLE virtual_key_counts (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    hash TEXT NOT NULL UNIQUE,
+    requests INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    estimated_requests INTEGER NOT NULL,
+    day TEXT NOT NULL
 ) STRICT;
 ";
 

@@ -10,6 +10,8 @@ use super::*;
 use crate::breaker::Outcome;
 use crate::breaker::Scope;
 use crate::breaker::State;
+use crate::callers::Tab;
+use crate::callers::Terms;
 use crate::catalog::IdBook;
 use crate::catalog::ImageLimits;
 use crate::catalog::Key;
@@ -71,6 +73,7 @@ impl Process {
             usage: Arc::new(UsageBook::new()),
             sessions: Arc::new(Sessions::new(params)),
             breakers: Arc::new(Breakers::new()),
+            callers: Arc::new(Callers::new()),
         };
         let store = Store::open(dir, now).expect("opens");
         let mut process = Self { ids, rooms, catalog: Arc::default(), store };
@@ -222,7 +225,10 @@ fn model(ids: &mut IdBook, provider: &str, keys: &[Key], name: &str) -> Model {
         failed_requests_count: false,
         reserves_max_tokens: false,
         privacy: Privacy::Unknown,
+        privacy_source: None,
+        last_verified: None,
         first_token_timeout: None,
+        found: false,
         successor: None,
         targets: keys.iter().map(|it| ids.target(it.id, id)).collect(),
     }
@@ -511,6 +517,41 @@ fn a_damaged_file_is_moved_aside() {
 }
 
 #[test]
+fn a_file_without_keys_gets_room_for_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saved");
+    drop(process);
+    let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
+    let older = "DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; PRAGMA user_version = 2";
+    sql.execute_batch(older).expect("as the first version made it");
+    drop(sql);
+    let mut process = Process::start(dir.path(), POOL, start());
+    assert_eq!(process.rooms.usage.total().requests, 3);
+    let terms = Terms {
+        label: "a".into(),
+        daily_requests: Some(2),
+        daily_tokens: None,
+        models: Some(vec!["meta-model".into(), "Groq/a, b".into()]),
+        expires_unix_ms: Some(u64::MAX / 4),
+        no_training: true,
+    };
+    let (secret, key) = process.rooms.callers.issue(terms, [7; 20], start()).expect("room");
+    let tab = Tab::open(&key, (1, 1), start()).expect("room");
+    tab.record(SPENT);
+    drop(tab);
+    assert_eq!(process.save(start()).expect("saved"), 2);
+    assert_eq!(process.save(start()).expect("saved"), 0);
+    drop(process);
+    let process = Process::start(dir.path(), POOL, start());
+    let again = process.rooms.callers.find(secret.as_bytes()).expect("it is there");
+    assert_eq!(again.terms, key.terms);
+    assert_eq!(again.budget().used(start()), [1, 111]);
+    assert_eq!(again.total(), key.total());
+}
+
+#[test]
 fn an_older_file_is_brought_up_to_date() {
     let dir = directory();
     let mut process = Process::start(dir.path(), POOL, start());
@@ -519,7 +560,11 @@ fn an_older_file_is_brought_up_to_date() {
     drop(process);
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
-    sql.execute_batch("DROP TABLE ratios; PRAGMA user_version = 1").expect("obeyed");
+    sql.execute_batch(
+        "DROP TABLE ratios; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+                 PRAGMA user_version = 1",
+    )
+    .expect("obeyed");
     drop(sql);
     let now = after(Duration::from_secs(1));
     let mut process = Process::start(dir.path(), POOL, now);
@@ -544,7 +589,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 2); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 3); use \
          that one, or another --data-dir",
         file.display()
     );

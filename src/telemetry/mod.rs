@@ -4,6 +4,7 @@ mod line;
 mod log;
 mod metrics;
 
+pub use log::LogFormat;
 pub use log::start;
 pub use metrics::Metrics;
 pub use metrics::OpenStream;

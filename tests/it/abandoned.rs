@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use relayfreellm::catalog::{Catalog, Limit, Period, QuotaScope, Reset, Unit};
 use relayfreellm::clock::{SharedClock, VirtualClock};
-use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService, Failure};
+use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService, Failure, Requirements};
 use relayfreellm::dispatch::{Dispatcher, Pool, run_settlements};
 use relayfreellm::openai::{ChatRequest, Chunk, Completion};
 use relayfreellm::provider::fault::{Fault, FaultKind};
@@ -115,6 +115,8 @@ impl Stage {
             caller: 0,
             request_id: "req_left".into(),
             normalize: true,
+            key: None,
+            requires: Requirements::default(),
         };
         if let Answer::Stream { mut events, .. } = self.dispatcher.begin(call).answer.await? {
             while let Some(event) = events.next().await {

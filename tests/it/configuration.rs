@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use relayfreellm::app::{App, StartError};
 use relayfreellm::catalog::IdBook;
@@ -308,7 +309,9 @@ async fn a_port_that_is_taken_is_named() {
     let port = taken.local_addr().expect("an address").port();
     let mut config = SOUND.load().expect("a configuration");
     config.port = port;
-    let Err(fault) = App::start(config, IdBook::default()).await else {
+    let Err(fault) =
+        App::start(config, IdBook::default(), Arc::new(|_| unreachable!("nobody asks"))).await
+    else {
         panic!("it started on a port that is taken");
     };
     assert!(matches!(fault, StartError::Listen { .. }), "{fault:?}");

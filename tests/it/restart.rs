@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relayfreellm::app::{App, StartError};
@@ -74,7 +75,8 @@ async fn two_gateways_do_not_share_a_directory() {
         Flags { port: Some(0), data_dir: Some(dir.clone()), demo: true, ..Flags::default() };
     let mut ids = IdBook::default();
     let config = config::load(&flags, &|_| None, &mut ids).expect("a configuration");
-    let Err(fault) = App::start(config, ids).await else {
+    let Err(fault) = App::start(config, ids, Arc::new(|_| unreachable!("nobody asks"))).await
+    else {
         panic!("the directory is in use");
     };
     assert!(matches!(fault, StartError::Store(_)), "{fault:?}");

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use relayfreellm::breaker::Breakers;
 use relayfreellm::catalog::{Catalog, ProviderId};
 use relayfreellm::clock::SharedClock;
-use relayfreellm::dispatch::outcome::{ChatCall, ChatService};
+use relayfreellm::dispatch::outcome::{ChatCall, ChatService, Requirements};
 use relayfreellm::dispatch::{Books, Dispatcher, Params, Pool, Settlement};
 use relayfreellm::openai::ChatRequest;
 use relayfreellm::provider::ChatProvider;
@@ -73,6 +73,7 @@ pub(crate) fn books(catalog: &Catalog) -> Books {
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn books(catalog: &Catalog) -> Books {
 pub(crate) fn journeys() -> Params {
     Params {
         max_retries: 8,
+        no_training: false,
         max_quota_wait: Duration::from_secs(10),
         deadline: Duration::from_secs(120),
         timeout: Duration::from_secs(60),
@@ -110,6 +112,8 @@ impl Asking for Stage {
             caller: 0,
             request_id: "req_day".into(),
             normalize: true,
+            key: None,
+            requires: Requirements::default(),
         };
         let answer = self.dispatcher.begin(call).answer;
         Box::pin(async move {

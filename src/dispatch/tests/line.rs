@@ -71,7 +71,7 @@ async fn a_thousand_waiters_of_ten_callers_are_served_alike_and_in_time() {
     let total: u64 = served.iter().sum();
     assert!(total >= A_SECOND * (WAIT - 1), "all that came free in time: {total}");
     assert!(fairness(&served) > 0.95, "{} of {served:?}", fairness(&served));
-    assert!(!stage.dispatcher.0.queue.has(|| unreachable!("nobody waits any more")));
+    assert!(!stage.dispatcher.0.load().queue.has(|| unreachable!("nobody waits any more")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,7 @@ use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::ChatService;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
 use crate::normalize;
@@ -138,6 +139,7 @@ struct Stage {
 fn params() -> Params {
     Params {
         max_retries: 8,
+        no_training: false,
         max_quota_wait: Duration::from_secs(10),
         stream_continuation: true,
         deadline: Duration::from_secs(120),
@@ -163,6 +165,7 @@ fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
         usage: Arc::new(UsageBook::new()),
         latencies: Arc::new(Latencies::default()),
         metrics: Arc::new(Metrics::new()),
+        traces: Arc::default(),
     };
     books.ledger.configure(catalog.targets().map(|it| TargetBooks {
         target: it.id,
@@ -226,7 +229,10 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
             failed_requests_count: false,
             reserves_max_tokens: false,
             privacy: Privacy::Unknown,
+            privacy_source: None,
+            last_verified: None,
             first_token_timeout: None,
+            found: false,
             successor: None,
             targets: vec![ids.target(key, model)],
         }],
@@ -258,6 +264,8 @@ fn call(members: &str) -> ChatCall {
         normalize: true,
         caller: 0,
         request_id: "req_test".into(),
+        key: None,
+        requires: Requirements::default(),
     }
 }
 

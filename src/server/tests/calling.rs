@@ -123,7 +123,9 @@ async fn the_master_key_is_asked_for() {
         ("Authorization: sk-relay-1", 401),
         ("Authorization: Basic sk-relay-1", 401),
         ("Authorization: Bearer \u{e9}", 401),
-        ("X-Api-Key: sk-relay-1", 401),
+        ("X-Api-Key: sk-relay-1", 200),
+        ("Api-Key: sk-relay-1", 200),
+        ("X-Api-Key: sk-relay-2", 401),
     ] {
         check("GET /v1/models", header, expected).await;
         check("GET /v1/usage", header, expected).await;
@@ -161,7 +163,7 @@ async fn pages_of_allowed_origins_may_call() {
         let asked = preflight(&server, PAGE).await;
         assert_eq!(asked.status, 200);
         assert_eq!(asked.header("access-control-allow-origin"), PAGE);
-        assert_eq!(asked.header("access-control-allow-methods"), "GET,HEAD,POST");
+        assert_eq!(asked.header("access-control-allow-methods"), "GET,HEAD,POST,PATCH,DELETE");
         assert_eq!(asked.header("access-control-allow-headers"), "authorization,x-session-id");
         assert!(asked.header("x-request-id").starts_with("req_"));
 

@@ -17,7 +17,7 @@ use crate::dispatch::outcome::{
     Answer, ChatCall, ChatService, Event, Events, Failure, Journey, Progress, Route, RouteReason,
 };
 use crate::openai::ApiError;
-use crate::server::{Params, router, serve};
+use crate::server::{Control, Desk, Order, Params, Reloaded, Reset, router, serve};
 use crate::status::Views;
 
 /// A chat request whose answer is whole, and one whose answer is streamed.
@@ -65,6 +65,10 @@ impl Views for FixedViews {
         r#"{"view":"status"}"#.to_owned()
     }
 
+    fn request(&self, id: &str, _key: Option<&str>) -> Option<String> {
+        (id == "known").then(|| r#"{"view":"request"}"#.to_owned())
+    }
+
     fn quota(&self) -> String {
         r#"{"view":"quota"}"#.to_owned()
     }
@@ -77,12 +81,32 @@ impl Views for FixedViews {
         (id != "none").then(|| format!(r#"{{"id":"{id}"}}"#))
     }
 
+    fn known_model(&self, name: &str) -> Result<String, Vec<String>> {
+        Ok(name.to_owned())
+    }
+
     fn usage(&self) -> String {
         r#"{"total":{}}"#.to_owned()
     }
 
     fn health(&self) -> String {
         r#"{"status":"ok"}"#.to_owned()
+    }
+}
+
+struct Untouched;
+
+impl Control for Untouched {
+    fn reset(&self, _: &str) -> Option<Reset> {
+        None
+    }
+
+    fn route(&self, order: Order) -> Result<Order, String> {
+        Ok(order)
+    }
+
+    fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        Ok(Reloaded::default())
     }
 }
 
@@ -96,7 +120,12 @@ pub(super) async fn start_with_grace(params: Params, script: Script, grace: Dura
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     let ended = TaskTracker::new().spawn(async move {
-        let app = router(params.clone(), Arc::new(script), Arc::new(FixedViews));
+        let app = router(
+            params.clone(),
+            (Desk::empty(), Arc::new(Untouched)),
+            Arc::new(script),
+            Arc::new(FixedViews),
+        );
         serve(listener, app, &params, stop, grace).await
     });
     Server { address, shutdown, ended }

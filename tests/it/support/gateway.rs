@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use relayfreellm::app::App;
+use relayfreellm::app::{App, Reread};
 use relayfreellm::catalog::IdBook;
 use relayfreellm::clock::{Now, SharedClock, SystemClock};
 use relayfreellm::config::{self, FileChoice, Flags};
@@ -109,7 +109,7 @@ pub(crate) struct Gateway {
     sim: SimServer,
     clock: SharedClock,
     client: Client<HttpConnector, Full<Bytes>>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Gateway {
@@ -160,14 +160,26 @@ impl Gateway {
         let mut ids = IdBook::default();
         let config = config::load(flags, &|name| environment.get(name).cloned(), &mut ids);
         let config = config.unwrap_or_else(|refusal| panic!("{refusal}"));
-        let app = App::start(config, ids).await.expect("a gateway");
+        let (flags, variables) = (flags.clone(), environment.clone());
+        let reread: Reread =
+            Arc::new(move |ids| config::load(&flags, &|name| variables.get(name).cloned(), ids));
+        let app = App::start(config, ids, reread).await.expect("a gateway");
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { addr: app.addr(), app, sim, clock, client, _dir: dir }
+        Self { addr: app.addr(), app, sim, clock, client, dir }
     }
 
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Changes its settings or limits file, `settings.json` or `limits.json`.
+    pub(crate) fn rewrite(&self, file: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.dir.path().join(file);
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let mut content = serde_json::from_str(&text).expect("JSON");
+        change(&mut content);
+        std::fs::write(&path, content.to_string()).expect("a writable directory");
     }
 
     /// The simulated provider of that name.

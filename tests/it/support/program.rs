@@ -71,12 +71,26 @@ impl Program {
         self.0.wait().expect("it ends");
     }
 
-    /// Tells it to end and waits until it has.
-    pub(crate) fn terminate(&mut self) -> ExitStatus {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`, for not every machine has a program of that name.
-        let kill = format!("kill -TERM {}", self.0.id());
+        let kill = format!("kill -{name} {}", self.0.id());
         let told = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
         assert!(told.success());
+    }
+
+    /// Everything it has written into its log, once it has ended.
+    pub(crate) fn log(mut self) -> String {
+        self.terminate();
+        let mut text = String::new();
+        let stderr = self.0.stderr.as_mut().expect("a pipe");
+        stderr.read_to_string(&mut text).expect("UTF-8");
+        text
+    }
+
+    /// Tells it to end and waits until it has.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
         self.0.wait().expect("it ends")
     }
 }

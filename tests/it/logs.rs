@@ -1,0 +1,81 @@
+//! The log: a line for each request under its id, in words or as JSON, and never a key, a prompt or
+//! an answer.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Program, call_with, run};
+
+const PROMPT: &str = "the-dog-is-called-Bella";
+
+/// What a demo logs of one good request and one that is refused.
+fn log(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let dir = TempDir::new().expect("a directory");
+    let (program, addr) = Program::start(dir.path(), &[&["--demo"], arguments].concat(), variables);
+    let key = "authorization: Bearer sk-relay-not-a-key-0123456789\r\n";
+    for (id, model) in [("good-1", "auto"), ("bad-1", "nobody/nothing")] {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": PROMPT}]});
+        let headers = format!("x-request-id: {id}\r\n");
+        let answer = call_with(&addr, "POST /v1/chat/completions", &headers, &body.to_string());
+        assert!(answer.to_ascii_lowercase().contains(&format!("x-request-id: {id}")), "{answer}");
+    }
+    let refused = call_with(
+        &addr,
+        "POST /v1/chat/completions",
+        &format!("x-request-id: ugly-1\r\n{key}"),
+        "{\"messages\": 7}",
+    );
+    assert!(refused.contains(r#""request_id":"ugly-1""#), "{refused}");
+    program.log()
+}
+
+fn holds_no_secret(log: &str) {
+    for secret in [PROMPT, "demo-", "sk-relay-not", "Rayleigh", "scatter"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[test]
+fn human_lines_carry_the_request_id() {
+    for variables in [&[][..], &[("RUST_LOG", "debug")]] {
+        let log = log(&[], variables);
+        for id in ["good-1", "bad-1", "ugly-1"] {
+            assert!(log.lines().any(|it| it.contains(id)), "{id}: {log}");
+        }
+        assert!(log.lines().any(|it| it.contains("auto -> ") && it.contains("good-1")), "{log}");
+        holds_no_secret(&log);
+    }
+}
+
+#[test]
+fn json_lines_are_one_object_each() {
+    let by_flag = log(&["--log-format", "json"], &[]);
+    let by_variable = log(&[], &[("RELAY_LOG_FORMAT", "json")]);
+    for log in [by_flag, by_variable] {
+        let lines: Vec<Value> = log
+            .lines()
+            .map(|it| serde_json::from_str(it).unwrap_or_else(|_| panic!("{it}")))
+            .collect();
+        for line in &lines {
+            for member in ["time", "level", "message"] {
+                assert!(line[member].is_string(), "{line}");
+            }
+        }
+        for (id, level) in [("good-1", "info"), ("bad-1", "warn"), ("ugly-1", "info")] {
+            let mine = lines.iter().find(|it| it["request_id"] == id);
+            assert_eq!(mine.map(|it| &it["level"]), Some(&json!(level)), "{id}: {log}");
+        }
+        holds_no_secret(&log);
+    }
+}
+
+#[test]
+fn a_flag_beats_the_variable_and_another_word_is_refused() {
+    let human = log(&["--log-format", "human"], &[("RELAY_LOG_FORMAT", "json")]);
+    assert!(human.lines().all(|it| !it.starts_with('{')), "{human}");
+    let dir = TempDir::new().expect("a directory");
+    let (code, text) = run(dir.path(), &["--demo"], &[("RELAY_LOG_FORMAT", "xml")]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains(r#"RELAY_LOG_FORMAT: got "xml""#), "{text}");
+    assert_eq!(run(dir.path(), &["--log-format", "xml"], &[]).0, Some(2));
+}
