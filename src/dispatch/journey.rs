@@ -49,8 +49,8 @@ use crate::select::Eligible;
 use crate::select::Gates;
 use crate::select::Walk;
 
-/// Members left out one by one, as a provider names them, before the next candidate is asked.
-const LEFT_OUT: usize = 3;
+/// How often members are left out, as a provider names them, before the next candidate is asked.
+const REPEATS: usize = 3;
 
 /// Takes one request through the pool.
 pub(super) async fn travel(
@@ -199,7 +199,7 @@ impl Travel {
                 return Ok(None);
             };
             let mut left_out = self.refused_before(candidate.target);
-            let known = left_out.len();
+            let mut repeats = 0;
             let mut edits = leg.edits.clone();
             edits.leave_out.extend(left_out.iter().cloned());
             loop {
@@ -211,14 +211,17 @@ impl Travel {
                 };
                 match next {
                     Next::GiveBack => return Err(self.failure(self.given_back())),
-                    Next::RepeatWithout(field)
-                        if left_out.len() - known < LEFT_OUT
-                            && !left_out.contains(&field)
+                    Next::RepeatWithout(fields)
+                        if repeats < REPEATS
+                            && fields.iter().any(|it| !left_out.contains(it))
                             && self.attempts <= self.core.params.max_retries =>
                     {
-                        self.remember_refused(candidate.target, &field);
-                        edits.leave_out.push(field.clone());
-                        left_out.push(field);
+                        repeats += 1;
+                        for field in fields {
+                            self.remember_refused(candidate.target, &field);
+                            edits.leave_out.push(field.clone());
+                            left_out.push(field);
+                        }
                     }
                     Next::Candidate { model_to_blame } => {
                         if model_to_blame {
@@ -311,6 +314,7 @@ impl Travel {
             edits,
             sent: attempt.sent.clone(),
         };
+        let sent = attempt.sent.clone();
         let (limit, waited) = self.patience(&target);
         let deadline = tokio::time::Instant::now() + limit;
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
@@ -338,7 +342,13 @@ impl Travel {
                 self.answered_by = Some(target.id);
                 Ok(begun)
             }
-            Err(unanswered) => Err(Some(self.close(&target, unanswered))),
+            Err(unanswered) => {
+                if !sent.is_set() && verdict::speaks_of_request(&unanswered.fault) {
+                    // It was known beforehand: nobody was asked.
+                    self.attempts -= 1;
+                }
+                Err(Some(self.close(&target, unanswered)))
+            }
         }
     }
 
@@ -359,14 +369,7 @@ impl Travel {
 
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
-        let next = match verdict::next(&fault) {
-            // What the request does not have can't be left out of it.
-            Next::RepeatWithout(field) => match self.member_meant(field, target) {
-                Some(member) => Next::RepeatWithout(member),
-                None => Next::Candidate { model_to_blame: true },
-            },
-            next => next,
-        };
+        let next = self.next_after(&fault, target);
         let for_later = matches!(fault.kind, FaultKind::RateLimited(_));
         let repeats = verdict::may_pass(&fault) || for_later;
         if verdict::speaks_of_model(&fault) {

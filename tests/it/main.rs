@@ -35,6 +35,7 @@ mod overload;
 mod patience;
 mod policy;
 mod quota;
+mod refusals;
 mod registry;
 mod restart;
 mod routing;
