@@ -64,7 +64,7 @@ impl Travel {
             let names = [Some(word.as_str()), behind];
             let mut names = names.into_iter().flatten().filter(|it| self.may_bring(it));
             // What the caller has sent goes before what may have been added.
-            let sent = names.clone().find(|it| self.has(it));
+            let sent = names.clone().find(|it| self.request.brings(it));
             let Some(member) = sent.or_else(|| names.next()) else { continue };
             let known = members.iter().any(|it| it == member);
             if !known && !self.needs(member) && self.can_spare(member, target) {
@@ -76,12 +76,7 @@ impl Travel {
 
     /// Might this member have been sent? Some go out although the caller does not send them.
     fn may_bring(&self, member: &str) -> bool {
-        quirks::ADDED.contains(&member) || self.has(member)
-    }
-
-    /// Does the request, or one of its messages, have this member? `null` counts.
-    fn has(&self, member: &str) -> bool {
-        self.request.member_names().any(|it| it == member) || self.request.brings(member)
+        quirks::ADDED.contains(&member) || self.request.brings(member)
     }
 
     /// Can an answer not do without it? (`response_format` an instruction can stand in for.)

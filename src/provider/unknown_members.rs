@@ -11,8 +11,15 @@ const CODES: &[&str] =
     &["unknown_parameter", "unsupported_parameter", "extra_forbidden", "value_error.extra"];
 
 /// What a member that nobody knows is called. Only in front of one of [`NOUNS`].
-const ADJECTIVES: &[&str] =
-    &["unknown", "unrecognized", "unrecognised", "unsupported", "unexpected", "extraneous"];
+const ADJECTIVES: &[&str] = &[
+    "unknown",
+    "unrecognized",
+    "unrecognised",
+    "unsupported",
+    "unexpected",
+    "extra",
+    "extraneous",
+];
 
 /// What a member is called, by how the word begins.
 const NOUNS: &[&str] =
@@ -185,9 +192,11 @@ impl Found {
                 }
             }
             for on in BEFORE.iter().filter_map(|it| after(rest, it)) {
-                let (names, on) = list_after(on);
+                let filling = on.iter().take_while(|it| it.is_noun() || it.lower == "the").count();
+                let (filling, on) = on.split_at(filling);
+                let (names, on) = list(on);
                 if names.last().is_some_and(|it| is_all(it, on)) {
-                    self.take(names, true);
+                    self.take(names, !filling.iter().any(Word::is_noun));
                 }
             }
         }
@@ -205,7 +214,9 @@ impl Found {
         filling = leads.map_or(filling, |it| it + 1);
         let (filling, names) = rest.split_at(filling);
         let speaks_of_value = names.first().is_some_and(|it| it.lower.starts_with("value"));
-        if filling.iter().any(Word::is_noun) && !speaks_of_value {
+        // "Extra fields not permitted" names them before.
+        let says_more = names.first().is_some_and(|it| ["are", "is", "not"].contains(&&*it.lower));
+        if filling.iter().any(Word::is_noun) && !speaks_of_value && !says_more {
             self.take(list(names).0, false);
         }
     }
@@ -233,13 +244,6 @@ fn list_before<'w, 'a>(words: &'w [Word<'a>]) -> &'w [Word<'a>] {
     let pairs = words.iter().rev().skip(1).zip(words.iter().rev());
     let more = pairs.take_while(|(one, next)| one.leads_to(next)).count();
     words.get(words.len().saturating_sub(more + 1)..).unwrap_or_default()
-}
-
-/// The list of names that begins after what is said of it ("parameters: `seed`, `user`"), and what
-/// follows it.
-fn list_after<'w, 'a>(words: &'w [Word<'a>]) -> (&'w [Word<'a>], &'w [Word<'a>]) {
-    let nouns = words.iter().take_while(|it| it.is_noun()).count();
-    list(words.get(nouns..).unwrap_or_default())
 }
 
 /// The list of names at the beginning of `words`, and what follows it.
@@ -305,6 +309,8 @@ mod tests {
             ("logprobs is not supported", &["logprobs"]),
             ("this host does not support parameters: ['seed', 'user']", &["seed", "user"]),
             ("this model doesn't support top_logprobs.", &["top_logprobs"]),
+            ("This model does not support the parameter seed", &["seed"]),
+            ("extra field 'seed' is not allowed", &["seed"]),
             (
                 "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
                 &["max_tokens"],
@@ -361,6 +367,7 @@ mod tests {
                 "unsupported_value",
             ),
             ("Unsupported parameter value: 'x'", ""),
+            ("This model does not support the temperature 2", ""),
             ("`temperature` is not supported above 1", ""),
             ("This model does not support `temperature` above 1.", ""),
             ("temperature 2 is not supported", ""),

@@ -73,17 +73,19 @@ async fn a_code_or_a_null_member_is_enough() {
 
 #[tokio::test]
 async fn a_member_of_a_message_is_found_by_its_place() {
-    let fault = json!({"error": {"message": "Unknown parameter: 'messages[1].odd'.", "code": "unknown_parameter", "param": "messages[1].odd"}});
-    let gateway = stranger(refusal(400, fault.to_string())).await;
-    let body = json!({"model": "m", "messages": [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "ho", "odd": {"a": 1}},
-        {"role": "user", "content": "and?"},
-    ]});
-    gateway.chat(&body).await.expect(200);
-    let sent = sent(&gateway, "stranger");
-    let has = |at: usize| sent[at]["messages"].to_string().contains("\"odd\"");
-    assert!(sent.len() == 2 && has(0) && !has(1), "{sent:?}");
+    for value in [json!({"a": 1}), Value::Null] {
+        let fault = json!({"error": {"message": "Unknown parameter: 'messages[1].odd'.", "code": "unknown_parameter", "param": "messages[1].odd"}});
+        let gateway = stranger(refusal(400, fault.to_string())).await;
+        let body = json!({"model": "m", "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "ho", "odd": value},
+            {"role": "user", "content": "and?"},
+        ]});
+        gateway.chat(&body).await.expect(200);
+        let sent = sent(&gateway, "stranger");
+        let has = |at: usize| sent[at]["messages"].to_string().contains("\"odd\"");
+        assert!(sent.len() == 2 && has(0) && !has(1), "{sent:?}");
+    }
 }
 
 #[tokio::test]
