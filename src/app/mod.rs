@@ -1,5 +1,6 @@
 //! The composition root: the only room that names every concrete type.
 
+mod descriptors;
 mod discovery;
 mod memory;
 mod pace;
@@ -161,7 +162,7 @@ impl App {
         };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
-        let params = server_params(&config);
+        let params = descriptors::fit(server_params(&config));
         let router = server::router(params.clone(), dispatcher, Arc::new(views));
         let stopping = shutdown.clone();
         let serving = tasks

@@ -26,6 +26,7 @@ use crate::openai::TokenUsage;
 use crate::provider::SentMark;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
+use crate::quota::AsOf;
 use crate::quota::Demand;
 use crate::quota::Reservation;
 use crate::select::Shut;
@@ -111,9 +112,9 @@ impl Attempt {
             self.core.books.latencies.observe(self.model, waited);
             self.core.books.metrics.first_token((&self.names.0, &self.names.1), waited);
             if self.request.stream
-                && let Some(Open { path, .. }) = &self.open
+                && let Some(Open { path, reservation, .. }) = &self.open
             {
-                self.hear_limits(path.target);
+                self.hear_limits(path.target, &self.as_of(reservation));
             }
             // A probe keeps all others waiting; what it was to find out is known now. Anyone
             // else's verdict waits for the end, or streams that are always cut would look well.
@@ -129,11 +130,17 @@ impl Attempt {
     /// Tells the ledger what the head of the answer said of limits. A stream's is told when it
     /// begins; that of a whole answer speaks of the call's own tokens too, and so has to wait until
     /// these are settled.
-    fn hear_limits(&self, target: TargetId) {
+    fn hear_limits(&self, target: TargetId, as_of: &AsOf) {
         let limits = self.sent.limits();
         if !limits.is_empty() {
-            learning::headers(&self.core.books.ledger, target, limits, self.core.clock.now());
+            let ledger = &self.core.books.ledger;
+            learning::headers(ledger, target, (limits, as_of), self.core.clock.now());
         }
+    }
+
+    /// The moment that what the head said is of; of no use when it said nothing.
+    fn as_of(&self, reservation: &Reservation) -> AsOf {
+        if self.sent.limits().is_empty() { AsOf::default() } else { reservation.as_of() }
     }
 
     /// Counts as an open stream.
@@ -162,9 +169,10 @@ impl Attempt {
             if let Some(estimate) = self.estimated_prompt.filter(|_| !estimated) {
                 reservation.note_prompt(estimate, usage.prompt);
             }
+            let as_of = self.as_of(&reservation);
             reservation.settle(usage.total());
             if !self.request.stream {
-                self.hear_limits(path.target);
+                self.hear_limits(path.target, &as_of);
             }
             if let Some(pass) = pass {
                 pass.report(Outcome::Success, now);
@@ -190,13 +198,14 @@ impl Attempt {
     /// The call failed before anything of it was delivered.
     pub(super) fn fail(mut self, fault: &Fault) {
         let Some(Open { reservation, pass, path }) = self.close() else { return };
+        let as_of = reservation.as_of();
         match (verdict::quota(fault), self.usage) {
             (verdict::Quota::Spent, Some(usage)) => reservation.settle(usage.total()),
             // Ends as its own drop says: spent when it was sent, given back when it was not.
             (verdict::Quota::Spent, None) => drop(reservation),
             (verdict::Quota::Refused, _) => reservation.failed(self.failed_requests_count),
         }
-        self.tell(fault, pass, &path);
+        self.tell(fault, pass, (&path, &as_of));
     }
 
     /// The answer broke off after it had begun: what was delivered counts, and is in the books
@@ -205,7 +214,7 @@ impl Attempt {
         let Some(Open { reservation, pass, path }) = self.close() else {
             return TokenUsage::default();
         };
-        self.tell(fault, pass, &path);
+        self.tell(fault, pass, (&path, &reservation.as_of()));
         self.settlement(reservation).settle().await
     }
 
@@ -219,14 +228,14 @@ impl Attempt {
 
     /// Tells everyone of a fault: what it says of quota to the ledger, the rest to the breakers,
     /// which stay open for as long as the ledger says that nothing is left.
-    fn tell(&self, fault: &Fault, pass: Option<Pass>, path: &Path) {
+    fn tell(&self, fault: &Fault, pass: Option<Pass>, (path, as_of): (&Path, &AsOf)) {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
         books.usage.failed(self.model);
         self.ended(fault.kind.label());
         let limits = if self.begun { &[] } else { self.sent.limits() };
-        learning::headers(&books.ledger, path.target, limits, now);
-        let spent = learning::refusal(&books.ledger, path.target, (fault, limits), now);
+        learning::headers(&books.ledger, path.target, (limits, as_of), now);
+        let spent = learning::refusal(&books.ledger, path.target, (fault, limits, as_of), now);
         let pass = pass.or_else(|| books.breakers.enter(path, now).ok());
         let outcome = match fault.kind {
             // Fewer at once is enough, where that leaves any.

@@ -13,7 +13,6 @@ use crate::clock::Now;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::journey::Travel;
-use crate::dispatch::queue::Place;
 use crate::dispatch::verdict;
 use crate::openai::ApiError;
 use crate::openai::Exhaustion;
@@ -188,13 +187,14 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     }
     // A target that failed may be well again any moment; waiting is what helps only where spent
     // quota is all there is, keys and models that need a repair aside.
-    let line = travel.place.as_ref().map(Place::line_length);
+    let line = travel.line_length();
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
         && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
-        || line.is_some() && faults.is_empty();
+        || line > 0 && faults.is_empty();
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
-    let rest = line.map_or(Duration::ZERO, |it| after(travel, it, now)).max(rest(&outlooks, now));
+    let in_line = if line > 0 { after(travel, line, now) } else { Duration::ZERO };
+    let rest = in_line.max(rest(&outlooks, now));
     let said = last.map_or_else(String::new, |it| format!(" The last said: {}.", it.summary()));
     let tried = faults.len();
     let error = if waiting {

@@ -169,7 +169,9 @@ impl Travel {
     }
 
     pub(super) async fn run(&mut self) -> Result<Begun, Failure> {
-        self.line_up();
+        if !self.line_up() {
+            return Err(self.failure(exhausted::error(self)));
+        }
         loop {
             if !self.turn().await && !self.pardon().await {
                 return Err(self.failure(exhausted::error(self)));

@@ -11,12 +11,18 @@ use crate::clock::Now;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::rate_limits::RateLimit;
+use crate::quota::AsOf;
 use crate::quota::Ledger;
 use crate::quota::Observation;
 use crate::quota::Refusal;
 
-/// Takes over what the headers of an answer said.
-pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], now: Now) {
+/// Takes over what the headers of an answer said, of the moment its call was made.
+pub(super) fn headers(
+    ledger: &Ledger,
+    target: TargetId,
+    (limits, as_of): (&[RateLimit], &AsOf),
+    now: Now,
+) {
     for it in limits {
         let seen = Observation {
             unit: it.unit,
@@ -27,7 +33,7 @@ pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], n
             refills_evenly: it.refills_evenly,
             account_wide: false,
         };
-        ledger.learn(target, seen, now);
+        ledger.learn(target, seen, as_of, now);
     }
 }
 
@@ -36,7 +42,7 @@ pub(super) fn headers(ledger: &Ledger, target: TargetId, limits: &[RateLimit], n
 pub(super) fn refusal(
     ledger: &Ledger,
     target: TargetId,
-    (fault, limits): (&Fault, &[RateLimit]),
+    (fault, limits, as_of): (&Fault, &[RateLimit], &AsOf),
     now: Now,
 ) -> Option<Duration> {
     let mut spent_until = None;
@@ -51,7 +57,7 @@ pub(super) fn refusal(
             refills_evenly: false,
             account_wide: said.account_wide,
         };
-        ledger.learn(target, seen, now);
+        ledger.learn(target, seen, as_of, now);
         if said.exhausted {
             let (unit, period, account_wide) = (said.unit, said.period, said.account_wide);
             let exhausted = |until| {
@@ -68,8 +74,12 @@ pub(super) fn refusal(
     }
     let told = !fault.quota.is_empty() || limits.iter().any(|it| it.remaining == 0);
     let short = fault.retry_after.is_none_or(|it| it <= Period::Minute.rolling());
-    if matches!(fault.kind, FaultKind::RateLimited(None | Some(Period::Minute))) && short && !told {
-        ledger.refused(target, now);
+    if let FaultKind::RateLimited(period @ (None | Some(Period::Second | Period::Minute))) =
+        fault.kind
+        && short
+        && !told
+    {
+        ledger.refused(target, (period, fault.retry_after), now);
     }
     spent_until
 }
@@ -133,7 +143,7 @@ mod tests {
     fn a_spent_window_lasts_as_long_as_is_told_or_its_calendar_says() {
         let check = |fault: Fault, expected: Option<Duration>| {
             let ledger = ledger();
-            let until = refusal(&ledger, TARGET, (&fault, &[]), NOW);
+            let until = refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
             assert_eq!(until, expected.map(|it| NOW.monotonic + it), "{fault:?}");
         };
         let until = |seconds| QuotaSaid { until: Some(Duration::from_secs(seconds)), ..SAID };
@@ -151,7 +161,7 @@ mod tests {
     fn only_a_refusal_that_tells_nothing_is_guessed_at() {
         let check = |fault: Fault, limits: &[RateLimit], expected: Option<u64>| {
             let ledger = ledger();
-            refusal(&ledger, TARGET, (&fault, limits), NOW);
+            refusal(&ledger, TARGET, (&fault, limits, &AsOf::default()), NOW);
             let views = ledger.view(TARGET, NOW);
             let minute = views.iter().find(|it| it.period == Period::Minute).expect("a window");
             assert_eq!(minute.learned, expected, "{fault:?}");
@@ -166,6 +176,10 @@ mod tests {
         };
         check(limited(None, &[], None), &[], Some(3));
         check(limited(Some(Period::Minute), &[], Some(60)), &[], Some(3));
+        check(limited(Some(Period::Minute), &[], Some(1)), &[], Some(3));
+        check(limited(None, &[], Some(2)), &[], Some(3));
+        check(limited(None, &[], Some(1)), &[], None);
+        check(limited(Some(Period::Second), &[], None), &[], None);
         check(limited(None, &[], None), &[RateLimit { remaining: 1, ..spent }], Some(3));
         check(limited(None, &[], None), &[spent], None);
         check(limited(None, &[SAID], None), &[], None);
@@ -181,5 +195,21 @@ mod tests {
             ..SAID
         };
         check(limited(None, &[told], None), &[], Some(20));
+    }
+
+    #[test]
+    fn who_is_to_wait_for_a_second_has_spent_a_second() {
+        for fault in [limited(None, &[], Some(1)), limited(Some(Period::Second), &[], None)] {
+            let ledger = ledger();
+            refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
+            let views = ledger.view(TARGET, NOW);
+            let second = views.iter().find(|it| it.period == Period::Second);
+            assert_eq!(second, None, "the calls were made before a second was counted");
+            ledger.reserve(TARGET, Demand { requests: 1, tokens: 1 }, NOW).expect("fits").settle(1);
+            refusal(&ledger, TARGET, (&fault, &[], &AsOf::default()), NOW);
+            let views = ledger.view(TARGET, NOW);
+            let second = views.iter().find(|it| it.period == Period::Second).expect("a window");
+            assert_eq!((second.learned, second.left), (Some(1), Some(0)), "{fault:?}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Requests that may go to the same targets stand in one line. In it callers take turns, so one who sends a
 //! hundred requests does not keep out one who sends a single one. Only the first in a line watches the
 //! quota; the others sleep until it is their turn, so a unit that comes free wakes one request, not all of
-//! them. A place is given up by dropping it: callers who hang up leave the line at once.
+//! them. A place is given up by dropping it: callers who hang up leave the line at once. A line holds so
+//! many requests of one caller and no more: nobody fills it, or the gateway, for the others.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -19,6 +20,9 @@ use tokio::sync::Notify;
 
 /// Requests that wait for the same quota.
 pub(super) type LineId = u64;
+
+/// Requests of one caller in one line; the next is told to come back.
+pub(super) const MOST_OF_ONE: usize = 1_000;
 
 /// All lines. Memory is bounded by the requests the server lets in.
 #[derive(Debug, Default)]
@@ -64,20 +68,28 @@ impl Queue {
         self.waiting.load(Ordering::Acquire) > 0 && self.lock().contains_key(&line())
     }
 
-    /// Stands at the end of the caller's own requests.
-    pub(super) fn join(self: &Arc<Self>, line: LineId, caller: u64) -> Place {
+    /// Stands at the end of the caller's own requests; `None` when these are too many.
+    pub(super) fn join(self: &Arc<Self>, line: LineId, caller: u64) -> Option<Place> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let bell = Arc::new(Notify::new());
         let waiter = Waiter { number, bell: Arc::clone(&bell) };
         let mut lines = self.lock();
         let callers = &mut lines.entry(line).or_default().callers;
         match callers.iter_mut().find(|it| it.id == caller) {
+            Some(it) if it.requests.len() >= MOST_OF_ONE => return None,
             Some(it) => it.requests.push_back(waiter),
             None => callers.push_back(Caller { id: caller, requests: [waiter].into() }),
         }
         self.waiting.fetch_add(1, Ordering::Release);
         drop(lines);
-        Place { queue: Arc::clone(self), line, caller, number, bell }
+        Some(Place { queue: Arc::clone(self), line, caller, number, bell })
+    }
+
+    /// How many stand in a line.
+    pub(super) fn length(&self, line: LineId) -> u64 {
+        let lines = self.lock();
+        let callers = lines.get(&line).into_iter().flat_map(|it| &it.callers);
+        callers.map(|it| it.requests.len()).fold(0, |sum, it| sum.saturating_add(it as u64))
     }
 
     /// Quota may have come free before its time: whoever is first in a line looks again.
@@ -142,13 +154,6 @@ impl Place {
         first.is_some_and(|it| it.number == self.number)
     }
 
-    /// How many stand in this line, this one too.
-    pub(super) fn line_length(&self) -> u64 {
-        let lines = self.queue.lock();
-        let callers = lines.get(&self.line).into_iter().flat_map(|it| &it.callers);
-        callers.map(|it| it.requests.len()).fold(0, |sum, it| sum.saturating_add(it as u64))
-    }
-
     /// Waits until something has changed that concerns this place: it has come first, or it is first and
     /// quota may have come free.
     pub(super) async fn bell(&self) {
@@ -188,14 +193,14 @@ mod tests {
     fn callers_take_turns_whatever_their_appetite() {
         let queue = Arc::new(Queue::default());
         let callers = [1, 1, 1, 1, 2, 3, 3];
-        let places = callers.map(|it| queue.join(1, it)).into();
+        let places = callers.map(|it| queue.join(1, it).unwrap()).into();
         assert_eq!(turns(&queue, places), [1, 2, 3, 1, 3, 1, 1]);
     }
 
     #[test]
     fn lines_do_not_mix() {
         let queue = Arc::new(Queue::default());
-        let (one, other) = (queue.join(1, 1), queue.join(2, 1));
+        let [one, other] = [1, 2].map(|it| queue.join(it, 1).unwrap());
         assert!(one.is_first() && other.is_first());
         drop(one);
         assert!(!queue.has(|| 1) && queue.has(|| 2));
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn who_leaves_frees_the_place_at_once() {
         let queue = Arc::new(Queue::default());
-        let [first, second, third] = [1, 1, 2].map(|it| queue.join(1, it));
+        let [first, second, third] = [1, 1, 2].map(|it| queue.join(1, it).unwrap());
         drop(second);
         assert!(first.is_first() && !third.is_first());
         drop(first);
@@ -214,12 +219,25 @@ mod tests {
         assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
     }
 
+    #[test]
+    fn nobody_fills_a_line_for_the_others() {
+        let queue = Arc::new(Queue::default());
+        let mut places: Vec<Place> =
+            std::iter::from_fn(|| queue.join(1, 1)).take(MOST_OF_ONE + 1).collect();
+        assert_eq!((places.len(), queue.length(1)), (MOST_OF_ONE, 1_000));
+        places.push(queue.join(1, 2).unwrap());
+        places.push(queue.join(2, 1).unwrap());
+        assert!(queue.join(1, 1).is_none());
+        drop(places);
+        assert_eq!((queue.length(1), queue.waiting.load(Ordering::Relaxed)), (0, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_bell_rings_for_the_first_alone() {
         let soon = std::time::Duration::from_millis(1);
         let rings = async |it: &Place| tokio::time::timeout(soon, it.bell()).await.is_ok();
         let queue = Arc::new(Queue::default());
-        let [first, second] = [1, 2].map(|it| queue.join(1, it));
+        let [first, second] = [1, 2].map(|it| queue.join(1, it).unwrap());
         queue.stir();
         assert!(rings(&first).await && !rings(&second).await);
         first.served();

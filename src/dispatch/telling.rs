@@ -235,8 +235,8 @@ impl Telling {
         }
     }
 
-    /// From here on the chunks are another one's. `seam`: where they set in; `None` when no text has
-    /// gone out.
+    /// From here on the chunks are another one's. `seam`: where they set in; `None` when no text but
+    /// white space has gone out.
     pub(super) fn join(&mut self, seam: Option<Box<Seam>>) {
         self.joined = true;
         self.usage_json = None;
@@ -244,6 +244,7 @@ impl Telling {
         if let (None, Some(choice)) = (&seam, self.choices.first_mut()) {
             choice.normalizer = Normalizer::new(self.mode);
         }
+        let seam = seam.or_else(|| self.sent.as_deref().map(|it| Box::new(Seam::after(it))));
         self.seam = seam.filter(|it| !it.is_passed());
     }
 

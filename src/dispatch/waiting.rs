@@ -18,11 +18,20 @@ use crate::dispatch::queue::LineId;
 const ROUND_REST: Duration = Duration::from_millis(100);
 
 impl Travel {
-    /// Where others wait for the same quota, nobody overtakes them.
-    pub(super) fn line_up(&mut self) {
-        if self.core.queue.has(|| self.line()) && !self.patience_left().is_zero() {
-            self.place = Some(self.core.queue.join(self.line(), self.caller));
+    /// Where others wait for the same quota, nobody overtakes them. `false`: too many of its caller's
+    /// wait already.
+    pub(super) fn line_up(&mut self) -> bool {
+        if !self.core.queue.has(|| self.line()) || self.patience_left().is_zero() {
+            return true;
         }
+        self.place = self.core.queue.join(self.line(), self.caller);
+        self.place.is_some()
+    }
+
+    /// How many stand in its line.
+    pub(super) fn line_length(&self) -> u64 {
+        let queue = &self.core.queue;
+        if queue.has(|| self.line()) { queue.length(self.line()) } else { 0 }
     }
 
     /// Waits until it comes first in its line; at once when it stands in none. `false`: the time is up.
@@ -89,8 +98,10 @@ impl Travel {
             if rest > until || until <= Instant::now() {
                 return false;
             }
-            let line = self.line();
-            let place = self.place.get_or_insert_with(|| self.core.queue.join(line, self.caller));
+            if self.place.is_none() {
+                self.place = self.core.queue.join(self.line(), self.caller);
+            }
+            let Some(place) = &self.place else { return false };
             if !place.is_first() {
                 return true;
             }

@@ -88,6 +88,19 @@ impl Seam {
         })
     }
 
+    /// The seam after white space alone: any answer goes on with it, but for the white space that has
+    /// been sent.
+    pub fn after(space: &str) -> Self {
+        Self {
+            shown: String::new(),
+            cue: String::new(),
+            before: String::new(),
+            anchor: String::new(),
+            space: String::new(),
+            stage: Stage::Joined { space: space.to_owned() },
+        }
+    }
+
     /// The part of the text to be shown as the answer so far; empty when the text is hardly longer
     /// than its anchor.
     pub fn shown(&self) -> &str {
@@ -427,6 +440,23 @@ mod tests {
         assert!(Seam::new(" \n").is_none());
         assert!(Seam::new(&"ha ".repeat(1_000)).is_none());
         assert!(Seam::new("ha ha ha").is_some(), "short: the whole text is the anchor");
+    }
+
+    #[test]
+    fn white_space_that_was_sent_does_not_come_twice() {
+        let check = |sent: &str, pieces: &[&str], expected: &str| {
+            let mut seam = Seam::after(sent);
+            let joined = pieces.iter().map(|it| match seam.push(it) {
+                Joint::Joined(text) => text,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(joined.collect::<String>(), expected);
+        };
+        check("\n\n", &["\n", "\nText"], "Text");
+        check("\n", &["\n\n", "Text"], "\nText");
+        check("\n\n", &["Te", "xt\n"], "Text\n");
+        check("", &["\nText"], "\nText");
+        assert!(Seam::after("").is_passed());
     }
 
     #[test]

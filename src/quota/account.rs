@@ -13,11 +13,11 @@ use crate::catalog::TargetId;
 use crate::clock::Now;
 use crate::quota::Demand;
 use crate::quota::book::Book;
+use crate::quota::book::Mark;
 use crate::quota::denial::Bound;
 use crate::quota::denial::Denial;
 use crate::quota::denial::FreeAt;
 use crate::quota::target::Target;
-use crate::window::Stamp;
 
 /// What a provider counts as one customer.
 #[derive(Debug)]
@@ -82,11 +82,13 @@ impl Crowd {
 #[derive(Debug)]
 pub(crate) struct Closing<'a> {
     /// Where it was charged.
-    pub(crate) stamps: &'a [Stamp],
+    pub(crate) marks: &'a [Mark],
     /// What it was charged.
     pub(crate) reserved: Demand,
     /// What it turned out to be.
     pub(crate) real: Demand,
+    /// Has the provider let it in?
+    pub(crate) answered: bool,
 }
 
 impl State {
@@ -157,7 +159,7 @@ impl State {
     }
 
     /// Charges `demand`, unconditionally. Says where, in the order of the book's counters.
-    pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Vec<Stamp> {
+    pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Vec<Mark> {
         if let Some(seat) = self.seats.get_mut(target.seat) {
             seat.open = seat.open.saturating_add(1);
         }

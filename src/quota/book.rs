@@ -20,6 +20,9 @@ use crate::window::Shape;
 use crate::window::Stamp;
 use crate::window::Window;
 
+/// The part of a window that is kept free for somebody else who uses it too: one in so many.
+const KEPT_FREE: u64 = 50;
+
 /// The counters of one model of an account, or of all its models.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -36,12 +39,29 @@ pub(crate) struct Counter {
     pub(crate) period: Period,
     pub(crate) reset: Reset,
     pub(crate) window: Window,
+    /// All that was ever charged to it.
+    pub(crate) charged: u64,
+    /// When somebody else was last seen to use it, in monotonic time.
+    pub(crate) foreign_at: Option<Duration>,
     /// What the provider says its limit is.
     pub(crate) learned: Option<Learned>,
     /// What its refusals say the limit is, where it does not tell.
     pub(crate) inferred: Option<Inferred>,
+    /// All that had been charged when it was last refused without a word.
+    pub(crate) refused_at: u64,
     /// Monotonic time before which the provider says there is nothing left.
     pub(crate) spent_until: Option<Duration>,
+}
+
+/// One charge to one counter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    /// Where it was put.
+    pub(crate) stamp: Stamp,
+    /// What had been charged by then, with it.
+    pub(crate) charged: u64,
+    /// What of that was counted then.
+    pub(crate) used: u64,
 }
 
 /// A limit the provider told.
@@ -68,8 +88,11 @@ impl Book {
                 period,
                 reset,
                 window: Window::new(shape_of(period, reset)),
+                charged: 0,
+                foreign_at: None,
                 learned: None,
                 inferred: None,
+                refused_at: 0,
                 spent_until: None,
             });
             self.counters.len() - 1
@@ -102,21 +125,42 @@ impl Book {
     }
 
     /// Every counter is charged, also those that this target has no bound for: others may.
-    pub(crate) fn open(&mut self, demand: Demand, now: Now) -> Vec<Stamp> {
-        self.counters.iter_mut().map(|it| it.window.charge(demand.of(it.unit), now)).collect()
+    pub(crate) fn open(&mut self, demand: Demand, now: Now) -> Vec<Mark> {
+        self.counters.iter_mut().map(|it| it.charge(demand.of(it.unit), now)).collect()
     }
 
     pub(crate) fn close(&mut self, closing: &Closing<'_>) {
-        for (counter, stamp) in self.counters.iter_mut().zip(closing.stamps) {
+        for (counter, mark) in self.counters.iter_mut().zip(closing.marks) {
             let (was, is) = (closing.reserved.of(counter.unit), closing.real.of(counter.unit));
             if was != is {
-                counter.window.adjust(*stamp, was, is);
+                counter.window.adjust(mark.stamp, was, is);
+                counter.charged = counter.charged.saturating_add(is.saturating_sub(was));
+            }
+            // Of calls that were under way at the refusal nobody knows which came first.
+            if let Some(inferred) = &mut counter.inferred
+                && closing.answered
+                && mark.charged > counter.refused_at
+            {
+                inferred.answered(mark.used);
             }
         }
     }
 }
 
 impl Counter {
+    fn charge(&mut self, amount: u64, now: Now) -> Mark {
+        let stamp = self.window.charge(amount, now);
+        self.charged = self.charged.saturating_add(amount);
+        Mark { stamp, charged: self.charged, used: self.window.used(now) }
+    }
+
+    /// What would be used now if nothing had come back, or been given back, since `mark`.
+    pub(crate) fn used_since(&mut self, mark: Option<&Mark>, now: Now) -> u64 {
+        let used = self.window.used(now);
+        let since = |it: &Mark| self.charged.saturating_sub(it.charged).saturating_add(it.used);
+        mark.map_or(used, |it| used.max(since(it)))
+    }
+
     /// The bound that holds now: the lowest of those that are known.
     pub(crate) fn max(&mut self, configured: Option<u64>, now: Now) -> Option<u64> {
         let learned = self.learned(now).map(|it| it.max);
@@ -127,8 +171,7 @@ impl Counter {
     pub(crate) fn learned(&mut self, now: Now) -> Option<Learned> {
         let told = self.learned.filter(|it| it.until > now.monotonic);
         let Some(inferred) = &mut self.inferred else { return told };
-        let inferred =
-            inferred.max(now.monotonic).map(|max| Learned { max, until: inferred.raise_at() });
+        let inferred = inferred.max(now.monotonic).map(|(max, until)| Learned { max, until });
         told.into_iter().chain(inferred).min_by_key(|it| it.max)
     }
 
@@ -141,11 +184,20 @@ impl Counter {
     fn blocked_until(&mut self, need: u64, configured: Option<u64>, now: Now) -> Option<FreeAt> {
         let spent = self.spent_until(now).map(FreeAt::At);
         let Some(max) = self.max(configured, now) else { return spent };
-        let full = match self.window.next_free(need, max, now) {
+        // What is kept free never keeps out what would fit into the whole window.
+        let bound = max.saturating_sub(self.kept_free(max, now)).max(need.min(max));
+        let full = match self.window.next_free(need, bound, now) {
             Some(time) => (time > now.monotonic).then_some(FreeAt::At(time)),
             None => Some(self.outlasts(need, configured, now)),
         };
         spent.max(full)
+    }
+
+    /// What is left of `max` to somebody else who was seen to use it lately: what he takes is known
+    /// only by the next answer, and until then a window filled to the brim earns refusals.
+    fn kept_free(&self, max: u64, now: Now) -> u64 {
+        let lately = |it: Duration| it.saturating_add(self.period.rolling() * 2) > now.monotonic;
+        if self.foreign_at.is_some_and(lately) { max / KEPT_FREE } else { 0 }
     }
 
     fn denial(&self, free: FreeAt, scope: QuotaScope) -> Denial {
@@ -171,10 +223,17 @@ fn reset_of(period: Period, reset: Reset) -> Reset {
     }
 }
 
+/// How much longer than the provider we keep a unit. It counts a call when the call arrives, we when
+/// it is admitted, and no two calls travel equally long: without this the second of two calls that
+/// are exactly one period apart may arrive too early.
+fn grace(period: Period) -> Duration {
+    (period.rolling() / 25).min(Duration::from_millis(250))
+}
+
 /// The window of a `reset` that [`reset_of`] has simplified.
 fn shape_of(period: Period, reset: Reset) -> Shape {
     match reset {
-        Reset::Rolling => Shape::Rolling(period.rolling()),
+        Reset::Rolling => Shape::Rolling(period.rolling() + grace(period)),
         Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),
         Reset::PacificDay => Shape::Calendar(Calendar::PacificDay),
         Reset::Month => Shape::Calendar(Calendar::UtcMonth),

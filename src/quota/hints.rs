@@ -8,6 +8,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::quota::AsOf;
 use crate::quota::Ledger;
 use crate::quota::book::Book;
 use crate::quota::book::Counter;
@@ -63,16 +64,19 @@ impl Ledger {
     /// answers correct that. A `remaining` above our own is ignored, and so answers may arrive in
     /// any order: the lowest figure holds. A `remaining` whose `reset_at` has passed is no news.
     ///
+    /// `as_of` is the call that brought the figure, which is as old as the call: what has come back
+    /// to us since had not come back when it was taken.
+    ///
     /// Call it once the answer that brought the figure is settled: what it cost more than was
     /// reserved would be taken for somebody else's otherwise, and charged twice.
-    pub fn learn(&self, target: TargetId, seen: Observation, now: Now) {
+    pub fn learn(&self, target: TargetId, seen: Observation, as_of: &AsOf, now: Now) {
         let Some(target) = self.target(target) else { return };
         if seen.account_wide && target.scope == QuotaScope::Model {
             // A figure for all models says nothing of the count of one.
             return;
         }
         if let Some(book) = target.account.lock().book(target.book) {
-            book.learn(&target, seen, now);
+            book.learn(&target, (seen, as_of), now);
         }
     }
 
@@ -91,21 +95,35 @@ impl Ledger {
         counter.spent_until(now).unwrap_or(now.monotonic)
     }
 
-    /// The call was refused and nothing told which window it was. The fullest window of a minute
-    /// is taken for it, that of requests where none is known: what it holds is from now on its
-    /// bound, raised step by step, to the configured one at most.
+    /// The call was refused and nothing told which window it was, but perhaps its `period` or how
+    /// long to `wait`. A window of a minute is taken for it; one of a second, where that is told, or
+    /// where the wait is as short and none of a minute is half full. Of several it is the fullest,
+    /// and that of requests where none is known. What it holds is from now on its bound, raised step
+    /// by step, to the configured one at most.
     ///
     /// Call it once the refused call's own reservation is closed.
-    pub fn refused(&self, target: TargetId, now: Now) {
+    pub fn refused(
+        &self,
+        target: TargetId,
+        (period, wait): (Option<Period>, Option<Duration>),
+        now: Now,
+    ) {
         let Some(target) = self.target(target) else { return };
-        if let Some(book) = target.account.lock().book(target.book) {
-            book.refused(&target, now);
-        }
+        let mut state = target.account.lock();
+        let Some(book) = state.book(target.book) else { return };
+        let brief = wait.is_some_and(|it| it <= Period::Second.rolling());
+        let minute = book.fullest(&target, Period::Minute, now).is_some_and(|it| it.1 >= 500);
+        let period = match period {
+            Some(period) => period,
+            None if brief && !minute => Period::Second,
+            None => Period::Minute,
+        };
+        book.refused(&target, period, now);
     }
 }
 
 impl Book {
-    fn learn(&mut self, target: &Target, seen: Observation, now: Now) {
+    fn learn(&mut self, target: &Target, (seen, as_of): (Observation, &AsOf), now: Now) {
         let place = self.counter_of(seen.unit, seen.period, target.reset);
         let Some(counter) = self.counters.get_mut(place) else { return };
         if let Some(max) = seen.limit {
@@ -119,29 +137,32 @@ impl Book {
             }
             return;
         };
-        let left = max.saturating_sub(counter.window.used(now));
+        let left = max.saturating_sub(counter.used_since(as_of.mark(place), now));
         let foreign = left.saturating_sub(remaining);
         if foreign > 0 {
             counter.charge_foreign(foreign, &seen, now);
         }
     }
 
-    fn refused(&mut self, target: &Target, now: Now) {
-        let requests = self.counter_of(Unit::Requests, Period::Minute, target.reset);
-        let mut blamed = (requests, 0);
-        for (place, counter) in self.counters.iter_mut().enumerate() {
-            let Some(max) = counter.max(target.configured(place), now) else { continue };
-            let used = counter.window.used(now);
-            let fullness = used.saturating_mul(1_000) / max.max(1);
-            if counter.period == Period::Minute && fullness > blamed.1 {
-                blamed = (place, fullness);
-            }
-        }
-        let Some(counter) = self.counters.get_mut(blamed.0) else { return };
+    fn refused(&mut self, target: &Target, period: Period, now: Now) {
+        let requests = self.counter_of(Unit::Requests, period, target.reset);
+        let fullest = self.fullest(target, period, now).map_or(requests, |it| it.0);
+        let Some(counter) = self.counters.get_mut(fullest) else { return };
         let used = counter.window.used(now);
         if used > 0 {
             counter.infer(used, now.monotonic);
         }
+    }
+
+    /// The place of the fullest window of that period that has a known bound, and the thousandths of
+    /// it that are used; `None` when none is used at all.
+    fn fullest(&mut self, target: &Target, period: Period, now: Now) -> Option<(usize, u64)> {
+        let counters = self.counters.iter_mut().enumerate();
+        let full = counters.filter(|(_, it)| it.period == period).filter_map(|(place, counter)| {
+            let max = counter.max(target.configured(place), now)?;
+            Some((place, counter.window.used(now).saturating_mul(1_000) / max.max(1)))
+        });
+        full.filter(|it| it.1 > 0).max_by_key(|it| it.1)
     }
 }
 
@@ -157,6 +178,7 @@ impl Counter {
     }
 
     fn infer(&mut self, used: u64, now: Duration) {
+        self.refused_at = self.charged;
         match &mut self.inferred {
             Some(it) => it.refused(used, now),
             None => self.inferred = Some(Inferred::new(used, self.period.rolling(), now)),
@@ -165,6 +187,8 @@ impl Counter {
 
     /// Charges what somebody else has used.
     fn charge_foreign(&mut self, amount: u64, seen: &Observation, now: Now) {
+        self.charged = self.charged.saturating_add(amount);
+        self.foreign_at = Some(now.monotonic);
         let Some(reset) = seen.reset_at.filter(|it| *it > now.monotonic || !seen.refills_evenly)
         else {
             return self.window.charge_until(amount, Duration::MAX, now);

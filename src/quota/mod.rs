@@ -40,7 +40,9 @@ pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
 pub use crate::quota::hints::Observation;
 pub use crate::quota::hints::Refusal;
+pub use crate::quota::persist::SavedRatio;
 pub use crate::quota::persist::SavedWindow;
+pub use crate::quota::reservation::AsOf;
 pub use crate::quota::reservation::Reservation;
 pub use crate::quota::views::WindowView;
 
@@ -121,9 +123,9 @@ impl Ledger {
         let target = self.target(target).ok_or(Denial::NOT_CONFIGURED)?;
         let mut state = target.account.lock();
         state.check(&target, demand, now)?;
-        let stamps = state.open(&target, demand, now);
+        let marks = state.open(&target, demand, now);
         drop(state);
-        Ok(Reservation::new(target, demand, stamps))
+        Ok(Reservation::new(target, demand, marks))
     }
 
     /// Would [`Self::reserve`] succeed now? Takes nothing.

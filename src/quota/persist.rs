@@ -1,5 +1,6 @@
 //! What survives a restart. Names and storage are the store's business.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::catalog::AccountId;
@@ -33,7 +34,35 @@ pub struct SavedWindow {
     pub spent_until: Option<u64>,
 }
 
+/// How many tokens a model makes of one that is estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SavedRatio {
+    /// Whose tokenizer.
+    pub model: ModelId,
+    /// Real tokens over estimated ones; what is out of bounds is taken for the nearest.
+    pub ratio: f64,
+}
+
 impl Ledger {
+    /// The ratios of all models whose answers have shown one, in a stable order.
+    pub fn ratios(&self) -> Vec<SavedRatio> {
+        let ratios = self.ratios.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = ratios.iter().filter_map(|(model, ratio)| {
+            ratio.learned().map(|ratio| SavedRatio { model: *model, ratio })
+        });
+        let mut learned: Vec<_> = learned.collect();
+        learned.sort_by_key(|it| it.model);
+        learned
+    }
+
+    /// Takes over what an earlier process saved of its [`ratios`](Self::ratios).
+    pub fn restore_ratios(&self, saved: impl IntoIterator<Item = SavedRatio>) {
+        let mut ratios = self.ratios.lock().unwrap_or_else(PoisonError::into_inner);
+        for it in saved {
+            ratios.entry(it.model).or_default().restore(it.ratio);
+        }
+    }
+
     /// All windows that hold anything. Open reservations are in it as if they were used: a crash
     /// must not free what was under way.
     pub fn snapshot(&self, now: Now) -> Vec<SavedWindow> {
@@ -91,7 +120,10 @@ impl Counter {
             let wait = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms));
             now.monotonic.saturating_add(wait)
         };
+        let before = self.window.used(now);
         self.window.restore(&saved.entries, now);
+        let restored = self.window.used(now).saturating_sub(before);
+        self.charged = self.charged.saturating_add(restored);
         if let Some((max, until)) = saved.learned {
             self.learn(Learned { max, until: monotonic(until) }, now);
         }

@@ -43,6 +43,21 @@ impl Ratio {
         self.0.store((ratio + (sample - ratio) * weight).to_bits(), Ordering::Relaxed);
     }
 
+    /// The ratio, where anything was learned.
+    pub(crate) fn learned(&self) -> Option<f64> {
+        let ratio = self.get();
+        (ratio.to_bits() != 1.0_f32.to_bits()).then(|| f64::from(ratio))
+    }
+
+    /// What an earlier process had learned.
+    pub(crate) fn restore(&self, ratio: f64) {
+        if ratio.is_finite() {
+            #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+            let ratio = ratio.clamp(BOUNDS.0.into(), BOUNDS.1.into()) as f32;
+            self.0.store(ratio.to_bits(), Ordering::Relaxed);
+        }
+    }
+
     fn get(&self) -> f32 {
         f32::from_bits(self.0.load(Ordering::Relaxed))
     }
@@ -94,6 +109,21 @@ mod tests {
         assert!(ratio < 1.15, "{ratio}");
         let ratio = after((0..200).flat_map(|_| [(5, 70), (4_000, 4_400)]));
         assert!((1.0..1.2).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn it_is_restored_within_bounds() {
+        let check = |saved: f64, expected: Option<f64>| {
+            let ratio = Ratio::default();
+            ratio.restore(saved);
+            assert_eq!(ratio.learned(), expected, "{saved}");
+        };
+        check(1.0, None);
+        check(1.25, Some(1.25));
+        check(-3.0, Some(0.25));
+        check(1e300, Some(4.0));
+        check(f64::NAN, None);
+        check(f64::INFINITY, None);
     }
 
     #[test]

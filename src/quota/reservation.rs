@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::quota::Demand;
 use crate::quota::account::Closing;
+use crate::quota::book::Mark;
 use crate::quota::target::Target;
-use crate::window::Stamp;
 
 /// Quota taken for one call, charged to the windows of the moment it was made.
 ///
@@ -19,19 +19,35 @@ use crate::window::Stamp;
 pub struct Reservation {
     target: Arc<Target>,
     reserved: Demand,
-    stamps: Vec<Stamp>,
+    marks: Vec<Mark>,
     sent: AtomicBool,
     closed: bool,
 }
 
+/// A moment in the life of a target's windows: that of a call, or, by default, the present one.
+#[derive(Clone, Debug, Default)]
+pub struct AsOf(Vec<Mark>);
+
+impl AsOf {
+    /// The mark of the counter number `place`.
+    pub(crate) fn mark(&self, place: usize) -> Option<&Mark> {
+        self.0.get(place)
+    }
+}
+
 impl Reservation {
-    pub(crate) fn new(target: Arc<Target>, reserved: Demand, stamps: Vec<Stamp>) -> Self {
-        Self { target, reserved, stamps, sent: AtomicBool::new(false), closed: false }
+    pub(crate) fn new(target: Arc<Target>, reserved: Demand, marks: Vec<Mark>) -> Self {
+        Self { target, reserved, marks, sent: AtomicBool::new(false), closed: false }
     }
 
     /// What was taken.
     pub fn reserved(&self) -> Demand {
         self.reserved
+    }
+
+    /// The moment it was made, to compare with what the call's answer will tell.
+    pub fn as_of(&self) -> AsOf {
+        AsOf(self.marks.clone())
     }
 
     /// The upstream request is being written: from now on it counts.
@@ -47,7 +63,7 @@ impl Reservation {
 
     /// The call was answered. More tokens than were reserved are owed, fewer come back.
     pub fn settle(mut self, tokens_used: u64) {
-        self.close(Demand { requests: self.reserved.requests, tokens: tokens_used });
+        self.close(Demand { requests: self.reserved.requests, tokens: tokens_used }, true);
     }
 
     /// The provider refused the call, or failed before it had done any work. The tokens come back,
@@ -56,18 +72,18 @@ impl Reservation {
     pub fn failed(mut self, failed_requests_count: bool) {
         let counts = failed_requests_count && self.is_sent();
         let requests = if counts { self.reserved.requests } else { 0 };
-        self.close(Demand { requests, tokens: 0 });
+        self.close(Demand { requests, tokens: 0 }, false);
     }
 
     fn is_sent(&self) -> bool {
         self.sent.load(Ordering::Acquire)
     }
 
-    fn close(&mut self, real: Demand) {
+    fn close(&mut self, real: Demand, answered: bool) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let closing = Closing { stamps: &self.stamps, reserved: self.reserved, real };
+        let closing = Closing { marks: &self.marks, reserved: self.reserved, real, answered };
         self.target.account.lock().close(&self.target, &closing);
     }
 }
@@ -75,6 +91,6 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let real = if self.is_sent() { self.reserved } else { Demand::default() };
-        self.close(real);
+        self.close(real, false);
     }
 }

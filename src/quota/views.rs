@@ -51,18 +51,21 @@ impl Ledger {
         views
     }
 
-    /// Calls like `demand` that what is left in the tightest window allows for each minute until
-    /// it resets, from 0 to 1000; an unlimited target has 1000, an unknown one 0. In a calendar
-    /// window it grows as the boundary comes near, so quota that would expire is spent first.
+    /// Calls like `demand` a minute that the tightest window can take steadily until it is whole
+    /// again, from 0 to 1000; an unlimited target has 1000, an unknown one 0. In a calendar window
+    /// that is what is left over the time to the boundary, so it grows as the boundary comes near:
+    /// quota that would expire is spent first. In a rolling one what was used counts from when it
+    /// comes back, for what is idle there is lost as time goes by.
     pub fn headroom(&self, target: TargetId, demand: Demand, now: Now) -> f64 {
         let mut headroom = UNLIMITED;
         let known = self.each_counter(target, now, |target, place, counter| {
-            if let Some(WindowView { left: Some(left), .. }) =
-                counter.view(target.configured(place), now)
-            {
-                let calls = float(left) / float(demand.of(counter.unit).max(1));
-                let seconds = counter.window.spending_time(now).as_secs_f64().max(0.001);
-                headroom = headroom.min(calls * 60.0 / seconds);
+            let view = counter.view(target.configured(place), now);
+            if let Some(WindowView { left: Some(left), max, .. }) = view {
+                let pace = match max {
+                    Some(max) if left > 0 => counter.window.pace(max, now),
+                    _ => 0.0,
+                };
+                headroom = headroom.min(pace * 60.0 / float(demand.of(counter.unit).max(1)));
             }
         });
         if known { headroom } else { 0.0 }

@@ -386,6 +386,30 @@ fn random_covers_all_and_weighted_follows_its_weights() {
 }
 
 #[test]
+fn a_bucket_that_models_or_keys_share_weighs_once() {
+    let minute = |max| vec![Limit { unit: Unit::Requests, period: Period::Minute, max }];
+    let check = |change: fn(&mut Provider), keys| {
+        let mut ids = IdBook::default();
+        let mut shared = provider(&mut ids, "Alpha", keys, &["a", "b", "c"], |it| {
+            (it.limits, it.scope) = (minute(600), QuotaScope::Account);
+        });
+        change(&mut shared);
+        let alone = provider(&mut ids, "Beta", 1, &["d"], |it| it.limits = minute(600));
+        let pool = vec![shared, alone];
+        let mut bench = Bench::new(pool, Strategy::Weighted, Strategy::Weighted);
+        let counts = bench.count(&Asked::Any, 2_000);
+        // 4 sigma of a binomial with p = 1/2.
+        assert!((910..1_090).contains(&counts["Beta/d"]), "{counts:?}");
+    };
+    check(|_| {}, 1);
+    let one_account = |it: &mut Provider| {
+        let account = it.keys[0].account;
+        it.keys.iter_mut().for_each(|key| key.account = account);
+    };
+    check(one_account, 3);
+}
+
+#[test]
 fn fast_explores_then_prefers_the_fastest_and_smart_the_largest() {
     let mut ids = IdBook::default();
     let alpha = provider(&mut ids, "Alpha", 1, &["a", "b"], |it| {

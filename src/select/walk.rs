@@ -11,6 +11,7 @@ use crate::breaker::Blocked;
 use crate::breaker::Breakers;
 use crate::catalog::Model;
 use crate::catalog::Provider;
+use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
@@ -133,11 +134,20 @@ impl Selector {
         let mut slots: Vec<(usize, Slot)> = Vec::new();
         let spans_all = matches!(asked, Asked::Fast | Asked::Smart);
         let weighs = !spans_all && self.params.weighs();
+        let mut sharing = (usize::MAX, 1.0);
         for &(p, m) in eligible {
             let Some((_, model)) = self.at(p, m) else { continue };
             let turn = self.turns.model(p, m);
-            let weight =
-                if weighs { self.weights.of((p, m), model, eligible.len(), gates) } else { 1.0 };
+            let mut weight = 1.0;
+            if weighs {
+                weight = self.weights.of((p, m), model, eligible.len(), gates);
+                if sharing.0 != p {
+                    sharing = (p, self.sharing(eligible, p));
+                }
+                if shares(model) {
+                    weight /= sharing.1;
+                }
+            }
             let rank = match asked {
                 Asked::Fast => Rank::fast(gates.latencies.seconds(model.id), turn),
                 Asked::Smart => Rank::smart(model, turn),
@@ -159,6 +169,15 @@ impl Selector {
         slots.into_iter().map(|(_, it)| it).collect()
     }
 
+    /// How many of provider `p`'s models that may answer draw on their account's one bucket.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    fn sharing(&self, eligible: &Eligible, p: usize) -> f64 {
+        let from = eligible.partition_point(|it| it.0 < p);
+        let mine = eligible.iter().skip(from).take_while(|it| it.0 == p);
+        let models = mine.filter_map(|(p, m)| self.at(*p, *m));
+        models.filter(|(_, it)| shares(it)).count() as f64
+    }
+
     fn keys_by_turn(&self, p: usize, m: usize) -> VecDeque<Spot> {
         let keys = self.at(p, m).map_or(0, |(_, it)| it.targets.len());
         let mut spots: Vec<Spot> = (0..keys).map(|k| (p, m, k)).collect();
@@ -170,6 +189,11 @@ impl Selector {
         let provider = self.catalog.providers().get(p)?;
         Some((provider, provider.models.get(m)?))
     }
+}
+
+/// Is its quota that of all models of the account? Then its weight, unless given, is too.
+fn shares(model: &Model) -> bool {
+    model.scope == QuotaScope::Account && model.weight.is_none()
 }
 
 impl Walk {

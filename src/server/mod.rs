@@ -30,6 +30,7 @@ use crate::dispatch::outcome::ChatService;
 use crate::status::Views;
 
 pub use params::Params;
+pub use serve::CROWD;
 pub use serve::serve;
 
 /// What the handlers work with.
@@ -48,7 +49,8 @@ pub fn router(params: Params, chat: Arc<dyn ChatService>, views: Arc<dyn Views>)
     let guard = guard::Guard::new(&params);
     // One body of the largest size must fit when nothing else is under way.
     let body_memory = params.max_body_memory.max(params.max_body_bytes);
-    let slots = slots::Slots::new(params.max_concurrent_requests, body_memory);
+    let sockets = Arc::clone(&params.sockets);
+    let slots = slots::Slots::new(params.max_concurrent_requests, body_memory, sockets);
     let gateway =
         Arc::new(Gateway { params, guard, slots, caller_numbers: RandomState::new(), chat, views });
     Router::new()

@@ -1,9 +1,11 @@
 //! What can be set about the server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 /// Settings of the server. The defaults are those of the program.
 #[derive(Clone, Debug)]
@@ -25,6 +27,9 @@ pub struct Params {
     /// Connections open at once. A few more are told so, whatever they ask but for `/health` and
     /// `/metrics`; those beyond are closed.
     pub max_connections: usize,
+    /// Sockets the process may still open: each connection takes one, and each chat request another
+    /// for its call to a provider.
+    pub sockets: Arc<Semaphore>,
     /// How long a connection may take for the head of a request.
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -53,6 +58,7 @@ impl Default for Params {
             max_body_memory: 1 << 30,
             max_concurrent_requests: 10_000,
             max_connections: 20_000,
+            sockets: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,8 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long before the end of its grace a stream is told of it.
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// Connections beyond the bound that are told so at once, and for how long each may stay.
-const CROWD: usize = 256;
+/// Connections beyond the bound that are told so at once.
+pub const CROWD: usize = 256;
+/// How long each of them may stay.
 const CROWD_STAYS: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `shutdown`; then takes no new connections, lets what is
@@ -77,6 +78,7 @@ struct Server {
     patience: Patience,
     head_timer: HeadTimer,
     places: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     crowd: Arc<Semaphore>,
     connections: TaskTracker,
     shutdown: CancellationToken,
@@ -101,6 +103,7 @@ impl Server {
                 idle: params.idle_timeout,
             },
             places: Arc::new(Semaphore::new(places)),
+            sockets: Arc::clone(&params.sockets),
             crowd: Arc::new(Semaphore::new(CROWD)),
             connections: TaskTracker::new(),
             shutdown,
@@ -130,14 +133,15 @@ impl Server {
 
     /// A caller is never left waiting outside: it could not even ask how the gateway is.
     fn take_in(&self, stream: TcpStream) {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
+        if let Some(place) = one(&self.places).zip(one(&self.sockets)) {
             self.spawn(stream, place, false);
-        } else if let Ok(place) = Arc::clone(&self.crowd).try_acquire_owned() {
+        } else if let Some(place) = one(&self.crowd) {
             self.spawn(stream, place, true);
         }
     }
 
-    fn spawn(&self, stream: TcpStream, place: OwnedSemaphorePermit, crowded: bool) {
+    fn spawn(&self, stream: TcpStream, place: impl Send + 'static, crowded: bool) {
         // Without this the last packet of an answer may wait for the caller's acknowledgement.
         if let Err(fault) = stream.set_nodelay(true) {
             tracing::debug!(error = %fault, "can't set TCP_NODELAY");

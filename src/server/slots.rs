@@ -16,6 +16,7 @@ use super::errors::overloaded;
 /// What is free.
 pub(super) struct Slots {
     requests: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
 }
 
@@ -24,12 +25,14 @@ pub(super) struct Slot {
     all_body_bytes: Arc<Semaphore>,
     body_bytes: Option<OwnedSemaphorePermit>,
     _request: OwnedSemaphorePermit,
+    /// For its call to a provider.
+    _socket: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    pub(super) fn new(requests: usize, body_bytes: usize) -> Self {
+    pub(super) fn new(requests: usize, body_bytes: usize, sockets: Arc<Semaphore>) -> Self {
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { requests: semaphore(requests), body_bytes: semaphore(body_bytes) }
+        Self { requests: semaphore(requests), body_bytes: semaphore(body_bytes), sockets }
     }
 
     /// A slot for one more request; there is no queue, since a caller that is told to come back
@@ -38,9 +41,12 @@ impl Slots {
     /// # Errors
     /// A 503 when all are taken.
     pub(super) fn take(&self) -> Result<Slot, ApiError> {
-        let request = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| overloaded())?;
+        let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned();
+        let (request, socket) = one(&self.requests)
+            .and_then(|request| Ok((request, one(&self.sockets)?)))
+            .map_err(|_| overloaded())?;
         let all_body_bytes = Arc::clone(&self.body_bytes);
-        Ok(Slot { all_body_bytes, body_bytes: None, _request: request })
+        Ok(Slot { all_body_bytes, body_bytes: None, _request: request, _socket: socket })
     }
 }
 
@@ -102,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_free_again() {
-        let slots = Slots::new(2, 10);
+        let slots = Slots::new(2, 10, Arc::new(Semaphore::new(2)));
         let mut first = slots.take().unwrap();
         let mut second = slots.take().unwrap();
         assert_eq!(slots.take().err().map(|it| it.status), Some(503));
@@ -112,6 +118,15 @@ mod tests {
         second.grow(2).unwrap();
         drop(first);
         second.grow(8).unwrap();
+        assert!(slots.take().is_ok());
+    }
+
+    #[test]
+    fn without_a_socket_for_its_call_a_request_is_not_taken() {
+        let slots = Slots::new(2, 10, Arc::new(Semaphore::new(1)));
+        let first = slots.take().unwrap();
+        assert_eq!(slots.take().err().map(|it| it.status), Some(503));
+        drop(first);
         assert!(slots.take().is_ok());
     }
 }

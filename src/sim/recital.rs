@@ -50,6 +50,17 @@ impl Begun {
     /// it is very short) and the user again.
     pub(super) fn of(ask: &Ask) -> Option<Self> {
         let (last, before) = ask.messages.split_last().filter(|(it, _)| it.role == "user")?;
+        let alone = before.last().is_none_or(|it| it.role == "system");
+        // Wires that take no two turns of the user in a row have them as parts or lines of one.
+        let both = match last.texts().as_slice() {
+            [question, .., told] => Some((*question, *told)),
+            [only] => only.split_once('\n'),
+            [] => None,
+        };
+        if let (Some((question, told)), true) = (both, alone) {
+            let (question, instruction) = (question.to_owned(), told.to_owned());
+            return Some(Self { question, shown: String::new(), instruction });
+        }
         let (turn, earlier) = before.split_last()?;
         let (asked, shown) = match turn.role.as_str() {
             "user" => (turn, String::new()),
@@ -217,6 +228,11 @@ mod tests {
         check(&[question, go_on], Some(("Why?", "")));
         check(&[question], None);
         check(&[question, begun], None);
+        for one in [r#"[{"text":"Why?"},{"text":"Go on"}]"#, r#""Why?\nGo on""#] {
+            let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{one}}}]}}"#);
+            let begun = Begun::of(&Ask::parse(body.as_bytes()).unwrap()).unwrap();
+            assert_eq!((&*begun.question, &*begun.instruction), ("Why?", "Go on"));
+        }
     }
 
     #[test]

@@ -197,13 +197,16 @@ impl Ask {
 impl Message {
     /// Its text parts together.
     pub(super) fn text(&self) -> String {
+        self.texts().join(" ")
+    }
+
+    /// Its text parts.
+    pub(super) fn texts(&self) -> Vec<&str> {
         match &self.content {
-            None => String::new(),
-            Some(Content::Text(text)) => text.clone(),
+            None => Vec::new(),
+            Some(Content::Text(text)) => vec![text],
             Some(Content::Parts(parts)) => {
-                let texts: Vec<&str> =
-                    parts.iter().filter_map(|part| part.text.as_deref()).collect();
-                texts.join(" ")
+                parts.iter().filter_map(|part| part.text.as_deref()).collect()
             }
         }
     }

@@ -1,13 +1,14 @@
 //! What survives a restart: usage, quota, affinity and breakers, in an SQLite file of the data
 //! directory.
 //!
-//! One thread asks the rooms for their state twice a second and writes what has changed; nobody
+//! One thread asks the rooms for their state four times a second and writes what has changed; nobody
 //! waits for it. The ids of a process mean nothing to the next one, so the file has names: see
 //! [`names`]. Rows about what the catalog does not have now are left alone, for it may return.
 
 mod breakers;
 mod directory;
 mod names;
+mod ratios;
 mod saving;
 mod schema;
 mod sessions;
@@ -32,6 +33,7 @@ use crate::session::Sessions;
 use crate::store::breakers::BreakerTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
+use crate::store::ratios::RatioTable;
 use crate::store::schema::Unfit;
 use crate::store::sessions::SessionTable;
 use crate::store::table::Mirror;
@@ -123,6 +125,7 @@ pub struct Store {
     names: Names,
     usage: Mirror<UsageTable>,
     windows: Mirror<WindowTable>,
+    ratios: Mirror<RatioTable>,
     sessions: Mirror<SessionTable>,
     breakers: Mirror<BreakerTable>,
     /// The catalog whose rows the rooms have been given.
@@ -168,6 +171,7 @@ impl Store {
             names: Names::new(&salt),
             usage: Mirror::new(),
             windows: Mirror::new(),
+            ratios: Mirror::new(),
             sessions: Mirror::new(),
             breakers: Mirror::new(),
             restored: None,
@@ -212,12 +216,14 @@ impl Store {
         self.names.learn(catalog);
         let usage = self.usage.read(&self.sql, &self.names, now)?;
         let windows = self.windows.read(&self.sql, &self.names, now)?;
+        let ratios = self.ratios.read(&self.sql, &self.names, now)?;
         let sessions = self.sessions.read(&self.sql, &self.names, now)?;
         let breakers = self.breakers.read(&self.sql, &self.names, now)?;
         self.restored = Some(Arc::clone(catalog));
 
         rooms.usage.restore(self.usage.adopt(usage));
         rooms.ledger.restore(self.windows.adopt(windows), now);
+        rooms.ledger.restore_ratios(self.ratios.adopt(ratios));
         let mut sessions = self.sessions.adopt(sessions);
         sessions.sort_by_key(|it| it.used_unix_ms);
         rooms.sessions.restore(sessions, now);
@@ -229,10 +235,12 @@ impl Store {
     fn write(&mut self, rooms: &Rooms, now: Now) -> rusqlite::Result<usize> {
         let mut usage = self.usage.changes(rooms.usage.view(), now);
         let mut windows = self.windows.changes(rooms.ledger.snapshot(now), now);
+        let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
         let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
         let due = self.usage.is_due(&usage)
             || self.windows.is_due(&windows)
+            || self.ratios.is_due(&ratios)
             || self.sessions.is_due(&sessions)
             || self.breakers.is_due(&breakers);
         if !due {
@@ -241,11 +249,13 @@ impl Store {
         let transaction = self.sql.unchecked_transaction()?;
         let count = self.usage.write(&mut usage, &transaction, &self.names, now)?
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
+            + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
             + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
             + self.breakers.write(&mut breakers, &transaction, &self.names, now)?;
         transaction.commit()?;
         self.usage.settle(usage);
         self.windows.settle(windows);
+        self.ratios.settle(ratios);
         self.sessions.settle(sessions);
         self.breakers.settle(breakers);
         Ok(count)

@@ -9,7 +9,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -63,6 +63,18 @@ CREATE TABLE breakers (
     level INTEGER NOT NULL,
     open_until INTEGER NOT NULL,
     UNIQUE (provider, key, model)
+) STRICT;
+";
+
+/// How many tokens a model makes of one that is estimated.
+const VERSION_2: &str = "
+CREATE TABLE ratios (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ratio REAL NOT NULL,
+    UNIQUE (provider, model)
 ) STRICT;
 ";
 

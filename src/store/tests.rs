@@ -24,8 +24,10 @@ use crate::catalog::Reset;
 use crate::catalog::Scale;
 use crate::catalog::TargetId;
 use crate::catalog::Unit;
+use crate::quota::AsOf;
 use crate::quota::Demand;
 use crate::quota::Observation;
+use crate::quota::SavedRatio;
 use crate::quota::TargetBooks;
 use crate::session::Params;
 use crate::session::Pin;
@@ -144,6 +146,8 @@ impl Process {
             self.spend(place, 70, now);
         }
         self.rooms.usage.failed(self.path((0, 0, 1)).model);
+        let ratio = SavedRatio { model: self.path((0, 2, 1)).model, ratio: 1.5 };
+        self.rooms.ledger.restore_ratios([ratio]);
         let told = Observation {
             unit: Unit::Requests,
             period: Period::Day,
@@ -153,7 +157,7 @@ impl Process {
             refills_evenly: false,
             account_wide: false,
         };
-        self.rooms.ledger.learn(self.target((0, 2, 1)), told, now);
+        self.rooms.ledger.learn(self.target((0, 2, 1)), told, &AsOf::default(), now);
         self.rooms.sessions.pin("first", self.pin((0, 0, 1)), now);
         self.rooms.sessions.pin("second", self.pin((1, 0, 0)), now);
         self.trouble((0, 0, 1), Outcome::KeyRejected, now);
@@ -270,6 +274,8 @@ fn check_quota_alive(process: &Process, now: Now) {
     assert_eq!(process.used((1, 0, 0), now), [1, 70]);
     let view = process.rooms.ledger.view(process.target((0, 2, 1)), now);
     assert_eq!((view[0].learned, view[0].max), (Some(50), Some(50)));
+    let tokens = |place| process.rooms.ledger.tokens(process.target(place), 100);
+    assert_eq!((tokens((0, 2, 1)), tokens((0, 0, 0))), (150, 100));
 }
 
 fn check_breakers_alive(process: &Process, now: Now) {
@@ -505,6 +511,30 @@ fn a_damaged_file_is_moved_aside() {
 }
 
 #[test]
+fn an_older_file_is_brought_up_to_date() {
+    let dir = directory();
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saves");
+    drop(process);
+    // As the first version was.
+    let sql = Connection::open(database(dir.path())).expect("opens");
+    sql.execute_batch("DROP TABLE ratios; PRAGMA user_version = 1").expect("obeyed");
+    drop(sql);
+    let now = after(Duration::from_secs(1));
+    let mut process = Process::start(dir.path(), POOL, now);
+    assert_eq!(process.rooms.usage.total().requests, 3, "nothing is lost");
+    assert_eq!(process.rooms.ledger.ratios(), []);
+    let ratio = SavedRatio { model: process.path((0, 0, 0)).model, ratio: 0.5 };
+    process.rooms.ledger.restore_ratios([ratio]);
+    process.save(now).expect("saves");
+    drop(process);
+    let process = Process::start(dir.path(), POOL, now);
+    let found = process.rooms.ledger.ratios();
+    assert_eq!(found.iter().map(|it| it.ratio).collect::<Vec<_>>(), [0.5]);
+}
+
+#[test]
 fn a_newer_file_is_left_alone() {
     let dir = directory();
     drop(Process::start(dir.path(), POOL, start()));
@@ -514,7 +544,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 1); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 2); use \
          that one, or another --data-dir",
         file.display()
     );

@@ -172,8 +172,12 @@ impl CalendarCount {
 
     pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
         let now = self.advance(now);
-        let entries =
-            [(self.current.bounds.start, self.current.used), (now.unix_ms, self.held_amount())];
+        // What is held goes by the last moment it is held for: it may lie in the window after this.
+        let held = self.held.as_ref().map_or(Duration::ZERO, |it| it.until);
+        let wait = held.saturating_sub(now.monotonic).as_millis();
+        let last = u64::try_from(wait).unwrap_or(u64::MAX).saturating_sub(1);
+        let last = now.unix_ms.saturating_add(last);
+        let entries = [(self.current.bounds.start, self.current.used), (last, self.held_amount())];
         entries.into_iter().filter(|(_, amount)| *amount > 0).collect()
     }
 
@@ -376,6 +380,17 @@ mod tests {
         assert_eq!(count.used(now(80, "2026-05-04T00:00:10Z")), 5);
         assert_eq!(count.used(now(12 * 3_600 - 1, "2026-05-04T11:59:00Z")), 5);
         assert_eq!(count.used(now(12 * 3_600, "2026-05-04T12:00:00Z")), 0);
+    }
+
+    #[test]
+    fn what_is_held_outlives_a_restart_after_the_midnight_it_is_held_over() {
+        let mut before = CalendarCount::new(Calendar::UtcDay);
+        before.charge(5, now(0, "2026-05-04T00:00:05Z"));
+        let saved = before.snapshot(now(1, "2026-05-03T23:59:59Z"));
+        let mut after = CalendarCount::new(Calendar::UtcDay);
+        after.restore(&saved, now(0, "2026-05-04T00:00:06Z"));
+        assert_eq!(after.used(now(1, "2026-05-04T00:00:07Z")), 5);
+        assert_eq!(after.used(now(2 * 86_400, "2026-05-06T00:00:06Z")), 0);
     }
 
     #[test]

@@ -120,12 +120,16 @@ impl Window {
         }
     }
 
-    /// Over how much time what is left may be spent: a rolling window's length, or what remains
-    /// until the calendar's boundary.
-    pub fn spending_time(&mut self, now: Now) -> Duration {
+    /// Units a second that can be used steadily under `max`, from now until all that was used so far
+    /// has come back, without ever running dry. In a calendar's window that is what is left over the
+    /// time to the boundary; in a rolling one, what was used comes back meanwhile.
+    pub fn pace(&mut self, max: u64, now: Now) -> f64 {
         match &mut self.count {
-            Count::Rolling(count) => count.length(),
-            Count::Calendar(count) => count.resets_in(now),
+            Count::Rolling(count) => count.pace(max, now),
+            Count::Calendar(count) => {
+                let left = max.saturating_sub(count.used(now));
+                float(left) / count.resets_in(now).as_secs_f64().max(0.001)
+            }
         }
     }
 
@@ -146,6 +150,11 @@ impl Window {
             Count::Calendar(count) => count.restore(entries, now),
         }
     }
+}
+
+/// Exact below 2^32, which is more than any pace needs.
+fn float(units: u64) -> f64 {
+    f64::from(u32::try_from(units).unwrap_or(u32::MAX))
 }
 
 /// `total` with `was` of it replaced by `is`, never below zero or above what a counter holds.

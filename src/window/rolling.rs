@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::window::Stamp;
+use crate::window::float;
 use crate::window::replace;
 
 /// Granules a window is cut into. It bounds memory (at most two more entries than this) and how
@@ -51,10 +52,6 @@ impl RollingCount {
         }
     }
 
-    pub(crate) fn length(&self) -> Duration {
-        Duration::from_nanos(self.length)
-    }
-
     pub(crate) fn used(&mut self, now: Now) -> u64 {
         self.advance(now);
         self.used
@@ -97,6 +94,18 @@ impl RollingCount {
             }
         }
         None
+    }
+
+    pub(crate) fn pace(&mut self, max: u64, now: Now) -> f64 {
+        let time = self.advance(now);
+        let mut free = max.saturating_sub(self.used);
+        let mut pace = f64::INFINITY;
+        for granule in self.granules.iter().filter(|it| it.amount > 0) {
+            let wait = granule.latest.saturating_add(self.length).saturating_sub(time);
+            pace = pace.min(float(free) / Duration::from_nanos(wait).as_secs_f64().max(0.001));
+            free = free.saturating_add(granule.amount).min(max);
+        }
+        pace.min(float(max) / Duration::from_nanos(self.length).as_secs_f64())
     }
 
     pub(crate) fn resets_in(&mut self, now: Now) -> Duration {
@@ -226,6 +235,25 @@ mod tests {
         let stamp = count.charge(0, at(0));
         count.adjust(stamp, 0, 7);
         assert_eq!(count.used(at(1)), 7);
+    }
+
+    #[test]
+    fn the_pace_is_the_steepest_that_never_runs_dry() {
+        let check = |used: &[u64], seconds: u64, a_minute: f64| {
+            let mut count = RollingCount::new(MINUTE);
+            for second in used {
+                count.charge(10, at(second * 1_000));
+            }
+            let pace = count.pace(60, at(seconds * 1_000)) * 60.0;
+            assert!((pace - a_minute).abs() < 0.001, "{used:?} after {seconds} s: {pace}");
+        };
+        check(&[], 0, 60.0);
+        check(&[0, 10, 20, 30, 40], 50, 60.0);
+        check(&[0, 0, 0, 0, 0], 0, 10.0);
+        check(&[0, 0, 0, 0, 0], 30, 20.0);
+        check(&[0, 0, 0, 0, 0], 59, 60.0);
+        check(&[0, 0, 0, 0, 0, 0], 30, 0.0);
+        check(&[0, 0, 0, 0, 0, 0, 0], 30, 0.0);
     }
 
     #[test]

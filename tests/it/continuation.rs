@@ -103,6 +103,26 @@ async fn tool_calls_and_json_are_never_spliced() {
 }
 
 #[tokio::test]
+async fn white_space_before_the_text_does_not_come_twice() {
+    let text = format!("\n\n{TEXT}");
+    for cut in [1, 2, 3] {
+        let tellers = ["One", "Two"].map(|name| {
+            Upstream::plain(name).simulated(|it| {
+                it.answer = Answer::Fixed(text.clone());
+                it.chunk_chars = Some(1);
+            })
+        });
+        let as_it_is = json!({"normalizer": {"enabled": false}});
+        let gateway = Gateway::with(tellers).settings(as_it_is).start().await;
+        gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(cut)]);
+        let asked = json!({"stream_options": {"include_usage": true}});
+        let answer = gateway.stream(&with(ask("one/m"), asked)).await.expect_done();
+        assert_eq!(answer.said(), text, "{cut}");
+        check_seamless(&answer);
+    }
+}
+
+#[tokio::test]
 async fn it_can_be_switched_off() {
     let settings = json!({"routing": {"stream_continuation": false}});
     let gateway = pair().settings(settings).start().await;
@@ -130,4 +150,39 @@ async fn the_next_model_is_shown_what_was_sent() {
     let cue: String = cue.chars().take(10).collect();
     assert!(told.contains(&cue), "{cue}: {told}");
     assert!(body["max_tokens"].as_u64() < Some(700), "{body}");
+}
+
+#[tokio::test]
+async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
+    let gateway = pair().start().await;
+    for name in ["one", "two"] {
+        gateway.upstream(name).script(None, vec![Fault::CutAfterChunks(20)]);
+    }
+    let asked = json!({"model": "one/m", "stream_options": {"include_usage": true}});
+    let answer = gateway.stream(&with(ask("m"), asked)).await.expect_done();
+    let told = answer.events.last().expect("a usage chunk")["usage"].clone();
+    let last = gateway.upstream("one").records().pop().expect("two calls").reported_usage;
+    let (prompt, completion) = last.expect("figures of the second");
+    assert!(told["prompt_tokens"].as_u64() > Some(prompt), "{told}");
+    assert!(told["completion_tokens"].as_u64() > Some(completion), "{told}");
+    let usage = gateway.counted(2).await;
+    for it in ["prompt_tokens", "completion_tokens"] {
+        assert_eq!(usage[it], told[it], "{usage} {told}");
+    }
+}
+
+/// The cut uses up what `Two` allows in a minute: it goes on where there is quota, and no window is
+/// overdrawn.
+#[tokio::test]
+async fn whoever_goes_on_needs_quota_like_any_other() {
+    let teller =
+        |name| Upstream::plain(name).simulated(|it| it.answer = Answer::Fixed(TEXT.to_owned()));
+    let two = teller("Two").limits(json!({"requests_per_minute": 1}));
+    let gateway = Gateway::with([teller("One"), two]).start().await;
+    gateway.chat(&ask("two/m")).await.expect(200);
+    gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(9)]);
+    let answer = gateway.stream(&ask("m")).await.expect_done();
+    assert_eq!(answer.said(), TEXT);
+    assert_eq!(answer.comments, [": continued by One/m"]);
+    assert_eq!((gateway.reached("one"), gateway.reached("two")), (2, 1));
 }

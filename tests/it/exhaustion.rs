@@ -53,7 +53,8 @@ async fn every_provider_tells_its_own_time_and_the_soonest_counts() {
         };
         check_rest(long, 90, &error);
         check_rest(short, 20, &error);
-        check_rest(minute, 60, &error);
+        // A unit of a minute is kept a quarter of a second longer than the provider keeps it.
+        check_rest(minute.saturating_sub(250), 60, &error);
         assert_eq!(error["retry_after_ms"], short, "{error}");
         assert_eq!(answer.header("retry-after"), short.div_ceil(1_000).to_string());
         let suggestions = error["suggestions"].as_array().expect("suggestions");
@@ -91,7 +92,8 @@ async fn what_is_told_comes_true() {
     gateway.upstream("rested").script(None, vec![limited(2)]);
     gateway.chat(&ask("rested/m")).await.expect(429);
     gateway.chat(&ask("second/m")).await.expect(200);
-    tokio::join!(comes_true(&gateway, "second", 1_000), comes_true(&gateway, "rested", 2_000));
+    // A unit of a second is kept 40 ms longer than the provider keeps it.
+    tokio::join!(comes_true(&gateway, "second", 1_040), comes_true(&gateway, "rested", 2_000));
 }
 
 #[tokio::test]

@@ -12,7 +12,11 @@ use crate::support::{Gateway, Setup, Upstream, ask, with};
 
 /// `Bad`, which is asked first, and `Good`, each with the model `m`, and short time-outs.
 fn bad_and_good() -> Setup {
-    Gateway::with([Upstream::plain("Bad"), Upstream::plain("Good")]).settings(json!({
+    bad_and(Upstream::plain("Good"))
+}
+
+fn bad_and(good: Upstream) -> Setup {
+    Gateway::with([Upstream::plain("Bad"), good]).settings(json!({
         "http": {"timeout_seconds": 0.4, "first_token_timeout_seconds": 0.4}
     }))
 }
@@ -52,7 +56,9 @@ fn redirect() -> Fault {
 }
 
 async fn is_invisible(fault: Fault, stream: bool) {
-    let gateway = bad_and_good().start().await;
+    // However busy the machine is, the good one is not too slow.
+    let good = Upstream::plain("Good").entry(json!({"first_token_timeout_seconds": 60}));
+    let gateway = bad_and(good).start().await;
     gateway.upstream("bad").set_fault(Some(fault.clone()));
     let (headers, said) = if stream {
         let answer = gateway.stream(&ask("m")).await.expect_done();
@@ -98,6 +104,41 @@ async fn a_provider_nobody_listens_at_is_invisible() {
     let gateway = bad_and_good().url("bad", &url).start().await;
     let answer = gateway.chat(&ask("m")).await.expect(200);
     assert_eq!(answer.header("x-relay-provider"), "Good");
+}
+
+#[tokio::test]
+async fn a_provider_without_connections_is_skipped_with_all_its_keys_and_models() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/v1", closed.local_addr().expect("an address"));
+    drop(closed);
+    let bad = (0..8).fold(Upstream::plain("Bad"), |it, key| it.key(&format!("k{key}")));
+    let bad = (0..4).fold(bad, |it, model| it.model(&format!("other{model}")));
+    let gateway = Gateway::with([bad, Upstream::plain("Good")]).url("bad", &url).start().await;
+    let mut vain = 0;
+    for _ in 0..12 {
+        let answer = gateway.chat(&ask("auto")).await.expect(200);
+        vain += answer.header("x-relay-attempts").parse::<u64>().expect("a number") - 1;
+    }
+    assert!(vain <= 2, "{vain} attempts to connect, of 40 targets");
+}
+
+#[tokio::test]
+async fn a_slow_first_token_moves_on_and_does_not_open_the_breaker_at_once() {
+    let good = Upstream::plain("Good").entry(json!({"first_token_timeout_seconds": 60}));
+    let gateway = bad_and(good).start().await;
+    let bad = gateway.upstream("bad");
+    bad.set_fault(Some(Fault::SlowFirstToken(Duration::from_secs(20))));
+    for slow in 1..=5 {
+        while bad.count_reached() < slow {
+            let answer = gateway.stream(&ask("m")).await.expect_done();
+            assert_eq!(answer.header("x-relay-provider"), "Good");
+        }
+        assert_eq!(gateway.model("Bad/m").await["status"], "available", "after {slow}");
+    }
+    while gateway.model("Bad/m").await["status"] == "available" {
+        gateway.stream(&ask("m")).await.expect_done();
+    }
+    assert_eq!(bad.count_reached(), 6);
 }
 
 /// A provider with the keys `k1` and `k2`, and the models `m` and `other`.

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and the JSON of an answer is read by index"
 )]
 
+mod abandoned;
 mod answers;
 mod bad_input;
 mod bad_upstream;
@@ -15,6 +16,7 @@ mod commands;
 mod configuration;
 mod context;
 mod continuation;
+mod crash;
 mod distribution;
 mod edges;
 mod exhaustion;
@@ -27,6 +29,7 @@ mod http_surface;
 mod last_resort;
 mod layering;
 mod learning;
+mod ledger_model;
 mod metrics;
 mod native_clients;
 mod native_conversations;
@@ -35,6 +38,7 @@ mod overload;
 mod patience;
 mod policy;
 mod quota;
+mod quota_yield;
 mod refusals;
 mod registry;
 mod restart;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use relayfreellm::sim::Fault;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -22,6 +23,19 @@ async fn a_silent_stream_is_kept_alive(gateway: &Gateway) {
     assert_eq!(answer.header("x-relay-provider"), "Alpha");
     assert!(!answer.comments.is_empty());
     assert!(!answer.said().is_empty());
+}
+
+/// A stream that waits for quota longer than headers are held is told that somebody is there.
+async fn a_waiting_stream_is_kept_alive() {
+    let settings = json!({"routing": {"max_quota_wait_seconds": 40}});
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(settings).start().await;
+    let limited = Fault::RateLimited { retry_after: Some(22 * SECOND) };
+    gateway.upstream("alpha").script(None, vec![limited]);
+    let begun = Instant::now();
+    let answer = gateway.stream(&ask("m")).await.expect_done();
+    assert!(begun.elapsed() > 20 * SECOND, "{:?}", begun.elapsed());
+    assert!(!answer.comments.is_empty());
+    assert_eq!(gateway.reached("alpha"), 2);
 }
 
 /// Whoever sends a head a byte at a time, or none at all, is cut off.
@@ -87,6 +101,7 @@ async fn slow_providers_are_waited_for_and_slow_callers_are_not() {
     let gateway = Gateway::plain().await;
     tokio::join!(
         a_silent_stream_is_kept_alive(&gateway),
+        a_waiting_stream_is_kept_alive(),
         a_slow_head_is_cut_off(
             &gateway,
             b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-a: bbbbbbbbbbbbbbbbbbbb"

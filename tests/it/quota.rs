@@ -96,9 +96,10 @@ async fn after_the_retry_after_it_works() {
         assert_eq!((count(&answers, 200), count(&answers, 429)), (5, 4));
         let refused = answers.iter().filter(|it| it.status == 429);
         let waits = refused.map(|it| it.error()["retry_after_ms"].as_u64().expect("a number"));
-        // All five were charged within a moment: when the last of them is back, all are.
+        // All five were charged within a moment: when the last of them is back, all are. Each is kept
+        // 40 ms longer than the provider keeps it.
         let longest = waits.max().expect("a refusal");
-        assert!((1..=1_010).contains(&longest), "{longest}");
+        assert!((1..=1_050).contains(&longest), "{longest}");
         tokio::time::sleep(Duration::from_millis(longest + 50)).await;
     }
 }
@@ -276,6 +277,6 @@ async fn the_quota_view_says_what_is_spent_and_since_when_it_is_not() {
     let model = &quota["providers"][0]["keys"][0]["models"][0];
     assert_eq!((&model["state"], &model["reason"]), (&json!("spent"), &json!("requests per hour")));
     let back = model["available_in_sec"].as_u64().expect("known");
-    assert!((3_590..=3_600).contains(&back), "{quota}");
+    assert!((3_590..=3_601).contains(&back), "{quota}");
     assert_eq!(quota["pool"]["requests"]["now"], 0, "{quota}");
 }

@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use relayfreellm::app::{App, StartError};
 use relayfreellm::catalog::IdBook;
 use relayfreellm::config::{self, Flags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::{Gateway, Program, Setup, Upstream, ask, call};
 
@@ -92,6 +94,27 @@ async fn a_directory_that_cannot_be_used_stops_nobody() {
     gateway.stop().await;
 }
 
+#[tokio::test]
+async fn a_disk_that_stands_still_stops_nobody() {
+    let root = TempDir::new().expect("a directory");
+    let dir = root.path().join("data");
+    let gateway = setup(&dir).start().await;
+    // Whoever holds the file makes every write of the gateway wait.
+    let sql = rusqlite::Connection::open(dir.join("relayfreellm.sqlite3")).expect("opens");
+    sql.execute_batch("BEGIN EXCLUSIVE").expect("held");
+    let begun = Instant::now();
+    for _ in 0..8 {
+        gateway.chat(&ask("n")).await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    sql.execute_batch("COMMIT").expect("let go");
+    drop(sql);
+    gateway.stop().await;
+    let gateway = setup(&dir).start().await;
+    assert_eq!(gateway.usage().await["total"]["requests"], 8, "and nothing is lost");
+}
+
 #[test]
 fn a_sudden_end_loses_no_more_than_a_second() {
     let root = TempDir::new().expect("a directory");
@@ -108,7 +131,7 @@ fn a_sudden_end_loses_no_more_than_a_second() {
     }
     let before = total(&addr);
     assert_eq!(before["requests"], 3);
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(1_050));
     demo.kill();
     let (demo, addr) = Program::demo(root.path(), &arguments);
     assert_eq!(total(&addr), before);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use relayfreellm::sim::{Fault, Flavour, Pace};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{Answer, Gateway, Upstream, ask, with};
 
@@ -358,6 +359,22 @@ async fn a_session_waits_for_a_short_throttle_of_its_own_target() {
         let answer = gateway.chat_with(&ask("auto"), &session).await.expect(200);
         assert_eq!(answer.header("x-relay-provider"), "A");
         assert_eq!(answer.header("x-relay-route-reason"), reason);
+    }
+}
+
+#[tokio::test]
+async fn a_session_moves_at_once_where_its_own_target_is_throttled_for_longer() {
+    // A minute is too long, and where nothing is waited for a second is.
+    for (wait, limit) in [(10, "requests_per_minute"), (0, "requests_per_second")] {
+        let settings = json!({"routing": {"max_quota_wait_seconds": wait}});
+        let both = ["A", "B"].map(|it| Upstream::plain(it).limits(json!({limit: 1})));
+        let gateway = Gateway::with(both).settings(settings).start().await;
+        let session = [("x-session-id", "s-1")];
+        let begun = gateway.chat_with(&ask("auto"), &session).await.expect(200);
+        let since = Instant::now();
+        let moved = gateway.chat_with(&ask("auto"), &session).await.expect(200);
+        assert_ne!(moved.header("x-relay-provider"), begun.header("x-relay-provider"), "{limit}");
+        assert!(since.elapsed() < Duration::from_millis(900), "{:?}", since.elapsed());
     }
 }
 

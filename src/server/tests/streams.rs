@@ -120,7 +120,7 @@ async fn content_that_comes_in_time_is_not_held() {
 
 #[tokio::test]
 async fn a_failure_after_silence_is_an_event() {
-    let server = silent_server(|| after(Duration::from_millis(300), Err(failure()))).await;
+    let server = silent_server(|| after(Duration::from_millis(900), Err(failure()))).await;
     let (reply, chunks) = ask_stream(&server, STREAM).await;
     assert_eq!(reply.status, 200);
     assert!(is_error(chunks.last().unwrap(), "all_providers_failed", reply.header("x-request-id")));
