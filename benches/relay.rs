@@ -22,7 +22,7 @@ use relayfreellm::clock::{SharedClock, SystemClock};
 use relayfreellm::config;
 use relayfreellm::config::{FileChoice, Flags};
 use relayfreellm::context;
-use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _};
+use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _, Requirements};
 use relayfreellm::dispatch::{Books, Dispatcher, Params, Pool};
 use relayfreellm::normalize;
 use relayfreellm::openai::{ChatRequest, Chunk};

@@ -206,6 +206,7 @@ fn in_plain_words(fault: &Fault) -> String {
         FaultKind::Timeout(_) => "no answer in time",
         FaultKind::Cut | FaultKind::Astray => "the connection broke before the answer was there",
         FaultKind::Unreadable => "what answered does not speak this API; is the URL right?",
+        FaultKind::TooLarge => "the answer is larger than is read",
         FaultKind::Empty => "an answer with nothing in it",
         FaultKind::OffSchema | FaultKind::NoJson => "an answer without the JSON asked for",
         FaultKind::Server => "the provider failed",

@@ -176,6 +176,9 @@ pub(super) fn error(travel: &Travel) -> ApiError {
         faults.iter().all(|(_, it)| verdict::speaks_of_request(it))
             && outlooks.iter().all(|it| it.when == When::Never)
     }) {
+        if faults.iter().all(|(_, it)| it.kind == FaultKind::BadRequest) {
+            return travel.given_back();
+        }
         let code = match last.kind {
             FaultKind::ContextTooLong => "context_length_exceeded",
             _ => last.code.as_deref().unwrap_or("model_not_supported"),

@@ -51,8 +51,8 @@ use crate::select::Asked;
 use crate::select::Candidate;
 use crate::select::Eligible;
 
-/// Members left out one by one, as a provider names them, before the next candidate is asked.
-const LEFT_OUT: usize = 3;
+/// How often members are left out, as a provider names them, before the next candidate is asked.
+const REPEATS: usize = 3;
 
 /// Takes one request through the pool.
 pub(super) async fn travel(
@@ -231,7 +231,7 @@ impl Travel {
             };
             self.note_rejected(&walk, &mut noted);
             let mut left_out = self.refused_before(candidate.target);
-            let known = left_out.len();
+            let mut repeats = 0;
             let mut edits = leg.edits.clone();
             edits.leave_out.extend(left_out.iter().cloned());
             loop {
@@ -243,14 +243,17 @@ impl Travel {
                 };
                 match next {
                     Next::GiveBack => return Err(self.failure(self.given_back())),
-                    Next::RepeatWithout(field)
-                        if left_out.len() - known < LEFT_OUT
-                            && !left_out.contains(&field)
+                    Next::RepeatWithout(fields)
+                        if repeats < REPEATS
+                            && fields.iter().any(|it| !left_out.contains(it))
                             && self.attempts <= self.core.params.max_retries =>
                     {
-                        self.remember_refused(candidate.target, &field);
-                        edits.leave_out.push(field.clone());
-                        left_out.push(field);
+                        repeats += 1;
+                        for field in fields {
+                            self.remember_refused(candidate.target, &field);
+                            edits.leave_out.push(field.clone());
+                            left_out.push(field);
+                        }
                     }
                     Next::Candidate { model_to_blame } => {
                         if model_to_blame {
@@ -298,7 +301,6 @@ impl Travel {
         }
         self.attempts += 1;
         self.commit_to(target.provider.id);
-        let sent = attempt.sent.clone();
         let mut route = self.route(&target, candidate.affinity, leg);
         self.progress.set(route.clone());
         if let Some(story) = &mut self.story {
@@ -315,6 +317,7 @@ impl Travel {
             edits,
             sent: attempt.sent.clone(),
         };
+        let sent = attempt.sent.clone();
         let (limit, waited) = self.patience(&target);
         let deadline = tokio::time::Instant::now() + limit;
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
@@ -343,6 +346,10 @@ impl Travel {
                 Ok(begun)
             }
             Err(unanswered) => {
+                if !sent.is_set() && verdict::speaks_of_request(&unanswered.fault) {
+                    // It was known beforehand: nobody was asked.
+                    self.attempts = self.attempts.saturating_sub(1);
+                }
                 let fault = self.close(&target, unanswered);
                 self.hear_out(&target, &sent, &fault);
                 Err(Some(fault))
@@ -370,15 +377,10 @@ impl Travel {
 
     /// Remembers a fault and says where it leads.
     fn take_in(&mut self, target: TargetId, fault: Fault) -> Next {
-        let next = match verdict::next(&fault) {
+        let next = match self.next_after(&fault, target) {
             Next::RepeatWithout(_) if self.requires.strict => {
                 Next::Candidate { model_to_blame: true }
             }
-            // What the request does not have can't be left out of it.
-            Next::RepeatWithout(field) => match self.member_meant(field, target) {
-                Some(member) => Next::RepeatWithout(member),
-                None => Next::Candidate { model_to_blame: true },
-            },
             next => next,
         };
         let for_later = matches!(fault.kind, FaultKind::RateLimited(_));

@@ -15,8 +15,8 @@ use crate::provider::fault::Waited;
 pub(super) enum Next {
     /// The caller has to mend the request: no other candidate would take it.
     GiveBack,
-    /// The same target once more, without this member.
-    RepeatWithout(String),
+    /// The same target once more, without these members.
+    RepeatWithout(Vec<String>),
     /// The next candidate. Is the model to blame, so that its other keys can wait?
     Candidate { model_to_blame: bool },
 }
@@ -42,18 +42,11 @@ const BUSY: Duration = Duration::from_secs(5);
 /// A 429 is taken seriously even when it asks for no rest at all.
 const SHORTEST: Duration = Duration::from_millis(250);
 
-/// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
-/// (`response_format` an instruction can stand in for.)
-const ESSENTIAL: &[&str] =
-    &["model", "messages", "stream", "tools", "tool_choice", "functions", "function_call", "n"];
-
-/// Where the journey goes.
+/// Where the journey goes, as far as the fault alone can tell.
 pub(super) fn next(fault: &Fault) -> Next {
     match &fault.kind {
         FaultKind::BadRequest => Next::GiveBack,
-        FaultKind::FieldUnknown(field) if !ESSENTIAL.contains(&field.as_str()) => {
-            Next::RepeatWithout(field.clone())
-        }
+        FaultKind::FieldUnknown(fields) => Next::RepeatWithout(fields.clone()),
         // Not for this key's account; another may have it.
         FaultKind::ModelGone if fault.scope == Scope::Target => {
             Next::Candidate { model_to_blame: false }
@@ -97,6 +90,7 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
         FaultKind::Server
         | FaultKind::Unreadable
+        | FaultKind::TooLarge
         | FaultKind::Empty
         | FaultKind::Cut
         | FaultKind::Timeout(_) => Outcome::Fault,
@@ -123,6 +117,7 @@ fn throttled(scope: Scope, until: Duration) -> Outcome {
 pub(super) fn quota(fault: &Fault) -> Quota {
     match fault.kind {
         FaultKind::Unreadable
+        | FaultKind::TooLarge
         | FaultKind::Empty
         | FaultKind::OffSchema
         | FaultKind::NoJson
@@ -155,7 +150,10 @@ pub(super) fn speaks_of_model(fault: &Fault) -> bool {
 pub(super) fn speaks_of_request(fault: &Fault) -> bool {
     matches!(
         fault.kind,
-        FaultKind::NotHere | FaultKind::ContextTooLong | FaultKind::FieldUnknown(_)
+        FaultKind::BadRequest
+            | FaultKind::NotHere
+            | FaultKind::ContextTooLong
+            | FaultKind::FieldUnknown(_)
     )
 }
 
@@ -165,16 +163,6 @@ mod tests {
 
     fn fault(kind: FaultKind) -> Fault {
         Fault::new(kind, "")
-    }
-
-    #[test]
-    fn only_a_member_that_can_be_spared_is_left_out() {
-        let check = |field: &str, expected: Next| {
-            assert_eq!(next(&fault(FaultKind::FieldUnknown(field.to_owned()))), expected);
-        };
-        check("seed", Next::RepeatWithout("seed".to_owned()));
-        check("tools", Next::Candidate { model_to_blame: true });
-        check("messages", Next::Candidate { model_to_blame: true });
     }
 
     #[test]
@@ -243,7 +231,7 @@ mod tests {
             FaultKind::BadRequest,
             FaultKind::ContextTooLong,
             FaultKind::NotHere,
-            FaultKind::FieldUnknown("x".to_owned()),
+            FaultKind::FieldUnknown(vec!["x".to_owned()]),
         ] {
             assert_eq!(outcome(&fault(kind), now), Outcome::Neutral);
         }

@@ -6,6 +6,7 @@
 mod chunk;
 mod completion;
 mod content;
+mod defaults;
 mod error;
 mod instruction;
 mod json;
@@ -20,6 +21,7 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
+pub use defaults::is_default;
 pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};
 pub use instruction::with_instruction;
 pub use json::{JsonObject, is_plain_string, json_list, json_list_of, string_in, whole_string};

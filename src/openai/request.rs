@@ -164,16 +164,16 @@ impl ChatRequest {
         listed(&mut Reader::of(self.member("messages").unwrap_or("[]"))).unwrap_or_default()
     }
 
-    /// Does the body have this member, or one of its messages beside those all messages may have?
-    /// `null` counts as absent.
+    /// Does the body have this member, or one of its messages beside those all messages may have? As
+    /// `null` too: who doesn't know a member refuses it whatever its value.
     pub fn brings(&self, key: &str) -> bool {
         let with_it = |it: &Message<'_>| {
             let object = serde_json::from_str::<RawObject<'_>>(it.json).ok();
-            object.and_then(|it| it.get(key)).is_some_and(|it| it.get() != "null")
+            object.is_some_and(|it| it.get(key).is_some())
         };
         let common = ["role", "content", "tool_calls", "tool_call_id"].contains(&key);
         let odd = [Trait::Name, Trait::Reasoning, Trait::Extra];
-        self.member(key).is_some()
+        self.member_names().any(|it| it == key)
             || (!common && self.traits.has_any(&odd) && self.messages().iter().any(with_it))
     }
 

@@ -19,6 +19,7 @@ use crate::provider::fault::Scope;
 use crate::provider::gemini::errors as google;
 use crate::provider::quota_said;
 use crate::provider::rate_limits::RateLimit;
+use crate::provider::refusal;
 use crate::provider::retry_hint::Hints;
 use crate::window::Shape;
 use crate::window::Window;
@@ -72,19 +73,41 @@ pub fn classify_inside_answer(provider: &str, error: &str, now: Now) -> Fault {
             _ => None,
         })
     };
-    let status = ["code", "status_code", "status"]
+    let status = ["code", "http_code", "status_code", "status"]
         .into_iter()
         .filter_map(number)
         .find_map(|it| u16::try_from(it).ok().filter(|it| (400..600).contains(it)));
+    let word = |key| body.get(key).and_then(Value::as_str);
+    let meant = ["code", "type", "status"].into_iter().filter_map(word).find_map(status_of);
     let wrapped = serde_json::json!({ "error": body }).to_string();
-    let mut fault =
-        classify(provider, status.unwrap_or(500), &HeaderMap::new(), wrapped.as_bytes(), now);
+    let meant = status.or(meant).unwrap_or(500);
+    let mut fault = classify(provider, meant, &HeaderMap::new(), wrapped.as_bytes(), now);
     if matches!(fault.kind, FaultKind::BadRequest) {
         // The same request was accepted before, so it is this answer that failed, not the request.
         fault.kind = FaultKind::NotHere;
     }
     fault.status = status;
     fault
+}
+
+/// The status that goes with a code or type in words.
+fn status_of(word: &str) -> Option<u16> {
+    const WORDS: &[(&str, u16)] = &[
+        ("authentication_error", 401),
+        ("context_length_exceeded", 400),
+        ("insufficient_quota", 429),
+        ("invalid_api_key", 401),
+        ("invalid_request_error", 400),
+        ("model_not_found", 404),
+        ("not_found_error", 404),
+        ("permission_error", 403),
+        ("rate_limit_error", 429),
+        ("rate_limit_exceeded", 429),
+        ("rate_limited", 429),
+        ("too_many_requests", 429),
+        ("unauthorized", 401),
+    ];
+    WORDS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known)).map(|(_, it)| *it)
 }
 
 /// Completes the period of a spent quota, and lists what the refusal says of it. `told` is how long
@@ -132,7 +155,7 @@ fn kind_of(status: u16, said: &Said, message: &str) -> FaultKind {
         return FaultKind::ModelGone;
     }
     match status {
-        402 | 403 | 429 if speaks_of_money(message) => FaultKind::NoCredit,
+        402 | 403 | 429 if refusal::speaks_of_money(message) => FaultKind::NoCredit,
         403 if said.is_page || speaks_of_place(message) => FaultKind::Barred,
         401 | 403 => FaultKind::KeyRejected,
         402 => FaultKind::NoCredit,
@@ -141,7 +164,7 @@ fn kind_of(status: u16, said: &Said, message: &str) -> FaultKind {
         413 => FaultKind::ContextTooLong,
         429 if is_shared_capacity(code, message) => FaultKind::Busy,
         429 => FaultKind::RateLimited(None),
-        400 | 422 => kind_of_refusal(said, message),
+        400 | 422 => refusal::kind_of(said, message),
         400..500 => FaultKind::NotHere,
         529 => FaultKind::Busy,
         _ => FaultKind::Server,
@@ -163,10 +186,6 @@ fn is_gone(code: &str) -> bool {
     CODES.contains(&code)
 }
 
-fn speaks_of_money(message: &str) -> bool {
-    has(message, &["insufficient balance", "balance is insufficient", "insufficient credit"])
-}
-
 /// It is not the key that is refused, but where the call comes from.
 fn speaks_of_place(message: &str) -> bool {
     has(message, &["country", "region", "territory", "location is not supported", "code: 1010"])
@@ -175,82 +194,6 @@ fn speaks_of_place(message: &str) -> bool {
 /// 429 that says the model's pool is full, not that this key has had its share.
 fn is_shared_capacity(code: &str, message: &str) -> bool {
     matches!(code, "queue_exceeded") || has(message, &["high traffic", "capacity exceeded"])
-}
-
-fn kind_of_refusal(said: &Said, message: &str) -> FaultKind {
-    let code = said.code.as_deref().unwrap_or_default();
-    let kind = said.kind.as_deref().unwrap_or_default();
-    if code == "context_length_exceeded" || speaks_of_context(message) {
-        return FaultKind::ContextTooLong;
-    }
-    if code == "tool_use_failed" {
-        // The model wrote a tool call that the provider could not read. It may do better next time.
-        return FaultKind::Unreadable;
-    }
-    if message.contains("does not support thinking") {
-        return FaultKind::FieldUnknown("reasoning_effort".to_owned());
-    }
-    if is_unknown(kind, message) {
-        return unknown_field(said).map_or(FaultKind::NotHere, FaultKind::FieldUnknown);
-    }
-    if message.contains("not support") || is_above_its_own_bound(message) {
-        FaultKind::NotHere
-    } else {
-        FaultKind::BadRequest
-    }
-}
-
-/// A longer answer is asked for than this model gives; another's may be as long.
-fn is_above_its_own_bound(message: &str) -> bool {
-    has(message, &["max_tokens", "max_completion_tokens"])
-        && has(message, &["less than or equal", "at most", "maximum", "too large", "exceed"])
-}
-
-fn speaks_of_context(message: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "maximum context length",
-        "context length",
-        "context window",
-        "reduce the length of the messages",
-        "too many tokens",
-        "prompt is too long",
-    ];
-    has(message, WORDS)
-}
-
-/// Only words that mean unknown, unsupported or extra count: a member whose value is wrong is the
-/// caller's to mend and is never dropped.
-fn is_unknown(kind: &str, message: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "is unsupported",
-        "unsupported parameter",
-        "unrecognized",
-        "unknown field",
-        "unknown name",
-        "extra inputs are not permitted",
-        "unknown parameter",
-    ];
-    kind == "extra_forbidden" || has(message, WORDS)
-}
-
-/// The member a provider says it doesn't know, unless it stands within a tool, say: that can't be
-/// left out of the request.
-fn unknown_field(said: &Said) -> Option<String> {
-    if said.nested {
-        return None;
-    }
-    // The words name the member more reliably than `param`, which may hold the error's own name.
-    let words = said.message.rsplit("property ").next().unwrap_or_default();
-    let quoted = words.split(['\'', '"', '`']).nth(1);
-    let last = said.message.rsplit(": ").next().filter(|it| it.len() < said.message.len());
-    let all = [quoted, said.param.as_deref(), last].into_iter().flatten();
-    let mut named = all.map(|it| it.trim_start_matches("body.").trim_end_matches('.'));
-    named.find(|it| is_plain(it)).map(str::to_owned)
-}
-
-fn is_plain(field: &str) -> bool {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
-    !field.is_empty() && field.len() <= 64 && field.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -306,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_field_counts_as_unknown_only_when_the_body_says_so() {
-        let unknown = |it: &str| FaultKind::FieldUnknown(it.to_owned());
+        let unknown = |it: &str| FaultKind::FieldUnknown(vec![it.to_owned()]);
         check(
             422,
             r#"{"object":"Error","detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted","input":1}],"type":"invalid_request_error","code":3001}"#,
@@ -325,7 +268,7 @@ mod tests {
         check(
             400,
             r#"{"message":"body.logit_bias: property 'body.logit_bias' is unsupported","type":"invalid_request_error","param":"validation_error","code":"wrong_api_format"}"#,
-            &unknown("logit_bias"),
+            &FaultKind::FieldUnknown(vec!["logit_bias".to_owned(), "validation_error".to_owned()]),
         );
         check(
             400,
@@ -372,6 +315,18 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::NotHere);
         let fault = classify_inside_answer("any", r#"{"code":429,"message":"slow down"}"#, NOW);
         assert_eq!(fault.kind, FaultKind::RateLimited(None));
+        for (body, expected) in [
+            (r#"{"code":"rate_limit_exceeded","message":"x"}"#, FaultKind::RateLimited(None)),
+            (r#"{"type":"rate_limit_error","message":"x"}"#, FaultKind::RateLimited(None)),
+            (r#"{"message":"x","http_code":429}"#, FaultKind::RateLimited(None)),
+            (r#"{"code":"context_length_exceeded","message":"x"}"#, FaultKind::ContextTooLong),
+            (r#"{"code":"invalid_api_key","message":"x"}"#, FaultKind::KeyRejected),
+            (r#"{"code":"model_not_found","message":"x"}"#, FaultKind::ModelGone),
+            (r#"{"type":"invalid_request_error","message":"x"}"#, FaultKind::NotHere),
+            (r#"{"type":"server_error","message":"x"}"#, FaultKind::Server),
+        ] {
+            assert_eq!(classify_inside_answer("any", body, NOW).kind, expected, "{body}");
+        }
         let fault = classify_inside_answer("any", "\"overloaded\"", NOW);
         assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Server, "overloaded"));
     }

@@ -11,9 +11,8 @@ pub(super) struct Said {
     pub(super) kind: Option<String>,
     /// The member it blames.
     pub(super) param: Option<String>,
-    /// Does that member stand within another, in a tool, say? One of a message counts as its own: it
-    /// can be left out of all of them.
-    pub(super) nested: bool,
+    /// The places of members that a list of details calls extra: `body.messages.0.name`.
+    pub(super) extra: Vec<String>,
     /// When the limit is whole again, as the body writes it.
     pub(super) reset: Option<String>,
     /// The limit it speaks of.
@@ -33,8 +32,13 @@ pub(super) fn read(body: &[u8]) -> Said {
         return Said { message: first_words(body), is_page, ..Said::default() };
     };
     let top = value.get(0).unwrap_or(&value);
+    let when = |it: &Value| it.get("retry_after").and_then(word);
     let inner = match top.get("error") {
-        Some(Value::String(text)) => return Said { message: text.clone(), ..Said::default() },
+        Some(Value::String(text)) => {
+            let code = top.get("code").and_then(word);
+            let message = text.clone();
+            return Said { message, code, reset: when(top), ..Said::default() };
+        }
         Some(inner @ Value::Object(_)) => inner,
         _ => top.pointer("/errors/0").filter(|it| it.is_object()).unwrap_or(top),
     };
@@ -48,31 +52,73 @@ pub(super) fn read(body: &[u8]) -> Said {
         // OpenRouter's errors have no type; which of its limits was met stands with the details.
         kind: text("type").or_else(|| at("/metadata/limit_source")),
         param: text("param"),
-        reset: at("/metadata/headers/X-RateLimit-Reset").or_else(|| at("/retry_after")),
+        reset: RESETS.iter().find_map(|it| at(it)).or_else(|| when(top)),
         limit: number("/metadata/headers/X-RateLimit-Limit"),
         remaining: number("/metadata/headers/X-RateLimit-Remaining"),
         ..Said::default()
     };
     let details = [top.get("detail"), top.pointer("/message/detail"), top.get("message")];
-    if let Some(detail) = details.into_iter().flatten().find_map(|it| it.get(0)) {
-        said.take_detail(detail);
+    if let Some(list) = details.into_iter().flatten().find_map(Value::as_array) {
+        said.take_details(list);
+    }
+    if let Some(raw) = at("/metadata/raw") {
+        said.take_cause(&raw);
     }
     said
 }
 
+/// Where an error writes when to come back, the surest first.
+const RESETS: &[&str] = &[
+    "/metadata/headers/Retry-After",
+    "/metadata/headers/retry-after",
+    "/metadata/retry_after_seconds",
+    "/metadata/headers/X-RateLimit-Reset",
+    "/retry_after",
+];
+
 impl Said {
-    /// pydantic's list: the member's path ends with its name, the words are in `msg`.
-    fn take_detail(&mut self, detail: &Value) {
+    /// pydantic's list: a member's path ends with its name, the words are in `msg`. What is wrong
+    /// with a value goes before what is extra: without that member the value would still be wrong.
+    fn take_details(&mut self, list: &[Value]) {
+        let (extra, wrong): (Vec<&Value>, Vec<&Value>) = list.iter().partition(|it| is_extra(it));
+        let Some(detail) = wrong.first().or_else(|| extra.first()) else { return };
         let word = |key| detail.get(key).and_then(Value::as_str).map(str::to_owned);
-        let path: Vec<&Value> =
-            detail.get("loc").and_then(Value::as_array).into_iter().flatten().collect();
-        let mut within = path.iter().filter(|it| it.as_str() != Some("body"));
-        let of_messages = within.next().and_then(|it| it.as_str()) == Some("messages");
-        self.nested = !of_messages && within.next().is_some();
+        if wrong.is_empty() {
+            self.extra = extra.iter().map(|it| place_of(it)).collect();
+        }
         self.kind = word("type");
-        self.param = path.last().and_then(|it| it.as_str()).map(str::to_owned);
+        let path = detail.get("loc").and_then(Value::as_array);
+        self.param = path.and_then(|it| it.last()?.as_str()).map(str::to_owned);
         self.message = word("msg").unwrap_or_else(|| std::mem::take(&mut self.message));
     }
+
+    /// A relay's error with that of the host behind it, as it came: text, or an error of its own.
+    fn take_cause(&mut self, raw: &str) {
+        let cause = if raw.trim_start().starts_with(['{', '[']) {
+            read(raw.as_bytes())
+        } else {
+            Self { message: raw.to_owned(), ..Self::default() }
+        };
+        if !cause.message.is_empty() {
+            self.message = format!("{}: {}", self.message, cause.message);
+        }
+        // A relay's own code is a status.
+        let is_status = |it: &String| it.bytes().all(|it| it.is_ascii_digit());
+        self.code = cause.code.filter(|it| !is_status(it)).or_else(|| self.code.take());
+        self.param = cause.param.or_else(|| self.param.take());
+        self.extra = cause.extra;
+    }
+}
+
+fn is_extra(detail: &Value) -> bool {
+    let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default();
+    ["extra_forbidden", "value_error.extra"].contains(&kind)
+}
+
+/// The path to a member, joined by points.
+fn place_of(detail: &Value) -> String {
+    let path = detail.get("loc").and_then(Value::as_array).into_iter().flatten();
+    path.filter_map(word).collect::<Vec<_>>().join(".")
 }
 
 /// A string, or a number as it is written.
@@ -123,17 +169,69 @@ mod tests {
         let top = detail(r#"["body","seed"]"#);
         let message = detail(r#"["body","messages",0,"user","name"]"#);
         let deep = detail(r#"["body","tools",0,"strict"]"#);
-        for (list, param, nested) in
-            [(&top, "seed", false), (&message, "name", false), (&deep, "strict", true)]
-        {
+        for (list, param, place) in [
+            (&top, "seed", "body.seed"),
+            (&message, "name", "body.messages.0.user.name"),
+            (&deep, "strict", "body.tools.0.strict"),
+        ] {
             for body in [
                 format!(r#"{{"detail":{list}}}"#),
                 format!(r#"{{"object":"error","message":{{"detail":{list}}}}}"#),
                 format!(r#"{{"object":"Error","message":{list}}}"#),
             ] {
                 let said = check(&body, "no", None, Some(param));
-                assert_eq!(said.nested, nested, "{body}");
+                assert_eq!(said.extra, [place], "{body}");
             }
+        }
+        let both = check(
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"no"},{"type":"value_error.extra","loc":["body","user"],"msg":"extra"}]}"#,
+            "no",
+            None,
+            Some("seed"),
+        );
+        assert_eq!(both.extra, ["body.seed", "body.user"]);
+        let mixed = check(
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"no"},{"type":"less_than","loc":["body","top_p"],"msg":"too much"}]}"#,
+            "too much",
+            None,
+            Some("top_p"),
+        );
+        assert!(mixed.extra.is_empty());
+    }
+
+    #[test]
+    fn a_relays_error_comes_with_its_cause() {
+        let relayed = |raw: &str| {
+            serde_json::json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}})
+                .to_string()
+        };
+        let said = "Provider returned error: no";
+        check(&relayed("no"), said, Some("400"), None);
+        check(
+            &relayed(r#"{"error":{"message":"no","code":"c","param":"p"}}"#),
+            said,
+            Some("c"),
+            Some("p"),
+        );
+        check(&relayed(r#"{"message":"no","code":429}"#), said, Some("400"), None);
+        check(&relayed(""), "Provider returned error", Some("400"), None);
+        check(&relayed("{}"), "Provider returned error", Some("400"), None);
+    }
+
+    #[test]
+    fn when_to_come_back_may_stand_anywhere() {
+        for (body, expected) in [
+            (
+                r#"{"error":{"metadata":{"headers":{"Retry-After":"17","X-RateLimit-Reset":"9"}}}}"#,
+                "17",
+            ),
+            (r#"{"error":{"metadata":{"retry_after_seconds":18}}}"#, "18"),
+            (r#"{"error":{"message":"x","retry_after":12}}"#, "12"),
+            (r#"{"error":{"message":"x"},"retry_after":12}"#, "12"),
+            (r#"{"error":"too many","retry_after":12}"#, "12"),
+            (r#"{"detail":"Rate limit","retry_after":12}"#, "12"),
+        ] {
+            assert_eq!(read(body.as_bytes()).reset.as_deref(), Some(expected), "{body}");
         }
     }
 

@@ -30,6 +30,8 @@ enum Sign {
     Code(&'static [&'static str]),
     /// By words of its message, in lower case.
     Words(&'static str),
+    /// By two such.
+    Both(&'static str, &'static str),
     /// By its status alone.
     Status,
 }
@@ -55,13 +57,18 @@ use FaultKind::{
     Barred, Busy, ContextTooLong, KeyRejected, ModelGone, NoCredit, NotHere, RateLimited, Server,
     TooManyInFlight,
 };
-use Sign::{Code, Status, Words};
+use Sign::{Both, Code, Status, Words};
 
 const HOUR: FaultKind = RateLimited(Some(Period::Hour));
 const DAY: FaultKind = RateLimited(Some(Period::Day));
 const MIDNIGHT: Option<Calendar> = Some(Calendar::UtcDay);
 const NEXT_MONTH: Option<Calendar> = Some(Calendar::UtcMonth);
 const MONTH: FaultKind = RateLimited(Some(Period::Month));
+
+const AI_HORDE: &[Rule] = &[
+    // A bound of its own.
+    rule(400, Words("max_tokens must be >= 16"), NotHere),
+];
 
 const ANTHROPIC: &[Rule] = &[
     rule(0, Words("credit balance is too low"), NoCredit),
@@ -84,6 +91,7 @@ const CLOUDFLARE: &[Rule] = &[
     // There, but not for this account.
     rule(0, Code(&["5016", "5018", "3041"]), ModelGone).of(Scope::Target),
     rule(0, Words("context window limit"), ContextTooLong),
+    rule(0, Words("input too long"), ContextTooLong),
     // What one of its models can't take, another provider's may.
     rule(0, Code(&["5004", "5006", "3003", "3039", "5005", "5019"]), NotHere),
     rule(0, Code(&["3006"]), ContextTooLong),
@@ -178,7 +186,8 @@ const SAMBA_NOVA: &[Rule] = &[
 const TOGETHER: &[Rule] = &[
     rule(0, Words("`max_new_tokens` must be"), ContextTooLong),
     // Its documents give this status to requests that are too long.
-    rule(403, Words("token"), ContextTooLong),
+    rule(403, Both("tokens", "max"), ContextTooLong),
+    rule(403, Both("tokens", "limit"), ContextTooLong),
     rule(403, Words("too long"), ContextTooLong),
 ];
 
@@ -201,6 +210,7 @@ const ZAI: &[Rule] = &[
 ];
 
 const BY_PROVIDER: &[(&str, &[Rule])] = &[
+    ("aihorde", AI_HORDE),
     ("anthropic", ANTHROPIC),
     ("cloudflare", CLOUDFLARE),
     ("cohere", COHERE),
@@ -237,6 +247,7 @@ impl Rule {
             && match self.sign {
                 Code(known) => codes.iter().any(|it| known.contains(it)),
                 Words(words) => message.contains(words),
+                Both(one, other) => message.contains(one) && message.contains(other),
                 Status => true,
             }
     }
@@ -373,6 +384,10 @@ mod tests {
             ("groq", 498, "flex capacity", Busy),
             ("nvidia", 503, "ResourceExhausted: no more", Busy),
             ("together", 403, "Forbidden", KeyRejected),
+            ("together", 403, "The access token is invalid", KeyRejected),
+            ("together", 403, "9 tokens are above the limit of 8", ContextTooLong),
+            ("cloudflare", 400, "AiError: input too long", ContextTooLong),
+            ("AI Horde", 400, "max_tokens must be >= 16", NotHere),
             ("opencode-zen", 401, "Free promotion has ended for it", ModelGone),
             ("OpenCode Zen", 401, "Invalid API key.", KeyRejected),
             ("openai", 403, "Country, region, or territory not supported", Barred),

@@ -40,10 +40,10 @@ impl EventStream {
     /// The next event with data in it.
     ///
     /// # Errors
-    /// [`FaultKind::Cut`] when the connection breaks, [`FaultKind::Unreadable`] when an event is
+    /// [`FaultKind::Cut`] when the connection breaks, [`FaultKind::TooLarge`] when an event is
     /// too long.
     pub async fn next(&mut self) -> Result<Next, Fault> {
-        let too_long = |it: SseError| Fault::new(FaultKind::Unreadable, it.to_string());
+        let too_long = |it: SseError| Fault::new(FaultKind::TooLarge, it.to_string());
         loop {
             let event = if self.over { self.events.finish() } else { self.events.next_event() };
             let event = event.map_err(too_long)?;

@@ -90,8 +90,9 @@ pub enum FaultKind {
     ModelGone,
     /// The conversation is too long for this model.
     ContextTooLong,
-    /// The provider doesn't know this member of the request.
-    FieldUnknown(String),
+    /// The provider doesn't know members of the request: the names it may mean, the surest first.
+    /// Which of them the request has is for others to see.
+    FieldUnknown(Vec<String>),
     /// A request that any provider would refuse.
     BadRequest,
     /// A request that this provider refuses and another may take.
@@ -100,6 +101,8 @@ pub enum FaultKind {
     Server,
     /// The answer could not be read.
     Unreadable,
+    /// The answer, or one event of it, is longer than is read.
+    TooLarge,
     /// The answer had nothing in it.
     Empty,
     /// The answer is not what its JSON schema says.
@@ -144,6 +147,7 @@ impl FaultKind {
             | Self::BadRequest
             | Self::NotHere
             | Self::Unreadable
+            | Self::TooLarge
             | Self::Empty
             | Self::OffSchema
             | Self::NoJson
@@ -168,6 +172,7 @@ impl FaultKind {
             Self::NotHere => "not_here",
             Self::Server => "server_error",
             Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
             Self::Empty => "empty",
             Self::OffSchema => "off_schema",
             Self::NoJson => "no_json",
@@ -215,10 +220,10 @@ impl Fault {
                 *text = struck.into_boxed_str();
             }
         }
-        if let FaultKind::FieldUnknown(field) = &mut self.kind
-            && let Some(struck) = struck(field)
-        {
-            *field = struck;
+        if let FaultKind::FieldUnknown(fields) = &mut self.kind {
+            for field in fields {
+                *field = struck(field).unwrap_or_else(|| std::mem::take(field));
+            }
         }
         self
     }
@@ -237,10 +242,11 @@ impl Fault {
             FaultKind::NoCredit => "no credit".to_owned(),
             FaultKind::ModelGone => "model gone".to_owned(),
             FaultKind::ContextTooLong => "context too long".to_owned(),
-            FaultKind::FieldUnknown(field) => format!("doesn't know {field}"),
+            FaultKind::FieldUnknown(fields) => format!("doesn't know {}", fields.join(", ")),
             FaultKind::BadRequest | FaultKind::NotHere => "request refused".to_owned(),
             FaultKind::Server => "server error".to_owned(),
             FaultKind::Unreadable => "unreadable answer".to_owned(),
+            FaultKind::TooLarge => format!("answer too large: {}", self.message),
             FaultKind::Empty => "empty answer".to_owned(),
             FaultKind::OffSchema => "answer did not fit the schema".to_owned(),
             FaultKind::NoJson => "no JSON in the answer".to_owned(),
@@ -293,12 +299,12 @@ mod tests {
 
     fn check(message: &str, expected: &str) {
         let secret = SecretString::from("sk-0123456789");
-        let mut fault = Fault::new(FaultKind::FieldUnknown(message.to_owned()), message);
+        let mut fault = Fault::new(FaultKind::FieldUnknown(vec![message.to_owned()]), message);
         fault.code = Some(message.into());
         let fault = fault.without(Some(&secret));
         assert_eq!(fault.message, expected);
         assert_eq!(fault.code.as_deref(), Some(expected));
-        assert_eq!(fault.kind, FaultKind::FieldUnknown(expected.to_owned()));
+        assert_eq!(fault.kind, FaultKind::FieldUnknown(vec![expected.to_owned()]));
     }
 
     #[test]

@@ -24,12 +24,14 @@ mod page;
 pub mod quirks;
 mod quota_said;
 pub mod rate_limits;
+mod refusal;
 pub mod registry;
 pub mod retry_hint;
 pub mod sse;
 mod steps;
 mod thoughts;
 pub mod transport;
+mod unknown_members;
 
 use std::sync::Arc;
 use std::sync::OnceLock;

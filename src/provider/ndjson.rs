@@ -35,7 +35,7 @@ impl LineStream {
     /// line counts whether it is ended or not.
     ///
     /// # Errors
-    /// [`FaultKind::Cut`] when the connection breaks, [`FaultKind::Unreadable`] when a line is too
+    /// [`FaultKind::Cut`] when the connection breaks, [`FaultKind::TooLarge`] when a line is too
     /// long.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
@@ -54,7 +54,7 @@ impl LineStream {
 }
 
 fn too_long(fault: TooLong) -> Fault {
-    Fault::new(FaultKind::Unreadable, format!("a line is longer than {} bytes", fault.limit))
+    Fault::new(FaultKind::TooLarge, format!("a line is longer than {} bytes", fault.limit))
 }
 
 /// A line is longer than allowed.

@@ -43,6 +43,10 @@ const BEIJING: i8 = 8;
 const PROSE: &[Prose] = &[
     prose("", "try again in ", Form::GoDuration),
     prose("", "retry in ", Form::GoDuration),
+    prose("", "try again after ", Form::GoDuration),
+    prose("", "retry after ", Form::GoDuration),
+    prose("", "retry after ", Form::Seconds),
+    prose("", "wait ", Form::GoDuration),
     prose("", "please wait ", Form::Seconds),
     prose("zai", "reset at ", Form::LocalTime(BEIJING)),
     prose("zai", "将在", Form::LocalTime(BEIJING)),
@@ -104,6 +108,8 @@ impl Form {
         let word = text.split(|it| !plain(it)).next().unwrap_or_default().trim_end_matches('.');
         match self {
             Self::GoDuration => go_duration(word).or_else(|| in_words(text)),
+            // A date begins with a number as well.
+            Self::Seconds if text.get(word.len()..)?.starts_with(['-', ':', '/']) => None,
             Self::Seconds => word.parse().ok().and_then(seconds),
             Self::LocalTime(hours) => {
                 let of_time = |it: &char| it.is_ascii_digit() || " -:".contains(*it);
@@ -121,9 +127,9 @@ fn in_words(text: &str) -> Option<Duration> {
     let mut words = text.split_whitespace();
     let number: f64 = words.next()?.parse().ok()?;
     let unit = match words.next()?.trim_end_matches(|it: char| !it.is_ascii_alphabetic()) {
-        "second" | "seconds" => 1.0,
-        "minute" | "minutes" => 60.0,
-        "hour" | "hours" => 3_600.0,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3_600.0,
         "day" | "days" => 86_400.0,
         _ => return None,
     };
@@ -239,6 +245,14 @@ mod tests {
         check(&[], "try again in 5 minutes.", Some(300_000));
         check(&[], "please retry in 38.912345678s.", Some(38_912));
         check(&[], "please wait 43200 seconds before retrying.", Some(43_200_000));
+        check(&[], "please wait 90 before retrying.", Some(90_000));
+        check(&[], "rate limit. please retry after 15 seconds", Some(15_000));
+        check(&[], "retry after 15.", Some(15_000));
+        check(&[], "retry after 2026-11-21", None);
+        check(&[], "retry after 2 min", Some(120_000));
+        check(&[], "please try again after 20s", Some(20_000));
+        check(&[], "rate limited, wait 12 seconds before retrying", Some(12_000));
+        check(&[], "please wait and retry in 3s", Some(3_000));
         let zai = "usage limit reached for 5 hour. your limit will reset at 2026-11-20 22:30:00";
         check_of("zai", &[], zai, Some(9_000_000));
         check_of("zai", &[], "您的限额将在 2026-11-20 22:30:00 重置", Some(9_000_000));

@@ -96,7 +96,7 @@ impl Default for Transport {
 /// Reads a whole answer.
 ///
 /// # Errors
-/// [`FaultKind::Cut`] when it breaks off, [`FaultKind::Unreadable`] when it is too large.
+/// [`FaultKind::Cut`] when it breaks off, [`FaultKind::TooLarge`] when it is too large.
 pub async fn read_answer(body: Incoming) -> Result<Bytes, Fault> {
     read(body, ANSWER_BYTES).await
 }
@@ -153,7 +153,7 @@ impl From<Incoming> for AnswerBody {
 }
 
 async fn read(mut body: Incoming, most: usize) -> Result<Bytes, Fault> {
-    let too_large = || Fault::new(FaultKind::Unreadable, format!("more than {most} bytes"));
+    let too_large = || Fault::new(FaultKind::TooLarge, format!("more than {most} bytes"));
     if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > most {
         return Err(too_large());
     }

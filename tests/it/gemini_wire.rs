@@ -389,7 +389,7 @@ async fn refusals_are_told_apart() {
     assert_eq!(kind(bench.whole(FLASH, sky()).await), Err(FaultKind::ContextTooLong));
     assert_eq!(kind(bench.whole("gemini-9", sky()).await), Err(FaultKind::ModelGone));
     let seeded = question("x", json!({"seed": 7}));
-    let unknown = FaultKind::FieldUnknown("seed".to_owned());
+    let unknown = FaultKind::FieldUnknown(vec!["seed".to_owned()]);
     assert_eq!(kind(bench.whole(THIRD, seeded.clone()).await), Err(unknown));
     let mut without = call(THIRD, &seeded);
     without.edits.leave_out.push("seed".to_owned());

@@ -46,6 +46,7 @@ mod policy;
 mod privacy;
 mod quota;
 mod quota_yield;
+mod refusals;
 mod registry;
 mod restart;
 mod routing;

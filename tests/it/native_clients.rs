@@ -345,7 +345,7 @@ async fn thoughts_come_out_beside_the_answer() {
     }
     let ollama = Bench::new(Flavour::Ollama);
     let refused = ollama.whole("m", json!({"reasoning_effort": "low"})).await.unwrap_err();
-    assert_eq!(refused.kind, FaultKind::FieldUnknown("reasoning_effort".to_owned()));
+    assert_eq!(refused.kind, FaultKind::FieldUnknown(vec!["reasoning_effort".to_owned()]));
     let silent = Bench::new(Flavour::Anthropic).whole("thinker", json!({})).await.unwrap();
     assert!(silent["choices"][0]["message"].get("reasoning_content").is_none());
 }

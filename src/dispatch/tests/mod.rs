@@ -341,11 +341,14 @@ async fn a_fault_moves_to_the_next_and_is_told_in_the_route() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_fault_comes_back_and_nobody_else_is_asked() {
-    let stage = stage(vec![vec![Act::Fail(FaultKind::BadRequest)], vec![]], &[], params());
-    let failure = stage.ask("").await.unwrap_err();
-    assert_eq!((failure.error.status, stage.calls(1)), (400, 0));
-    assert_eq!(stage.used(0), 0);
+async fn what_two_call_the_callers_fault_comes_back_and_nobody_else_is_asked() {
+    let refuses = || vec![Act::Fail(FaultKind::BadRequest)];
+    let two = stage(vec![refuses(), refuses(), vec![]], &[], params());
+    let failure = two.ask("").await.unwrap_err();
+    assert_eq!((failure.error.status, two.calls(1), two.calls(2)), (400, 1, 0));
+    assert_eq!(two.used(0), 0);
+    let one = stage(vec![refuses(), vec![]], &[], params());
+    assert_eq!(one.ask("").await.unwrap().attempts, 2);
 }
 
 #[tokio::test(start_paused = true)]

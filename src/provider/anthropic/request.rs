@@ -417,7 +417,7 @@ mod tests {
         assert!(translate(&instructed, &shelf("m"), Now::default()).is_ok());
         instructed.edits.leave_out.clear();
         let fault = translate(&instructed, &shelf("m"), Now::default()).unwrap_err();
-        assert_eq!(fault.kind, FaultKind::FieldUnknown("response_format".to_owned()));
+        assert_eq!(fault.kind, FaultKind::FieldUnknown(vec!["response_format".to_owned()]));
         for asked in [
             json!({"n": 2}),
             json!({"functions": [{"name": "f"}]}),

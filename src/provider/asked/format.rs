@@ -53,7 +53,8 @@ impl<'a> Asked<'a> {
 /// A model without a JSON mode is treated as one that doesn't know the member: it may be instructed
 /// instead.
 pub(in crate::provider) fn no_json_mode(message: &str) -> Fault {
-    let mut fault = Fault::new(FaultKind::FieldUnknown("response_format".to_owned()), message);
+    let mut fault =
+        Fault::new(FaultKind::FieldUnknown(vec!["response_format".to_owned()]), message);
     fault.param = Some("response_format".into());
     fault
 }

@@ -183,7 +183,9 @@ fn kind_of_refusal(said: &Said, message: &str) -> (FaultKind, Option<String>) {
         return unknown_name(&said.message);
     }
     if has(&["penalty", "not enabled"]) {
-        return spared("frequency_penalty");
+        // It doesn't say which of them.
+        let both = ["frequency_penalty", "presence_penalty"].map(str::to_owned);
+        return (FaultKind::FieldUnknown(both.into()), None);
     }
     if has(&["thinking", "not supported"]) || has(&["thinking", "not enabled"]) {
         return spared("reasoning_effort");
@@ -199,24 +201,26 @@ fn kind_of_refusal(said: &Said, message: &str) -> (FaultKind, Option<String>) {
     }
 }
 
-/// `Unknown name "seed" at 'generation_config': Cannot find field.` A name within messages, tools or
-/// a schema is no member that could be left out: then only another provider helps.
+/// `Unknown name "seed" at 'generation_config': Cannot find field.` A name within a message's parts,
+/// tools or a schema is no member that could be left out: then only another provider helps.
 fn unknown_name(message: &str) -> (FaultKind, Option<String>) {
     let name = message.split('"').nth(1).unwrap_or_default();
     let place = message.split_once(" at '").and_then(|(_, it)| it.split('\'').next());
     let place = place.unwrap_or_default();
     let outer =
         place.is_empty() || place.starts_with("generation_config") && !place.contains("schema");
+    // The compatible endpoint is sent OpenAI's members by their own names, and those of messages.
+    let of_message = place.starts_with("messages[") && place.find(']') == Some(place.len() - 1);
+    let own = place.is_empty() || of_message;
     match openai_member(name).filter(|_| outer) {
         Some(member) => spared(member),
-        // The compatible endpoint is sent OpenAI's members by their own names.
-        None if place.is_empty() && !name.is_empty() && word(name) == name => spared(name),
+        None if own && !name.is_empty() && word(name) == name => spared(name),
         None => (FaultKind::NotHere, Some(format!("{place}.{name}")).filter(|it| it.len() <= 200)),
     }
 }
 
 fn spared(member: &str) -> (FaultKind, Option<String>) {
-    (FaultKind::FieldUnknown(member.to_owned()), Some(member.to_owned()))
+    (FaultKind::FieldUnknown(vec![member.to_owned()]), Some(member.to_owned()))
 }
 
 /// The member of OpenAI's request that `name` comes from, be it written in camel or in snake case.
@@ -325,7 +329,7 @@ mod tests {
             serde_json::json!({"error": {"message": message, "status": "INVALID_ARGUMENT"}})
                 .to_string()
         };
-        let field = |it: &str| FaultKind::FieldUnknown(it.to_owned());
+        let field = |it: &str| FaultKind::FieldUnknown(vec![it.to_owned()]);
         let unknown = |name: &str, place: &str| {
             body(&format!(
                 "Invalid JSON payload received. Unknown name \"{name}\"{place}: Cannot find field."
@@ -342,7 +346,17 @@ mod tests {
             (400, unknown("title", " at 'generation_config.response_schema'"), FaultKind::NotHere),
             (400, unknown("id", " at 'contents[1].parts[0].function_call'"), FaultKind::NotHere),
             (400, unknown("topK", ""), field("top_k")),
-            (400, body("Penalty is not enabled for models/gemini-x"), field("frequency_penalty")),
+            (
+                400,
+                body("Penalty is not enabled for models/gemini-x"),
+                FaultKind::FieldUnknown(vec![
+                    "frequency_penalty".to_owned(),
+                    "presence_penalty".to_owned(),
+                ]),
+            ),
+            (400, body("Thinking is not enabled for models/gemini-x"), field("reasoning_effort")),
+            (400, unknown("refusal", " at 'messages[1]'"), field("refusal")),
+            (400, unknown("id", " at 'messages[1].tool_calls[0]'"), FaultKind::NotHere),
             (
                 400,
                 body("Thinking level is not supported for this model."),
@@ -383,7 +397,7 @@ mod tests {
         for (status, body, expected) in [
             (502, "<html>bad gateway</html>", FaultKind::Server),
             (429, "[]", FaultKind::RateLimited(None)),
-            (400, "", FaultKind::BadRequest),
+            (400, "", FaultKind::NotHere),
             (404, r#"{"detail":"no"}"#, FaultKind::ModelGone),
         ] {
             let fault =

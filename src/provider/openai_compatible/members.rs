@@ -8,6 +8,7 @@ use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::ToolChoice;
+use crate::openai::is_default;
 use crate::provider::Call;
 use crate::provider::Unmet;
 use crate::provider::openai_compatible::messages::Rewriting;
@@ -128,13 +129,16 @@ impl<'a> Members<'a> {
         let (asked, policy) = (self.asked, self.policy);
         for key in asked.member_names() {
             let dropped = policy.drops.iter().find(|it| **it == key);
+            // It means nothing without the other, and OpenAI refuses it then.
+            let orphaned = key == "top_logprobs"
+                && (policy.drops.contains(&"logprobs") || self.is_refused("logprobs"));
             let taken = || {
                 let Some(takes) = policy.takes else { return true };
                 COMMON.contains(&key)
                     || takes.contains(&key)
                     || policy.renames.iter().any(|(ours, _)| *ours == key)
             };
-            if dropped.is_none() && taken() {
+            if dropped.is_none() && !orphaned && taken() {
                 continue;
             }
             self.leave_out(key);
@@ -153,7 +157,8 @@ impl<'a> Members<'a> {
         for (ours, theirs) in self.policy.renames {
             let Some(value) = self.get(ours).map(str::to_owned) else { continue };
             self.leave_out(ours);
-            if self.get(theirs).is_none() {
+            // Of two bounds the newer counts.
+            if self.get(theirs).is_none() || *ours == BOUNDS[0] {
                 self.set(theirs, value);
             }
         }
@@ -288,12 +293,14 @@ impl<'a> Members<'a> {
         if self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs)) {
             // A model that refuses the one name of it wants the other.
             for (refused, other) in [(BOUNDS[0], BOUNDS[1]), (BOUNDS[1], BOUNDS[0])] {
-                let value = self.asked.member(refused).filter(|_| self.is_refused(refused));
-                if let Some(value) = value
-                    && self.get(other).is_none()
+                let set = self.edits.set.iter().find(|(key, _)| *key == refused);
+                let value = set.map(|(_, it)| it.as_str()).or_else(|| self.asked.member(refused));
+                if let Some(value) = value.map(str::to_owned)
+                    && self.is_refused(refused)
+                    && (self.get(other).is_none() || refused == BOUNDS[0])
                     && !self.is_refused(other)
                 {
-                    self.set(other, value.to_owned());
+                    self.set(other, value);
                 }
             }
         }
@@ -355,13 +362,7 @@ impl<'a> Members<'a> {
 
 /// Would a caller miss this member? One that asks for what it gets anyway says nothing.
 fn says_more_than_nothing(key: &str, value: &str) -> bool {
-    let default = match key {
-        "n" | "temperature" | "top_p" => matches!(value, "1" | "1.0"),
-        "frequency_penalty" | "presence_penalty" | "top_logprobs" => matches!(value, "0" | "0.0"),
-        "parallel_tool_calls" => false,
-        _ => matches!(value, "false" | "[]" | "{}" | "\"\""),
-    };
-    !default && !OURS.contains(&key)
+    !is_default(key, value) && !OURS.contains(&key)
 }
 
 /// The schema in a `response_format` that holds one.

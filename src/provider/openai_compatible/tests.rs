@@ -392,6 +392,29 @@ fn a_bound_refused_under_one_name_goes_by_the_other() {
 }
 
 #[test]
+fn of_two_bounds_the_newer_goes_out_where_one_alone_is_taken() {
+    let both = json!({"max_tokens": 7, "max_completion_tokens": 9});
+    check("mistral", both.clone(), &[], json!({"max_tokens": 9}), &[]);
+    check("acme", both.clone(), &["max_completion_tokens"], json!({"max_tokens": 9}), &[]);
+    check("acme", both.clone(), &["max_tokens"], json!({"max_completion_tokens": 9}), &[]);
+    let newer = json!({"max_completion_tokens": 9});
+    check_of(("openai", "o3"), both.clone(), &[], newer, &[]);
+    check("acme", both.clone(), &[], both, &[]);
+}
+
+#[test]
+fn top_logprobs_go_with_logprobs() {
+    let asked = json!({"logprobs": true, "top_logprobs": 2});
+    check("acme", asked, &["logprobs"], json!({}), &["top_logprobs"]);
+}
+
+#[test]
+fn an_empty_word_may_say_something() {
+    let search = json!({"web_search_options": {}, "logit_bias": {}});
+    check("groq", search, &[], json!({}), &["web_search_options"]);
+}
+
+#[test]
 fn names_of_people_are_told_when_they_go() {
     let messages = json!([{"role": "user", "name": "Ann", "content": "hi"}]);
     let bare = json!([{"role": "user", "content": "hi"}]);

@@ -252,12 +252,19 @@ impl Policy {
 pub fn member_behind(word: &str) -> Option<&'static str> {
     match word {
         "thinking" | "reasoning" | "chat_template_kwargs" => return Some("reasoning_effort"),
+        "guided_json" => return Some("response_format"),
         _ => {}
     }
     let policies = table::ALL.iter().map(|it| &it.usual);
     let mut renames = policies.flat_map(|it| it.renames);
     renames.find(|(_, theirs)| *theirs == word).map(|(ours, _)| *ours)
 }
+
+/// Members that some models are sent though the request has none of them: usage is asked for, an
+/// answer is bounded where the provider's own default does harm, thought is kept short, and calls
+/// come one at a time where a model makes no more.
+pub const ADDED: &[&str] =
+    &["stream_options", "max_tokens", "reasoning_effort", "parallel_tool_calls"];
 
 #[cfg(test)]
 mod tests {
@@ -317,6 +324,7 @@ mod tests {
         assert_eq!(member_behind("random_seed"), Some("seed"));
         assert_eq!(member_behind("user_id"), Some("user"));
         assert_eq!(member_behind("thinking"), Some("reasoning_effort"));
+        assert_eq!(member_behind("guided_json"), Some("response_format"));
         assert_eq!(member_behind("seed"), None);
     }
 }

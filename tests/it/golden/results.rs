@@ -34,7 +34,7 @@ pub(super) fn fault(fault: &Fault) -> Value {
     });
     match &fault.kind {
         FaultKind::RateLimited(period) => result["period"] = json!(period.map(Period::name)),
-        FaultKind::FieldUnknown(field) => result["field"] = json!(field),
+        FaultKind::FieldUnknown(fields) => result["field"] = json!(fields.join(", ")),
         _ => {}
     }
     result

@@ -141,7 +141,7 @@ fn what_cannot_be_asked_here_is_refused_before_anything_is_sent() {
     check_refused(&with(json!({"n": 9})), &elsewhere, "8 answers");
     let json_mode = json!({"type": "json_object"});
     let both = json!({"tools": [{"function": {"name": "f"}}], "response_format": json_mode});
-    let unknown = FaultKind::FieldUnknown("response_format".to_owned());
+    let unknown = FaultKind::FieldUnknown(vec!["response_format".to_owned()]);
     check_refused(&with(both), &unknown, "beside tools");
     check_refused(
         &with(json!({"reasoning_effort": "lots"})),

@@ -294,7 +294,7 @@ fn an_end_is_told_from_a_cut() {
         }
     }
     let endless = Bytes::from(format!("data: {}", "x".repeat(2 << 20)));
-    assert_eq!(read("", vec![endless]).1, Some(FaultKind::Unreadable));
+    assert_eq!(read("", vec![endless]).1, Some(FaultKind::TooLarge));
 }
 
 #[tokio::test(start_paused = true)]
