@@ -165,13 +165,23 @@ impl Attempt {
     /// The answer is complete. What it used is the provider's figure, or counted here when the
     /// provider gave none; either way it is in the books when this returns.
     pub(super) async fn succeed(mut self) -> TokenUsage {
-        let (usage, estimated) = if let Some(usage) = self.usage {
-            (usage, false)
-        } else {
-            let request = Arc::clone(&self.request);
-            // A copy: a caller that leaves while this is counted still pays for what it got.
-            (settlement::count(request, self.delivered.clone(), self.rules).await, true)
-        };
+        if let Some(usage) = self.usage {
+            self.succeed_with(usage);
+            return usage;
+        }
+        let request = Arc::clone(&self.request);
+        // A copy: a caller that leaves while this is counted still pays for what it got.
+        let usage = settlement::count(request, self.delivered.clone(), self.rules).await;
+        self.book(usage, true);
+        usage
+    }
+
+    /// The same with the provider's figure, at once.
+    pub(super) fn succeed_with(mut self, usage: TokenUsage) {
+        self.book(usage, false);
+    }
+
+    fn book(&mut self, usage: TokenUsage, estimated: bool) {
         let now = self.core.clock.now();
         if let Some(Open { reservation, pass, path }) = self.open.take() {
             reservation.mark_sent();
@@ -201,7 +211,6 @@ impl Attempt {
             }
             self.ended("answered");
         }
-        usage
     }
 
     fn ended(&self, outcome: &'static str) {

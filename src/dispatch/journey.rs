@@ -83,7 +83,9 @@ pub(super) async fn travel(
     }
     let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
-    let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
+    // Boxed, so that the journey, which is moved when it begins, stays small.
+    let travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
+    let mut travel = Box::new(travel);
     travel.requires = requires;
     if !requires.strict && !matches!(travel.asked, Asked::Direct { .. }) {
         travel.session = call.session;
@@ -327,7 +329,7 @@ impl Travel {
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
-                whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
+                whole::answer(attempt, reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
@@ -335,7 +337,7 @@ impl Travel {
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
                 route.warnings.extend(self.unmet(&pieces.unmet, bounded, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
-                relay::begin(attempt, pieces, route, terms).await
+                Box::pin(relay::begin(attempt, pieces, route, terms)).await
             }
             Err(fault) => Err(Unanswered::call(Some(attempt), fault)),
         };
