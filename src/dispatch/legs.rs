@@ -194,10 +194,19 @@ impl Travel {
         let mut asked = !done.is_empty() || !self.faults.is_empty();
         for ((budget, rules), eligible) in self.by_room(done) {
             let room = budget.saturating_sub(measured.beside(rules));
-            let guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
-            let bounds = (room - guide.unwrap_or(0), rules);
+            let mut guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
             let fitted = match plan {
-                Some(plan) => self.fitted(measured, bounds, plan).await,
+                Some(plan) => {
+                    let beside = guide.unwrap_or(0);
+                    let with_it = self.fitted(measured, (room - beside, rules), plan).await;
+                    if with_it.is_err() && beside > 0 {
+                        // What the caller wrote comes before the guide.
+                        guide = None;
+                        self.fitted(measured, (room, rules), plan).await
+                    } else {
+                        with_it
+                    }
+                }
                 None => Err(TooLong { needed: measured.whole(rules), budget }),
             };
             let leg = match (fitted, plan) {
