@@ -178,7 +178,9 @@ impl Travel {
     /// The conversation without what the mode does not keep.
     async fn shortened(&mut self, measured: &Arc<Measured>, plan: Plan) -> Option<Shortened> {
         let room = (u64::MAX / 2, Rules::OTHERS);
-        let fitted = self.fitted(measured, room, plan).await.ok()??;
+        // Of so much room no share is ever used up.
+        let by_number = Plan { least: 0.0, ..plan };
+        let fitted = self.fitted(measured, room, by_number).await.ok()??;
         self.tell_cut(&fitted);
         Some(Shortened { plan, fitted })
     }
