@@ -96,14 +96,16 @@ impl Travel {
         let guide = self.style.guide.clone();
         let (json, instruction) = (self.wants_json(), self.instruction_bytes());
         let counting = tokio::task::spawn_blocking(move || {
+        let note = self.style.came_from.map(|_| HANDOFF);
             let counted = |it: &str| request.member(it).map_or(0, tokens::count);
             let format = if json { counted("response_format") } else { 0 };
-            let beside = counted("tools") + counted("functions") + format;
+            let added = |it: &str| tokens::count(it) + size::AROUND_MESSAGE;
+            let beside = counted("tools") + counted("functions") + format + note.map_or(0, added);
             Measured {
                 sizes: size::sizes(&request.messages(), &memory),
                 beside: beside + tokens::estimate(instruction) + size::AROUND_CONVERSATION,
                 has_tools: request.has_tools,
-                guide: guide.map_or(0, |it| tokens::count(&it) + size::AROUND_MESSAGE),
+                guide: guide.map_or(0, |it| added(&it)),
             }
         });
         async { Arc::new(counting.await.unwrap_or_default()) }
@@ -175,6 +177,11 @@ impl Travel {
     /// The edits for a conversation as it came, with the guide if there is room for it.
     pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
         let guide = self.style.guide.as_deref().filter(|_| guided);
+    /// Bytes that the word to whoever takes the session over adds at most.
+    pub(super) fn note_bytes(&self) -> usize {
+        self.style.came_from.map_or(0, |_| HANDOFF.len() + AROUND_GUIDE)
+    }
+
         let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
         RequestEdits { set: messages.into_iter().collect(), leave_out: Vec::new() }
     }

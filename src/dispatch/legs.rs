@@ -119,7 +119,7 @@ impl Travel {
     /// Those that take it whole whatever its tokens. Nothing is counted for them.
     async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
         let said = self.request.prompt_bytes();
-        let added = self.instruction_bytes() + self.guide_bytes();
+        let added = self.instruction_bytes() + self.guide_bytes() + self.note_bytes();
         let most = tokens::most(said + added) + AROUND_CONVERSATION;
         let media = self.request.media;
         // What sounds and files have is guessed.
