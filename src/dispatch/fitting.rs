@@ -32,6 +32,8 @@ pub(super) struct Styled {
     pub(super) guide: Option<Arc<str>>,
     /// Was it asked for where it would do harm?
     pub(super) refused: bool,
+    /// Was it asked for, and is to be added where there is room?
+    pub(super) insisted: bool,
     /// Where the session lived before, if its next model is to be told.
     came_from: Option<ModelId>,
 }
@@ -94,9 +96,9 @@ impl Travel {
     pub(super) fn measured(&self) -> impl Future<Output = Arc<Measured>> + use<> {
         let (request, memory) = (Arc::clone(&self.request), Arc::clone(&self.core.memory));
         let guide = self.style.guide.clone();
+        let note = self.style.came_from.map(|_| HANDOFF);
         let (json, instruction) = (self.wants_json(), self.instruction_bytes());
         let counting = tokio::task::spawn_blocking(move || {
-        let note = self.style.came_from.map(|_| HANDOFF);
             let counted = |it: &str| request.member(it).map_or(0, tokens::count);
             let format = if json { counted("response_format") } else { 0 };
             let added = |it: &str| tokens::count(it) + size::AROUND_MESSAGE;
@@ -156,6 +158,7 @@ impl Travel {
         if style.is_for(wish) {
             self.style.guide = Some(Arc::clone(&style.guide));
         }
+        self.style.insisted = asked == Some(true) && self.style.guide.is_some();
         self.style.refused = asked == Some(true) && wish.for_programs;
         if style.handoff && !wish.for_programs {
             let session = self.session.as_deref();
@@ -174,14 +177,14 @@ impl Travel {
         self.style.guide.as_deref().map_or(0, |it| it.len() + AROUND_GUIDE)
     }
 
-    /// The edits for a conversation as it came, with the guide if there is room for it.
-    pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
-        let guide = self.style.guide.as_deref().filter(|_| guided);
     /// Bytes that the word to whoever takes the session over adds at most.
     pub(super) fn note_bytes(&self) -> usize {
         self.style.came_from.map_or(0, |_| HANDOFF.len() + AROUND_GUIDE)
     }
 
+    /// The edits for a conversation as it came, with the guide if there is room for it.
+    pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
+        let guide = self.style.guide.as_deref().filter(|_| guided);
         let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
         RequestEdits { set: messages.into_iter().collect(), leave_out: Vec::new() }
     }

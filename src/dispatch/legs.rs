@@ -45,6 +45,11 @@ impl Leg {
         Self { eligible, edits, context: None, counted: None, added: 0 }
     }
 
+    /// Does the style guide go with it?
+    pub(super) fn is_guided(&self) -> bool {
+        self.added > 0
+    }
+
     /// Tells an attempt what is known of its prompt's size.
     pub(super) fn sizes(&self, attempt: &mut Attempt) {
         attempt.counted_prompt = self.counted;

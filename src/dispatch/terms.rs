@@ -134,7 +134,8 @@ impl Travel {
         if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
             warnings.push(format!("retired={name}; served={}", target.model.routable));
         }
-        if self.style.refused {
+        let no_room = self.style.insisted && !leg.is_guided() && !self.requires.strict;
+        if self.style.refused || no_room {
             warnings.push("style-guide-left-out".to_owned());
         }
         Route {
