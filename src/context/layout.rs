@@ -25,7 +25,12 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(messages: &[Message<'_>]) -> Self {
-        let summed: Vec<bool> = messages.iter().map(summary::is_summary).collect();
+        let mut summed: Vec<bool> = messages.iter().map(summary::is_summary).collect();
+        // The last word is always the user's own, whatever it begins with.
+        let last = messages.iter().rposition(|it| it.role == Role::User);
+        if let Some(it) = last.and_then(|i| summed.get_mut(i)) {
+            *it = false;
+        }
         let is_summary = |i: usize| summed.get(i).copied().unwrap_or(false);
         let users = |(i, it): (usize, &Message<'_>)| it.role == Role::User && !is_summary(i);
         let mut all = messages.iter().enumerate();
@@ -55,10 +60,14 @@ impl Layout {
 
 fn units(messages: &[Message<'_>]) -> Vec<Range<usize>> {
     let mut units: Vec<Range<usize>> = Vec::with_capacity(messages.len());
+    // The turn before the row of results that is being read.
+    let mut turn = None;
     for (i, message) in messages.iter().enumerate() {
         let mut start = i;
         if message.role.answers_call() {
-            start = call_of(messages, i);
+            start = call_of(messages, i).or(turn).unwrap_or(i);
+        } else if !message.role.instructs() {
+            turn = Some(i);
         }
         while let Some(last) = units.last()
             && last.end > start
@@ -71,9 +80,8 @@ fn units(messages: &[Message<'_>]) -> Vec<Range<usize>> {
     units
 }
 
-/// The message that made the call which message `at` answers; if none has its id, the turn before
-/// its row of results.
-fn call_of(messages: &[Message<'_>], at: usize) -> usize {
+/// The message that made the call which message `at` answers, where one near before it has its id.
+fn call_of(messages: &[Message<'_>], at: usize) -> Option<usize> {
     let before = messages.get(..at).unwrap_or_default();
     let id = messages.get(at).and_then(Message::answered_id);
     let calls = |it: &&Message<'_>| match &id {
@@ -81,10 +89,8 @@ fn call_of(messages: &[Message<'_>], at: usize) -> usize {
         Some(id) => it.calls_tools() && it.call_ids().contains(id),
         None => it.calls_tools(),
     };
-    let caller = before.iter().rev().take(MOST_RESULTS).position(|it| calls(&it));
-    let in_row =
-        || before.iter().rev().position(|it| !it.role.answers_call() && !it.role.instructs());
-    caller.or_else(in_row).map_or(at, |back| at - 1 - back)
+    let back = before.iter().rev().take(MOST_RESULTS).position(|it| calls(&it))?;
+    Some(at - 1 - back)
 }
 
 /// How far behind its call a result may stand.

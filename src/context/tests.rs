@@ -85,6 +85,34 @@ fn tool_results_never_lose_their_call() {
 }
 
 #[test]
+fn a_long_row_of_results_is_read_once() {
+    let result = || json!({"role": "tool", "content": "", "tool_call_id": "none"});
+    let rows = (0..20_000).map(|_| result());
+    let all: Vec<Value> = std::iter::once(json!({"role": "user", "content": "Go"}))
+        .chain(rows)
+        .chain([json!({"role": "user", "content": "On"})])
+        .collect();
+    let request = request(&all);
+    let messages = request.messages();
+    let began = std::time::Instant::now();
+    let costs = vec![1; messages.len()];
+    let fitted = fit(&messages, &costs, (100, &STATIC), &Memory::default()).unwrap().unwrap();
+    assert_eq!((fitted.kept, fitted.dropped), (1, 20_001));
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_users_last_word_is_no_summary() {
+    let long = "[Earlier conversation, shortened: extracts of 2 messages]".to_owned()
+        + &" and this is my own text".repeat(200);
+    let own = json!({"role": "user", "content": long});
+    let request = request(&[json!({"role": "user", "content": "Hi"}), own]);
+    let messages = request.messages();
+    let too_long = fit(&messages, &[10, 900], (500, &STATIC), &Memory::default());
+    assert_eq!(too_long, Err(TooLong { needed: 900, budget: 500 }));
+}
+
+#[test]
 fn of_a_long_row_of_calls_the_open_one_stays() {
     check("uaucttct", 7, 10, Ok("1234567"));
     check("uaucttct", 5, 10, Ok("267"));

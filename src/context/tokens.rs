@@ -12,8 +12,9 @@ use regex::Regex;
 /// More of them than a long English novel has, and few enough for 30 ms.
 const WORK: usize = 256 * 1024;
 
-/// Longer pieces than this are no words. Merging the bytes of one takes the tokenizer much longer,
-/// so that each of its bytes is charged as [`LONG_COST`] ones.
+/// The longer a piece, the longer the tokenizer takes over each of its bytes: a byte is charged as
+/// many times as the piece is longer than this, at most [`LONG_COST`] times. Longer than this are
+/// no words, but sentences of languages that part none.
 const LONG_PIECE: usize = 48;
 const LONG_COST: usize = 8;
 
@@ -66,7 +67,7 @@ impl<'a> Counter<'a> {
         if let Some(known) = self.known.get(part) {
             return u64::from(*known);
         }
-        let cost = if part.len() > LONG_PIECE { part.len() * LONG_COST } else { part.len() };
+        let cost = part.len() * (part.len() / LONG_PIECE).clamp(1, LONG_COST);
         if self.worked + cost > WORK {
             return most(part.len());
         }
@@ -115,6 +116,16 @@ mod tests {
             assert!(tokens <= most(text.len()), "{unit:?}");
             assert!(tokens > most(text.len()) / 12, "{unit:?}: {tokens}");
         }
+    }
+
+    #[test]
+    fn of_sentences_without_spaces_each_is_counted() {
+        let letters: Vec<char> = ('あ'..='ん').collect();
+        let letter = |i: usize| letters.get(i * i % 83).copied().unwrap_or('日');
+        let sentence = |i: usize| (i..i + 20 + i % 10).map(letter).collect::<String>() + "、";
+        let text: String = (0..800).map(sentence).collect();
+        assert!(text.len() > WORK / LONG_COST);
+        assert_eq!(count(&text), exact(&text));
     }
 
     proptest! {

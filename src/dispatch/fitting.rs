@@ -32,6 +32,8 @@ pub(super) struct Styled {
     pub(super) guide: Option<Arc<str>>,
     /// Was it asked for where it would do harm?
     pub(super) refused: bool,
+    /// Was it asked for, and is to be added where there is room?
+    pub(super) insisted: bool,
     /// Where the session lived before, if its next model is to be told.
     came_from: Option<ModelId>,
 }
@@ -94,16 +96,18 @@ impl Travel {
     pub(super) fn measured(&self) -> impl Future<Output = Arc<Measured>> + use<> {
         let (request, memory) = (Arc::clone(&self.request), Arc::clone(&self.core.memory));
         let guide = self.style.guide.clone();
+        let note = self.style.came_from.map(|_| HANDOFF);
         let (json, instruction) = (self.wants_json(), self.instruction_bytes());
         let counting = tokio::task::spawn_blocking(move || {
             let counted = |it: &str| request.member(it).map_or(0, tokens::count);
             let format = if json { counted("response_format") } else { 0 };
-            let beside = counted("tools") + counted("functions") + format;
+            let added = |it: &str| tokens::count(it) + size::AROUND_MESSAGE;
+            let beside = counted("tools") + counted("functions") + format + note.map_or(0, added);
             Measured {
                 sizes: size::sizes(&request.messages(), &memory),
                 beside: beside + tokens::estimate(instruction) + size::AROUND_CONVERSATION,
                 has_tools: request.has_tools,
-                guide: guide.map_or(0, |it| tokens::count(&it) + size::AROUND_MESSAGE),
+                guide: guide.map_or(0, |it| added(&it)),
             }
         });
         async { Arc::new(counting.await.unwrap_or_default()) }
@@ -154,6 +158,7 @@ impl Travel {
         if style.is_for(wish) {
             self.style.guide = Some(Arc::clone(&style.guide));
         }
+        self.style.insisted = asked == Some(true) && self.style.guide.is_some();
         self.style.refused = asked == Some(true) && wish.for_programs;
         if style.handoff && !wish.for_programs {
             let session = self.session.as_deref();
@@ -170,6 +175,11 @@ impl Travel {
     /// Bytes that the guide adds at most.
     pub(super) fn guide_bytes(&self) -> usize {
         self.style.guide.as_deref().map_or(0, |it| it.len() + AROUND_GUIDE)
+    }
+
+    /// Bytes that the word to whoever takes the session over adds at most.
+    pub(super) fn note_bytes(&self) -> usize {
+        self.style.came_from.map_or(0, |_| HANDOFF.len() + AROUND_GUIDE)
     }
 
     /// The edits for a conversation as it came, with the guide if there is room for it.

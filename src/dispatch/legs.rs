@@ -45,6 +45,11 @@ impl Leg {
         Self { eligible, edits, context: None, counted: None, added: 0 }
     }
 
+    /// Does the style guide go with it?
+    pub(super) fn is_guided(&self) -> bool {
+        self.added > 0
+    }
+
     /// Tells an attempt what is known of its prompt's size.
     pub(super) fn sizes(&self, attempt: &mut Attempt) {
         attempt.counted_prompt = self.counted;
@@ -119,7 +124,7 @@ impl Travel {
     /// Those that take it whole whatever its tokens. Nothing is counted for them.
     async fn surely_whole(&mut self, done: &mut Eligible) -> Result<Option<Begun>, Failure> {
         let said = self.request.prompt_bytes();
-        let added = self.instruction_bytes() + self.guide_bytes();
+        let added = self.instruction_bytes() + self.guide_bytes() + self.note_bytes();
         let most = tokens::most(said + added) + AROUND_CONVERSATION;
         let media = self.request.media;
         // What sounds and files have is guessed.
@@ -178,7 +183,9 @@ impl Travel {
     /// The conversation without what the mode does not keep.
     async fn shortened(&mut self, measured: &Arc<Measured>, plan: Plan) -> Option<Shortened> {
         let room = (u64::MAX / 2, Rules::OTHERS);
-        let fitted = self.fitted(measured, room, plan).await.ok()??;
+        // Of so much room no share is ever used up.
+        let by_number = Plan { least: 0.0, ..plan };
+        let fitted = self.fitted(measured, room, by_number).await.ok()??;
         self.tell_cut(&fitted);
         Some(Shortened { plan, fitted })
     }
@@ -194,10 +201,19 @@ impl Travel {
         let mut asked = !done.is_empty() || !self.faults.is_empty();
         for ((budget, rules), eligible) in self.by_room(done) {
             let room = budget.saturating_sub(measured.beside(rules));
-            let guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
-            let bounds = (room - guide.unwrap_or(0), rules);
+            let mut guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
             let fitted = match plan {
-                Some(plan) => self.fitted(measured, bounds, plan).await,
+                Some(plan) => {
+                    let beside = guide.unwrap_or(0);
+                    let with_it = self.fitted(measured, (room - beside, rules), plan).await;
+                    if with_it.is_err() && beside > 0 {
+                        // What the caller wrote comes before the guide.
+                        guide = None;
+                        self.fitted(measured, (room, rules), plan).await
+                    } else {
+                        with_it
+                    }
+                }
                 None => Err(TooLong { needed: measured.whole(rules), budget }),
             };
             let leg = match (fitted, plan) {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
+
 use crate::catalog::TargetView;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::legs::Leg;
@@ -12,8 +14,10 @@ use crate::dispatch::relay;
 use crate::dispatch::relay::Hold;
 use crate::dispatch::whole;
 use crate::normalize::Mode;
+use crate::normalize::leaves_code_open;
 use crate::openai::ApiError;
 use crate::openai::JsonMode;
+use crate::openai::Role;
 use crate::provider::fault::Fault;
 use crate::provider::fault::Waited;
 use crate::select::Asked;
@@ -60,8 +64,30 @@ impl Travel {
 
     /// How an answer is treated that needs no more than what the caller and the settings want.
     fn text_mode(&self) -> Mode {
-        let wanted = self.core.params.normalizer.mode(self.wants_json());
-        if self.normalize { wanted } else { Mode::Off }
+        match self.core.params.normalizer.mode(self.wants_json()) {
+            _ if !self.normalize => Mode::Off,
+            Mode::Text if self.may_end_in_code() => Mode::TextLeftOpen,
+            wanted => wanted,
+        }
+    }
+
+    /// Is a code fence that is open at the answer's end none of its mistakes? It may end at the
+    /// caller's own stop sequence, or close what an earlier answer (or its beginning, written by the
+    /// caller) has opened.
+    fn may_end_in_code(&self) -> bool {
+        let request = &self.request;
+        if request.member("stop").is_some() {
+            return true;
+        }
+        let said = request.member("messages").unwrap_or_default().as_bytes();
+        let has = |fence: &str| memmem::find(said, fence.as_bytes()).is_some();
+        // Few conversations have any code in them.
+        (has("```") || has("~~~"))
+            && request
+                .messages()
+                .iter()
+                .rfind(|it| it.role == Role::Assistant)
+                .is_some_and(|it| leaves_code_open(&it.text()))
     }
 
     pub(super) fn wants_json(&self) -> bool {
@@ -108,7 +134,8 @@ impl Travel {
         if let Asked::Direct { instead_of: Some(name), .. } = &self.asked {
             warnings.push(format!("retired={name}; served={}", target.model.routable));
         }
-        if self.style.refused {
+        let no_room = self.style.insisted && !leg.is_guided() && !self.requires.strict;
+        if self.style.refused || no_room {
             warnings.push("style-guide-left-out".to_owned());
         }
         Route {

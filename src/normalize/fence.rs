@@ -133,6 +133,12 @@ impl Fences {
         Some(closing)
     }
 
+    /// Is a fence open at the end of the text by either reading?
+    pub(super) fn may_be_open(mut self) -> bool {
+        self.end_line();
+        self.open.is_some() || self.unmatched > 0
+    }
+
     /// Reads one byte that is no line end.
     fn step(&mut self, byte: u8) {
         self.line = match self.line {

@@ -19,6 +19,7 @@ use std::borrow::Cow;
 pub use crate::normalize::fuzz::fuzz;
 pub use crate::normalize::json::json_only;
 
+use crate::normalize::fence::Fences;
 use crate::normalize::json::JsonTrimmer;
 use crate::normalize::text::TextNormalizer;
 
@@ -41,6 +42,13 @@ impl Params {
     }
 }
 
+/// May code that `text` begins go on after its end? Where that is debatable, it may.
+pub fn leaves_code_open(text: &str) -> bool {
+    let mut fences = Fences::default();
+    fences.feed(text);
+    fences.may_be_open()
+}
+
 /// How an answer is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -58,6 +66,9 @@ pub enum Mode {
     /// A code fence that is open at the end is closed on a line of its own, inside its list item if it
     /// is in one. Where it is debatable whether a fence is open, nothing is added.
     Text,
+    /// The same, but a fence that is open at the end stays open: for an answer that goes on within
+    /// the code of an earlier text, or that ends where its caller wants it to.
+    TextLeftOpen,
     /// The JSON value alone, as [`json_only`] does. In a whole answer trailing commas, single
     /// quotes, comments and unquoted keys are mended where that makes JSON of it. Of an answer that
     /// was cut off what there is of the value.
@@ -72,7 +83,7 @@ impl Mode {
     /// In a word: `text`, `json` or `off`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Text => "text",
+            Self::Text | Self::TextLeftOpen => "text",
             Self::Json | Self::JsonAtOnce => "json",
             Self::Off => "off",
         }
@@ -112,7 +123,8 @@ impl Normalizer {
     /// Begins an answer.
     pub fn new(mode: Mode) -> Self {
         Self(match mode {
-            Mode::Text => Inner::Text(TextNormalizer::new()),
+            Mode::Text => Inner::Text(TextNormalizer::new(true)),
+            Mode::TextLeftOpen => Inner::Text(TextNormalizer::new(false)),
             Mode::Json => Inner::Json(JsonTrimmer::new()),
             Mode::JsonAtOnce => Inner::JsonAtOnce(String::new()),
             Mode::Off => Inner::Off,

@@ -95,6 +95,25 @@ fn an_open_fence_is_closed_in_a_complete_answer_only() {
 }
 
 #[test]
+fn where_code_may_stay_open_nothing_is_closed() {
+    for text in ["print(1)\n```", "Sure! ```rust\nlet x = 1;\n"] {
+        let expected = text.trim_start_matches("Sure! ");
+        assert_eq!(Mode::TextLeftOpen.apply(text, true), expected);
+        assert_eq!(streamed(Mode::TextLeftOpen, text, &[2, 7, 12]), expected);
+    }
+    for (text, open) in [
+        ("```python\ndef f():\n", true),
+        ("```\nx", true),
+        ("- ```\n  x\n", true),
+        ("```\nx\n```\n", false),
+        ("Use ``` so.", false),
+        ("", false),
+    ] {
+        assert_eq!(leaves_code_open(text), open, "{text:?}");
+    }
+}
+
+#[test]
 fn off_changes_nothing() {
     for (text, _) in POSITIVES {
         assert_eq!(Mode::Off.apply(text, true), *text);

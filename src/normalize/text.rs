@@ -15,6 +15,8 @@ pub(super) struct TextNormalizer {
     /// What may still be an opener, from its first letter on. Under 64 bytes.
     held: String,
     fences: Fences,
+    /// May a fence that is open at the end be closed?
+    closes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,9 @@ enum Stage {
 }
 
 impl TextNormalizer {
-    pub(super) fn new() -> Self {
-        Self { stage: Stage::Leading { column: 0 }, held: String::new(), fences: Fences::default() }
+    pub(super) fn new(closes: bool) -> Self {
+        let (stage, fences) = (Stage::Leading { column: 0 }, Fences::default());
+        Self { stage, held: String::new(), fences, closes }
     }
 
     pub(super) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
@@ -48,6 +51,7 @@ impl TextNormalizer {
         let fences = std::mem::take(&mut self.fences);
         // Held text is an opener or the beginning of one: no fence is open before it.
         if complete
+            && self.closes
             && rest.is_empty()
             && let Some(closing) = fences.closing()
         {

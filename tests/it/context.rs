@@ -100,6 +100,14 @@ async fn every_mode_cuts_in_its_way() {
 }
 
 #[tokio::test]
+async fn always_cuts_in_dynamic_mode_too() {
+    let context = json!({"apply": "always", "management_mode": "dynamic", "static_recent_keep": 5});
+    let gateway = with_context(8_000, context).await;
+    let answer = gateway.chat(&conversation(30)).await.expect(200);
+    assert_eq!(answer.header("x-relay-context"), "mode=dynamic; kept=6; dropped=26");
+}
+
+#[tokio::test]
 async fn always_cuts_what_would_fit_to_what_the_mode_keeps() {
     let context = json!({"apply": "always", "management_mode": "static", "static_recent_keep": 5});
     let gateway = with_context(100_000, context).await;

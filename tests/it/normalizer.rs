@@ -84,6 +84,29 @@ async fn an_answer_that_was_cut_off_keeps_its_open_fence() {
 }
 
 #[tokio::test]
+async fn code_that_the_caller_began_or_ends_is_not_closed() {
+    let gateway = Gateway::plain().await;
+    let alpha = gateway.upstream("alpha");
+    let user = json!({"role": "user", "content": "Write it."});
+    let begun = |code: &str| json!({"role": "assistant", "content": code});
+    let open = begun("```python\ndef f():\n");
+    let (closed, more) = (begun("```\nx\n```\n"), json!({"role": "user", "content": "Go on."}));
+    for (change, said, expected) in [
+        (json!({"messages": [user, open]}), "    pass\n```", "    pass\n```"),
+        (json!({"messages": [user, open, more]}), "    pass\n```\nDone.", "    pass\n```\nDone."),
+        (json!({"messages": [user, closed, more]}), "Look:\n```\ny", "Look:\n```\ny\n```"),
+        (json!({"stop": ["END"]}), "```python\nx = 1\nEND\n```", "```python\nx = 1\n"),
+        (json!({"stop": null}), "```python\nx = 1\n", "```python\nx = 1\n```"),
+    ] {
+        alpha.set_answer(Says::Fixed(said.to_owned()), Some(3));
+        let body = with(ask("m"), change.clone());
+        assert_eq!(gateway.chat(&body).await.expect(200).said(), expected, "{change}");
+        let streamed = gateway.stream(&body).await.expect_done().said();
+        assert_eq!(streamed, expected, "{change} streamed");
+    }
+}
+
+#[tokio::test]
 async fn it_can_be_switched_off() {
     let off = json!({"normalizer": {"enabled": false}});
     let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(off).start().await;

@@ -73,7 +73,43 @@ async fn it_is_left_out_where_there_is_no_room() {
     let gateway = Gateway::with([alpha]).start().await;
     let tight = json!([{"role": "user", "content": "word ".repeat(270)}]);
     let answer = gateway.chat(&with(ask("m"), json!({"messages": tight}))).await.expect(200);
-    assert_eq!((json!(sent(&gateway)), answer.header("x-relay-context")), (tight, ""));
+    assert_eq!((json!(sent(&gateway)), answer.header("x-relay-context")), (tight.clone(), ""));
+    assert_eq!(answer.header("x-relay-warning"), "");
+    let body = with(ask("m"), json!({"messages": tight}));
+    let answer = gateway.chat_with(&body, &[(HEADER, "true")]).await.expect(200);
+    assert_eq!(answer.header("x-relay-warning"), "style-guide-left-out");
+}
+
+#[tokio::test]
+async fn what_the_caller_wrote_has_its_room_first() {
+    let model = json!({"max_context_length": 2_000});
+    let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi).model_with("m", model);
+    let gateway = Gateway::with([alpha]).start().await;
+    let said = |role: &str, words: usize| json!({"role": role, "content": "word ".repeat(words)});
+    let messages = json!([said("user", 200), said("assistant", 200), said("user", 1_850)]);
+    let body = with(ask("m"), json!({"messages": messages, "max_tokens": 100}));
+    gateway.chat(&body).await.expect(200);
+    assert_eq!(json!(sent(&gateway)), json!([messages[2]]));
+}
+
+#[tokio::test]
+async fn the_word_to_a_new_model_takes_room() {
+    let model = || json!({"max_context_length": 400});
+    let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi);
+    let alpha = alpha.model_with("m", model()).model_with("other", model());
+    let settings = json!({"session": {"handoff_note": true},
+        "routing": {"use_server_side_system_prompt": false}});
+    let gateway = Gateway::with([alpha]).settings(settings).start().await;
+    let said = |role: &str, words: usize| json!({"role": role, "content": "word ".repeat(words)});
+    let messages = json!([said("user", 160), said("assistant", 160), said("user", 3)]);
+    let headers = [("x-session-id", "s")];
+    for (name, kept) in [("m", 3), ("other", 3)] {
+        let body = with(ask(name), json!({"messages": messages, "max_tokens": 50}));
+        let answer = gateway.chat_with(&body, &headers).await.expect(200);
+        let cut = answer.header("x-relay-context");
+        let turns = sent(&gateway).iter().filter(|it| it["role"] != "system").count();
+        assert_eq!((turns < kept, cut.is_empty()), (name == "other", name == "m"), "{name}: {cut}");
+    }
 }
 
 #[tokio::test]
