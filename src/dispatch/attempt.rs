@@ -45,6 +45,7 @@ pub(super) struct Attempt {
     /// Provider and model, for the counters.
     names: (Arc<str>, Arc<str>),
     failed_requests_count: bool,
+    reserves_max_tokens: bool,
     /// How the provider counts what is not text.
     rules: Rules,
     /// What the key that was shown runs up, if one was.
@@ -100,6 +101,7 @@ impl Attempt {
             model: target.model.id,
             names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
+            reserves_max_tokens: target.model.reserves_max_tokens,
             rules: rules(target.provider.kind),
             tab: None,
             sent: SentMark::default(),
@@ -152,6 +154,15 @@ impl Attempt {
         if self.sent.limits().is_empty() { AsOf::default() } else { reservation.as_of() }
     }
 
+    /// The same for the figures of a whole answer, which speak of the call's own tokens: those it
+    /// used, unless the provider holds its bound against it.
+    fn as_of_used(&self, reservation: &Reservation, usage: TokenUsage) -> AsOf {
+        if self.sent.limits().is_empty() || self.request.stream || self.reserves_max_tokens {
+            return self.as_of(reservation);
+        }
+        reservation.as_of_used(usage.total())
+    }
+
     /// Counts as an open stream.
     pub(super) fn stream(&self) -> OpenStream {
         self.core.books.metrics.stream()
@@ -188,7 +199,7 @@ impl Attempt {
             if let Some(estimate) = self.estimated_prompt.filter(|_| !estimated) {
                 reservation.note_prompt(estimate, usage.prompt);
             }
-            let as_of = self.as_of(&reservation);
+            let as_of = self.as_of_used(&reservation, usage);
             reservation.settle(usage.total());
             if !self.request.stream {
                 self.hear_limits(path.target, &as_of);

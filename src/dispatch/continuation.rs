@@ -15,6 +15,7 @@ use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::relay::Relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::telling::Room;
 use crate::dispatch::whole::Begun;
 use crate::normalize::seam::Seam;
 use crate::openai::ChatRequest;
@@ -27,6 +28,10 @@ use crate::select::Eligible;
 /// Tokens a reply may have beside what is left of the caller's bound: it says the cue again, and some
 /// models greet.
 const SPARE_TOKENS: u64 = 64;
+
+/// What goes out may be longer than the bound by one part in so many: tokens are not the same at
+/// every provider, and nothing may be cut from an answer that kept its bound.
+const MARGIN: u64 = 8;
 
 /// Where the reply of a journey that goes on has to set in.
 #[derive(Clone, Debug)]
@@ -58,6 +63,7 @@ pub(super) struct Thread {
 /// A stream that goes on.
 pub(super) struct Resumed {
     pub(super) relay: Box<Relay>,
+    pub(super) room: Room,
     pub(super) thread: Option<Box<Thread>>,
     pub(super) story: Option<Story>,
 }
@@ -110,7 +116,8 @@ impl Thread {
                 None => return Err(story),
             }
         };
-        let Some(request) = self.request(&goal, sent) else { return Err(story) };
+        let used = self.used(&goal, sent).await;
+        let Some(request) = self.request(&goal, used.unwrap_or(0)) else { return Err(story) };
         let asked = self.asked.clone();
         let mut travel = Travel::new(
             (Arc::clone(&self.core), Arc::clone(&self.pool)),
@@ -134,14 +141,42 @@ impl Thread {
         }
         let story = travel.story.take();
         let Ok(Begun::Stream { relay, .. }) = ending else { return Err(story) };
+        let room =
+            used.and_then(|it| self.room(it, sent.len())).map_or(Room::Unbounded, Room::Left);
         let (attempts, by) = (travel.attempts, travel.answered_by);
         let answered = self.answered.iter().copied().chain(by).collect();
         let thread = Some(Box::new(Self { attempts, answered, ..*self }));
-        Ok(Resumed { relay, thread, story })
+        Ok(Resumed { relay, room, thread, story })
     }
 
-    /// The conversation with what was sent, and what the next model is to do with it.
-    fn request(&self, goal: &Goal, sent: &str) -> Option<ChatRequest> {
+    /// The caller's bounds on an answer's tokens.
+    fn bounds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let bound = |name| Some((name, self.request.member(name)?.parse().ok()?));
+        ["max_tokens", "max_completion_tokens"].into_iter().filter_map(bound)
+    }
+
+    /// Tokens of what was sent, where a bound makes them matter.
+    async fn used(&self, goal: &Goal, sent: &str) -> Option<u64> {
+        if matches!(goal, Goal::Anew) {
+            return None;
+        }
+        self.bounds().next()?;
+        let (text, estimate) = (sent.to_owned(), tokens::estimate(sent.len()));
+        let counting = tokio::task::spawn_blocking(move || tokens::count(&text));
+        Some(counting.await.unwrap_or(estimate))
+    }
+
+    /// Bytes that may go out behind `sent` ones of `used` tokens, if the rest has as many to a
+    /// token.
+    fn room(&self, used: u64, sent: usize) -> Option<usize> {
+        let most = self.bounds().map(|(_, most)| most).min()?;
+        let most = most.saturating_add((most / MARGIN).max(1));
+        let bytes = most.saturating_mul(sent as u64) / used.max(1);
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(sent))
+    }
+
+    /// The conversation with what was sent (of `used` tokens), and what the next model is to do with it.
+    fn request(&self, goal: &Goal, used: u64) -> Option<ChatRequest> {
         let Goal::Seam(seam) = goal else { return Some((*self.request).clone()) };
         let messages = self.request.member("messages")?.trim_end().strip_suffix(']')?;
         let shown = match seam.shown() {
@@ -152,13 +187,9 @@ impl Thread {
         let messages = format!(r#"{messages}{shown},{{"role":"user","content":{told}}}]"#);
         let mut edits = RequestEdits::default();
         edits.set.push(("messages", messages));
-        for bound in ["max_tokens", "max_completion_tokens"] {
-            let most: Option<u64> = self.request.member(bound).and_then(|it| it.parse().ok());
-            if let Some(most) = most {
-                let left = most.saturating_sub(tokens::estimate(sent.len()));
-                let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
-                edits.set.push((bound, left.saturating_add(again).to_string()));
-            }
+        for (bound, most) in self.bounds() {
+            let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
+            edits.set.push((bound, most.saturating_sub(used).saturating_add(again).to_string()));
         }
         ChatRequest::parse(&self.request.render(&edits)).ok()
     }
