@@ -101,8 +101,8 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
 pub(super) enum LeastBad {
     /// This one.
     Target(TargetId),
-    /// Another request is just asking.
-    Probed,
+    /// Another request is just asking this one.
+    Probed(TargetId),
     /// None: something else than faults is in the way.
     Nobody,
 }
@@ -113,21 +113,21 @@ pub(super) fn is_ready(travel: &Travel) -> bool {
     outlooks(travel, now).iter().any(|it| it.why == Why::Ready)
 }
 
-/// Of those whose breakers faults have opened, and who have quota, the one that is to be asked again
-/// soonest.
+/// Of those whose breakers faults have opened, who have quota, and who have not had their pardon in
+/// this request, the one that is to be asked again soonest.
 pub(super) fn least_bad(travel: &Travel) -> LeastBad {
     let now = travel.core.clock.now();
     let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
-    let mut probed = false;
+    let mut probed = None;
     let shut_by_faults = targets(travel).filter_map(|it| {
         let may_be_asked = |pardoned| Gates { pardoned, ..gates }.check(&it);
         let Err(Shut::Breaker(shut)) = may_be_asked(None) else { return None };
         match may_be_asked(Some(it.id)) {
-            _ if travel.out.contains(&it.id) => None,
+            _ if travel.out.contains(&it.id) || travel.pardons.had.contains(&it.id) => None,
             Ok(()) => Some((shut.until, it.id)),
-            Err(Shut::Breaker(it)) if it.reason.is_fault() && it.probed => {
-                probed = true;
+            Err(Shut::Breaker(by)) if by.reason.is_fault() && by.probed => {
+                probed = probed.or(Some(it.id));
                 None
             }
             Err(_) => None,
@@ -136,8 +136,7 @@ pub(super) fn least_bad(travel: &Travel) -> LeastBad {
     let soonest = shut_by_faults.min_by_key(|(until, _)| *until);
     match soonest {
         Some((_, target)) => LeastBad::Target(target),
-        None if probed => LeastBad::Probed,
-        None => LeastBad::Nobody,
+        None => probed.map_or(LeastBad::Nobody, LeastBad::Probed),
     }
 }
 
