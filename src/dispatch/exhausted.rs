@@ -107,6 +107,16 @@ pub(super) enum LeastBad {
     Nobody,
 }
 
+/// Could one be asked now that has only been too busy for this request before?
+pub(super) fn is_back(travel: &Travel) -> bool {
+    let now = travel.core.clock.now();
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
+    let gates = gates(&travel.core, &demand, now);
+    let was_asked = |it: &TargetView<'_>| travel.faults.iter().any(|(asked, _)| *asked == it.id);
+    let is_ready = |it| outlook(travel, &it, &gates).why == Why::Ready;
+    targets(travel).filter(was_asked).any(is_ready)
+}
+
 /// Could some target be asked now?
 pub(super) fn is_ready(travel: &Travel) -> bool {
     let now = travel.core.clock.now();
@@ -190,7 +200,8 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     let line = travel.line_length();
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
         && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
-        || line > 0 && faults.is_empty();
+        || line > 0 && faults.is_empty()
+        || !faults.is_empty() && faults.iter().all(|(_, it)| verdict::is_throttle(it));
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
     let in_line = if line > 0 { after(travel, line, now) } else { Duration::ZERO };
@@ -258,13 +269,10 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
         // It is not asked again, so there is no point in waiting for its quota.
         return Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault };
     }
+    let last = travel.faults.iter().rfind(|(it, _)| *it == target.id);
     match gates.check(target) {
         // It has just failed, and nothing says when it will do better.
-        Ok(())
-            if travel.faults.iter().any(|(it, fault)| {
-                *it == target.id && fault.kind != FaultKind::TooManyInFlight
-            }) =>
-        {
+        Ok(()) if last.is_some_and(|(_, it)| !verdict::is_throttle(it)) => {
             Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault }
         }
         Ok(()) => Outlook { when: When::At(gates.now.monotonic), why: Why::Ready },

@@ -390,8 +390,7 @@ impl Travel {
             }
             next => next,
         };
-        let for_later = matches!(fault.kind, FaultKind::RateLimited(_));
-        let repeats = verdict::may_pass(&fault) || for_later;
+        let repeats = verdict::may_pass(&fault) || verdict::is_throttle(&fault);
         if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);

@@ -141,6 +141,15 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
     )
 }
 
+/// Has it only too much to do, for this key or for all?
+pub(super) fn is_throttle(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::RateLimited(_) | FaultKind::TooManyInFlight => true,
+        FaultKind::Busy => fault.status == Some(429),
+        _ => false,
+    }
+}
+
 /// Would the model's other keys give the same answer?
 pub(super) fn speaks_of_model(fault: &Fault) -> bool {
     speaks_of_request(fault) || matches!(fault.kind, FaultKind::OffSchema | FaultKind::NoJson)

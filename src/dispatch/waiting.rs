@@ -136,6 +136,8 @@ impl Travel {
             let rest = match exhausted::soonest(self) {
                 Wait::For(rest) => Instant::now() + rest + self.a_little_more(),
                 Wait::ForACall => until,
+                // Its time has passed while another call was answered.
+                Wait::InVain if exhausted::is_back(self) => Instant::now() + self.a_little_more(),
                 Wait::InVain => return false,
             };
             if rest > until || until <= Instant::now() {

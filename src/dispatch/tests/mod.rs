@@ -71,6 +71,8 @@ enum Act {
     Fail(FaultKind),
     /// 429, to come back after so many milliseconds.
     Throttle(u64),
+    /// The same, said after so many seconds.
+    ThrottleLate(u64, u64),
     /// Takes the request and never answers.
     Hang,
     /// Never gets a connection.
@@ -100,10 +102,10 @@ impl ChatProvider for Scripted {
                     Ok(Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
                 }
                 Act::Fail(kind) => Err(Fault::new(kind, "as scripted")),
-                Act::Throttle(ms) => {
-                    let mut fault = Fault::new(FaultKind::RateLimited(None), "slow down");
-                    fault.retry_after = Some(Duration::from_millis(ms));
-                    Err(fault)
+                Act::Throttle(ms) => Err(throttle(ms)),
+                Act::ThrottleLate(seconds, ms) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    Err(throttle(ms))
                 }
                 Act::Hang | Act::HangUnsent => std::future::pending().await,
                 Act::Panic => panic!("as scripted"),
@@ -111,6 +113,12 @@ impl ChatProvider for Scripted {
             }
         })
     }
+}
+
+fn throttle(ms: u64) -> Fault {
+    let mut fault = Fault::new(FaultKind::RateLimited(None), "slow down");
+    fault.retry_after = Some(Duration::from_millis(ms));
+    fault
 }
 
 fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
@@ -408,6 +416,26 @@ async fn a_throttle_is_waited_for_and_is_no_fault() {
     let stage = stage(vec![vec![Act::Throttle(3_000)]], &[], params());
     let route = stage.ask("").await.unwrap();
     assert_eq!((route.attempts, stage.seconds()), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_throttled_goes_on_when_another_has_found_the_provider_well() {
+    let throttles = || (0..4).map(|_| Act::ThrottleLate(1, 1_000));
+    let answers = (0..4).map(|_| Act::Answer(1));
+    let lone = stage(vec![throttles().chain(answers).collect()], &[], params());
+    for answer in futures::future::join_all((0..4).map(|_| lone.ask(""))).await {
+        answer.unwrap();
+    }
+    assert!(lone.seconds() <= 5, "{}", lone.seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_were_throttled_it_is_a_429_though_the_time_of_one_is_over() {
+    let throttled = || vec![Act::ThrottleLate(1, 300)];
+    let few = Params { max_retries: 1, ..params() };
+    let stage = stage(vec![throttled(), throttled()], &[], few);
+    let error = stage.ask("").await.unwrap_err().error;
+    assert_eq!((error.status, error.code.as_deref()), (429, Some("all_providers_exhausted")));
 }
 
 #[tokio::test(start_paused = true)]
