@@ -439,6 +439,14 @@ async fn where_all_were_throttled_it_is_a_429_though_the_time_of_one_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_throttle_without_a_time_is_waited_for_longer_each_time() {
+    let untold = || Act::Fail(FaultKind::RateLimited(None));
+    let stage = stage(vec![vec![untold(), untold()]], &[], params());
+    let route = stage.ask("").await.unwrap();
+    assert_eq!((route.attempts, stage.seconds()), (3, 2 + 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_time_out_it_is_a_504_within_the_deadline() {
     let mut short = params();
     short.deadline = Duration::from_secs(70);
