@@ -135,6 +135,8 @@ pub(super) struct Travel {
     pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
+    /// Has it waited where its session lives after it was refused there?
+    pub(super) stayed_home: bool,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
@@ -178,6 +180,7 @@ impl Travel {
             caller: 0,
             tab: None,
             place: None,
+            stayed_home: false,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
@@ -263,7 +266,9 @@ impl Travel {
                         }
                     }
                     Next::Candidate { model_to_blame } => {
-                        if model_to_blame {
+                        if Box::pin(self.stays_home(leg, candidate)).await {
+                            walk = self.walk(leg);
+                        } else if model_to_blame {
                             walk.blame_model();
                         }
                         walk.skip(&self.out);

@@ -560,6 +560,26 @@ async fn a_session_stays_and_moves_with_its_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_waits_a_moment_where_it_lives_and_no_longer() {
+    for (rest, moves) in [(1_000, false), (3_000, true)] {
+        let stage = stage(vec![vec![], vec![]], &[], params());
+        let ask = || async {
+            let call = ChatCall { session: Some("s".to_owned()), ..call("") };
+            match stage.dispatcher.begin(call).answer.await.unwrap() {
+                Answer::Whole { route, .. } => (route.provider.to_string(), route.attempts),
+                Answer::Stream { .. } => panic!("not a stream"),
+            }
+        };
+        let (home, _) = ask().await;
+        let actor = usize::from(home != "p0");
+        stage.actors[actor].0.lock().unwrap().push_back(Act::Throttle(rest));
+        let (answered, attempts) = ask().await;
+        assert_eq!((answered != home, attempts), (moves, 2));
+        assert_eq!(stage.seconds(), if moves { 0 } else { 1 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn estimates_come_closer_to_what_a_model_really_counts() {
     let stage = stage(vec![vec![]], &[], params());
     let target = stage.catalog.targets().next().expect("one").id;
