@@ -5,10 +5,12 @@ use std::time::Duration;
 use crate::breaker::Reason;
 use crate::breaker::Scope;
 use crate::breaker::State;
+use crate::catalog::Limit;
 use crate::catalog::Model;
 use crate::catalog::Provider;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
+use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
@@ -233,10 +235,30 @@ fn after(travel: &Travel, line: u64, now: Now) -> Duration {
             requests: one.requests.saturating_mul(turns),
             tokens: one.tokens.saturating_mul(turns),
         };
-        let free = travel.core.books.ledger.peek(it.id, all, now).err()?.free.time()?;
-        Some(free.saturating_sub(now.monotonic))
+        let (left, windows) = beyond_whole_windows(all, &it.model.limits);
+        let free = match travel.core.books.ledger.peek(it.id, left, now) {
+            Ok(()) => now.monotonic,
+            Err(denial) => denial.free.time()?,
+        };
+        Some(windows + free.saturating_sub(now.monotonic))
     });
-    free.min().unwrap_or(UNKNOWN_REST)
+    free.filter(|it| !it.is_zero()).min().unwrap_or(UNKNOWN_REST)
+}
+
+/// What is left of a demand for the last of the windows it takes, and how long those before it last.
+fn beyond_whole_windows(all: Demand, limits: &[Limit]) -> (Demand, Duration) {
+    let (mut left, mut time) = (all, Duration::ZERO);
+    for limit in limits {
+        let (left, all) = match limit.unit {
+            Unit::Requests => (&mut left.requests, all.requests),
+            Unit::Tokens => (&mut left.tokens, all.tokens),
+        };
+        let whole = all.saturating_sub(1).checked_div(limit.max).unwrap_or(0);
+        *left = (*left).min(all.saturating_sub(whole.saturating_mul(limit.max)));
+        let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+        time = time.max(limit.period.rolling().saturating_mul(whole));
+    }
+    (left, time)
 }
 
 fn rest(outlooks: &[Outlook], now: Now) -> Duration {
