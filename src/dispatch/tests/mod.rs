@@ -575,7 +575,7 @@ async fn a_session_waits_a_moment_where_it_lives_and_no_longer() {
         stage.actors[actor].0.lock().unwrap().push_back(Act::Throttle(rest));
         let (answered, attempts) = ask().await;
         assert_eq!((answered != home, attempts), (moves, 2));
-        assert_eq!(stage.seconds(), if moves { 0 } else { 1 });
+        assert_eq!(stage.seconds(), u64::from(!moves));
     }
 }
 
