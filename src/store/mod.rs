@@ -164,7 +164,11 @@ impl Store {
         let filled = SystemRandom::new().fill(&mut salt);
         filled.map_err(|_| unusable(io::Error::other("the system gives no random numbers")))?;
         let file = directory.database();
-        let opened = match schema::open(&file, &salt) {
+        let opened = schema::open(&file, &salt).and_then(|it| {
+            check_tables(&it.0)?;
+            Ok(it)
+        });
+        let opened = match opened {
             Err(Unfit::Damaged(damage)) => {
                 let aside = directory.set_database_aside(now.unix_ms / 1_000).map_err(unusable)?;
                 tracing::warn!(
@@ -308,6 +312,17 @@ impl Records {
         self.counts.settle(counts);
         Ok(count)
     }
+}
+
+/// Is every table there, as it is written here?
+fn check_tables(sql: &Connection) -> rusqlite::Result<()> {
+    Mirror::<UsageTable>::check(sql)?;
+    Mirror::<WindowTable>::check(sql)?;
+    Mirror::<RatioTable>::check(sql)?;
+    Mirror::<SessionTable>::check(sql)?;
+    Mirror::<BreakerTable>::check(sql)?;
+    Mirror::<KeyTable>::check(sql)?;
+    Mirror::<CountTable>::check(sql)
 }
 
 #[cfg(test)]

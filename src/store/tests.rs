@@ -515,11 +515,38 @@ fn a_damaged_file_is_moved_aside() {
         let sql = Connection::open(file).expect("works");
         sql.execute_batch("CREATE TABLE usage (kilowatt REAL)").expect("works");
     });
+    check("without a table", &|file| {
+        let sql = Connection::open(file).expect("works");
+        sql.execute_batch("DROP TABLE windows; PRAGMA wal_checkpoint(TRUNCATE)").expect("works");
+    });
+    check("without a column", &|file| {
+        let sql = Connection::open(file).expect("works");
+        sql.execute_batch(
+            "ALTER TABLE windows DROP COLUMN entries; PRAGMA wal_checkpoint(TRUNCATE)",
+        )
+        .expect("works");
+    });
     check("without its salt", &|file| {
         let sql = Connection::open(file).expect("works");
         sql.execute_batch("UPDATE meta SET value = x'00'; PRAGMA wal_checkpoint(TRUNCATE)")
             .expect("works");
     });
+}
+
+#[test]
+fn a_row_that_cannot_be_read_takes_nothing_else_with_it() {
+    let dir = directory();
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saves");
+    drop(process);
+    let sql = Connection::open(database(dir.path())).expect("works");
+    sql.execute_batch("UPDATE windows SET entries = '[[1'").expect("works");
+    drop(sql);
+    let mut process = Process::start(dir.path(), POOL, start());
+    assert!(!process.rooms.usage.view().is_empty());
+    assert!(process.rooms.ledger.snapshot(start()).is_empty());
+    process.save(start()).expect("saving goes on");
 }
 
 #[test]
