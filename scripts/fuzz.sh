@@ -12,7 +12,7 @@ shift || true
 findings=0
 for target in "${targets[@]}"; do
     # What is found goes into the first folder; the kept corpus is only read.
-    mkdir -p "target/grown/$target"
+    mkdir -p "target/grown/$target" "corpus/$target"
     echo "--- $target"
     # No sanitizer: there is no unsafe code here to be watched.
     status=0
