@@ -21,6 +21,8 @@ use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::json_string;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Eligible;
 
@@ -53,6 +55,8 @@ pub(super) struct Thread {
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
+    /// Who has begun another text: they would again.
+    astray: Vec<TargetId>,
 }
 
 /// A stream that goes on.
@@ -68,6 +72,12 @@ impl Travel {
         let request = &self.request;
         let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
         fit && !self.requires.strict && self.core.params.stream_continuation
+    }
+
+    /// Those that have begun another text in this journey.
+    fn astray(&self) -> impl Iterator<Item = TargetId> {
+        let other = |it: &&(TargetId, Fault)| it.1.kind == FaultKind::Astray;
+        self.faults.iter().filter(other).map(|(it, _)| *it)
     }
 
     /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is
@@ -90,6 +100,7 @@ impl Travel {
             tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
+            astray: Vec::new(),
         }))
     }
 }
@@ -126,17 +137,20 @@ impl Thread {
         travel.attempts = self.attempts;
         travel.story = story;
         travel.goal = Some(goal);
-        travel.out.clone_from(&self.answered);
+        travel.out = [&*self.answered, &*self.astray].concat();
         let mut ending = travel.run().await;
+        let mut astray = self.astray.clone();
         if ending.is_err() {
-            travel.out.retain(|it| !self.answered.contains(it));
+            astray.extend(travel.astray());
+            travel.out.retain(|it| astray.contains(it) || !self.answered.contains(it));
             ending = travel.run().await;
         }
         let story = travel.story.take();
         let Ok(Begun::Stream { relay, .. }) = ending else { return Err(story) };
         let (attempts, by) = (travel.attempts, travel.answered_by);
         let answered = self.answered.iter().copied().chain(by).collect();
-        let thread = Some(Box::new(Self { attempts, answered, ..*self }));
+        astray.extend(travel.astray());
+        let thread = Some(Box::new(Self { attempts, answered, astray, ..*self }));
         Ok(Resumed { relay, thread, story })
     }
 
