@@ -22,6 +22,8 @@ use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::json_string;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Eligible;
 
@@ -58,6 +60,8 @@ pub(super) struct Thread {
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
+    /// Who has begun another text: they would again.
+    astray: Vec<TargetId>,
 }
 
 /// A stream that goes on.
@@ -74,6 +78,12 @@ impl Travel {
         let request = &self.request;
         let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
         fit && !self.requires.strict && self.core.params.stream_continuation
+    }
+
+    /// Those that have begun another text in this journey.
+    fn astray(&self) -> impl Iterator<Item = TargetId> {
+        let other = |it: &&(TargetId, Fault)| it.1.kind == FaultKind::Astray;
+        self.faults.iter().filter(other).map(|(it, _)| *it)
     }
 
     /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is
@@ -96,6 +106,7 @@ impl Travel {
             tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
+            astray: Vec::new(),
         }))
     }
 }
@@ -133,10 +144,12 @@ impl Thread {
         travel.attempts = self.attempts;
         travel.story = story;
         travel.goal = Some(goal);
-        travel.out.clone_from(&self.answered);
+        travel.out = [&*self.answered, &*self.astray].concat();
         let mut ending = travel.run().await;
+        let mut astray = self.astray.clone();
         if ending.is_err() {
-            travel.out.retain(|it| !self.answered.contains(it));
+            astray.extend(travel.astray());
+            travel.out.retain(|it| astray.contains(it) || !self.answered.contains(it));
             ending = travel.run().await;
         }
         let story = travel.story.take();
@@ -145,7 +158,8 @@ impl Thread {
             used.and_then(|it| self.room(it, sent.len())).map_or(Room::Unbounded, Room::Left);
         let (attempts, by) = (travel.attempts, travel.answered_by);
         let answered = self.answered.iter().copied().chain(by).collect();
-        let thread = Some(Box::new(Self { attempts, answered, ..*self }));
+        astray.extend(travel.astray());
+        let thread = Some(Box::new(Self { attempts, answered, astray, ..*self }));
         Ok(Resumed { relay, room, thread, story })
     }
 

@@ -473,6 +473,18 @@ async fn before_the_first_content_a_broken_stream_is_invisible_after_it_is_not()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_began_another_text_is_not_asked_to_go_on_again() {
+    let text = "The harbour lies between two hills, and every morning the boats go out early.";
+    let cut = || Act::Stream(vec![(0, text)], Some(FaultKind::Cut));
+    let other = || Act::Stream(vec![(0, "Bananas are yellow and grow in bunches.")], None);
+    let script = |act: &dyn Fn() -> Act| (0..9).map(|_| act()).collect();
+    let stage = stage(vec![script(&cut), script(&other)], &[], params());
+    assert_eq!(stage.stream().await, (text.to_owned(), Some(502)));
+    assert_eq!(stage.calls(1), 1);
+    assert!(stage.calls(0) > 1, "who broke off may go on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn text_that_is_held_back_has_not_been_said() {
     let cut = vec![Act::Stream(vec![(0, "Su"), (0, "re!")], Some(FaultKind::Cut))];
     let whole = vec![Act::Stream(vec![(0, "Su"), (0, "re!")], None)];
