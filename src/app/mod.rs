@@ -89,6 +89,7 @@ pub struct App {
     live: Arc<Live>,
     saving: Option<Saving>,
     sim: Option<SimServer>,
+    asks_for_key: bool,
     chaos: Option<Chaos>,
 }
 
@@ -190,9 +191,10 @@ impl App {
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
         let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
         let stopping = shutdown.clone();
+        let asks_for_key = params.master_key.is_some();
         let serving = tasks
             .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
-        Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, chaos })
+        Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, asks_for_key, chaos })
     }
 
     /// Reads the configuration anew and puts it in force, but for what takes a restart. Counts,
@@ -219,6 +221,11 @@ impl App {
     /// Where the simulated providers of a demo listen.
     pub fn sim_addr(&self) -> Option<SocketAddr> {
         self.sim.as_ref().map(SimServer::addr)
+    }
+
+    /// Does it ask its callers for a master key?
+    pub fn asks_for_key(&self) -> bool {
+        self.asks_for_key
     }
 
     /// What goes wrong in a demo with chaos.

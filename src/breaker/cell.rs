@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::breaker::State;
 use crate::breaker::Status;
+use crate::breaker::outcome::LONGEST_TOLD;
 use crate::breaker::outcome::Reason;
 use crate::breaker::outcome::Verdict;
 use crate::catalog::ProviderId;
@@ -48,7 +49,10 @@ impl Cell {
 
     /// As an earlier process left it.
     pub(crate) fn reopened(self, level: u32, until: Duration, now: Now) -> Self {
-        let (_, most) = self.reason.cooldown();
+        let most = match self.reason {
+            Reason::Throttled | Reason::Overloaded => LONGEST_TOLD,
+            reason => reason.cooldown().1,
+        };
         let until = until.min(now.monotonic.saturating_add(most));
         let level = level.min(MAX_LEVEL);
         Self { level, open_until: Some(until), changed: now.monotonic, ..self }
@@ -145,8 +149,7 @@ impl Cell {
     }
 
     fn rest(&mut self, reason: Reason, until: Duration, now: Now) {
-        let (most, _) = reason.cooldown();
-        let until = until.min(now.monotonic.saturating_add(most));
+        let until = until.min(now.monotonic.saturating_add(LONGEST_TOLD));
         if self.open_until.is_none_or(|it| it < until) {
             self.open_until = Some(until);
             self.changed = now.monotonic;

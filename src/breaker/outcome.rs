@@ -19,6 +19,10 @@ pub enum Outcome {
         /// When it may be asked again.
         until: Duration,
     },
+    /// It asked to be left alone (429), and nobody knows for how long.
+    ThrottledUntold,
+    /// The same for everything the key may ask.
+    AccountThrottledUntold,
     /// It is too busy, or down, and said until when (503 with a hint).
     Overloaded {
         /// When it may be asked again.
@@ -39,6 +43,9 @@ pub enum Outcome {
     /// It says nothing of the provider: the caller's own fault, or abandoned.
     Neutral,
 }
+
+/// The longest rest that a provider may ask for.
+pub(crate) const LONGEST_TOLD: Duration = Duration::from_secs(31 * 86_400);
 
 /// What opened a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,11 +98,10 @@ impl Reason {
     }
 
     /// How long a breaker stays open the first time for this reason, and at most; each time in a
-    /// row doubles it. For [`Self::Throttled`] and [`Self::Overloaded`] the provider says how long,
-    /// up to a month.
+    /// row doubles it. A provider that says how long itself is believed up to [`LONGEST_TOLD`].
     pub(crate) fn cooldown(self) -> (Duration, Duration) {
         let (first, most) = match self {
-            Self::Throttled | Self::Overloaded => (31 * 86_400, 31 * 86_400),
+            Self::Throttled | Self::Overloaded => (2, 120),
             Self::KeyRejected => (300, 6 * 3_600),
             Self::ModelGone => (3_600, 3_600),
             Self::Faults | Self::Slow => (10, 300),
@@ -137,6 +143,10 @@ impl Outcome {
             Self::AccountThrottled { until } => {
                 Self::AccountThrottled { until: time.unwrap_or(until) }
             }
+            Self::ThrottledUntold => time.map_or(self, |until| Self::Throttled { until }),
+            Self::AccountThrottledUntold => {
+                time.map_or(self, |until| Self::AccountThrottled { until })
+            }
             other => other,
         }
     }
@@ -156,6 +166,8 @@ impl Outcome {
             (Self::Overloaded { until }, Scope::Target(_)) => {
                 Verdict::Until(Reason::Overloaded, until)
             }
+            (Self::ThrottledUntold, Scope::Target(_))
+            | (Self::AccountThrottledUntold, Scope::Key(_)) => Verdict::Bad(Reason::Throttled),
             (Self::KeyRejected, Scope::Key(_)) => Verdict::Bad(Reason::KeyRejected),
             (Self::ModelGone, Scope::Model(_)) | (Self::ModelWithheld, Scope::Target(_)) => {
                 Verdict::Bad(Reason::ModelGone)
@@ -169,6 +181,8 @@ impl Outcome {
             (
                 Self::Throttled { .. }
                 | Self::AccountThrottled { .. }
+                | Self::ThrottledUntold
+                | Self::AccountThrottledUntold
                 | Self::Overloaded { .. }
                 | Self::KeyRejected
                 | Self::ModelWithheld

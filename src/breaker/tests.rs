@@ -47,6 +47,8 @@ fn each_outcome_opens_its_own_scope() {
     check(&[Outcome::Success, Outcome::Neutral], None);
     check(&[Outcome::Neutral; 20], None);
     check(&[throttled], Some((TARGET, 7_000)));
+    check(&[Outcome::ThrottledUntold], Some((TARGET, 2_000)));
+    check(&[Outcome::AccountThrottledUntold], Some((Scope::Key(PATH.key), 2_000)));
     check(&[Outcome::KeyRejected], Some((Scope::Key(PATH.key), 300_000)));
     check(&[gone], Some((Scope::Model(PATH.model), 3_600_000)));
     check(&[fault, fault], None);

@@ -21,11 +21,12 @@ pub(super) fn text(app: &App) -> String {
         );
     }
     if let Some(sim) = app.sim_addr() {
+        let key = if app.asks_for_key() { KEY_HEADER } else { "" };
         let _ = write!(
             out,
             "\nThis is a demo: its providers are simulated, on http://{sim}. groq is out of quota,\n\
              mistral is slow, cerebras fails now and then, nvidia is well. Ask something:\n\n  \
-             curl http://{addr}/v1/chat/completions -d '{{\"model\":\"meta-model\",\"messages\":[{{\"role\":\"user\",\"content\":\"Why is the sky blue?\"}}]}}'\n\n\
+             curl http://{addr}/v1/chat/completions{key} -d '{{\"model\":\"meta-model\",\"messages\":[{{\"role\":\"user\",\"content\":\"Why is the sky blue?\"}}]}}'\n\n\
              Break a provider, and see the answers keep coming; mend it again:\n\n  \
              curl -X POST 'http://{sim}/nvidia/fault?kind=down'\n  \
              curl -X POST http://{sim}/nvidia/mend\n",
@@ -44,6 +45,9 @@ pub(super) fn text(app: &App) -> String {
     }
     out
 }
+
+/// What a command has to bring where the environment sets a key for callers.
+const KEY_HEADER: &str = " -H \"Authorization: Bearer $RELAY_API_KEY\"";
 
 fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }

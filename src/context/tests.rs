@@ -85,6 +85,7 @@ fn tool_results_never_lose_their_call() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn a_long_row_of_results_is_read_once() {
     let result = || json!({"role": "tool", "content": "", "tool_call_id": "none"});
     let rows = (0..20_000).map(|_| result());

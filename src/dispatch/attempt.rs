@@ -45,6 +45,7 @@ pub(super) struct Attempt {
     /// Provider and model, for the counters.
     names: (Arc<str>, Arc<str>),
     failed_requests_count: bool,
+    reserves_max_tokens: bool,
     /// How the provider counts what is not text.
     rules: Rules,
     /// What the key that was shown runs up, if one was.
@@ -100,6 +101,7 @@ impl Attempt {
             model: target.model.id,
             names: (Arc::clone(&target.provider.name), Arc::clone(&target.model.name)),
             failed_requests_count: target.model.failed_requests_count,
+            reserves_max_tokens: target.model.reserves_max_tokens,
             rules: rules(target.provider.kind),
             tab: None,
             sent: SentMark::default(),
@@ -152,6 +154,15 @@ impl Attempt {
         if self.sent.limits().is_empty() { AsOf::default() } else { reservation.as_of() }
     }
 
+    /// The same for the figures of a whole answer, which speak of the call's own tokens: those it
+    /// used, unless the provider holds its bound against it.
+    fn as_of_used(&self, reservation: &Reservation, usage: TokenUsage) -> AsOf {
+        if self.sent.limits().is_empty() || self.request.stream || self.reserves_max_tokens {
+            return self.as_of(reservation);
+        }
+        reservation.as_of_used(usage.total())
+    }
+
     /// Counts as an open stream.
     pub(super) fn stream(&self) -> OpenStream {
         self.core.books.metrics.stream()
@@ -165,20 +176,30 @@ impl Attempt {
     /// The answer is complete. What it used is the provider's figure, or counted here when the
     /// provider gave none; either way it is in the books when this returns.
     pub(super) async fn succeed(mut self) -> TokenUsage {
-        let (usage, estimated) = if let Some(usage) = self.usage {
-            (usage, false)
-        } else {
-            let request = Arc::clone(&self.request);
-            // A copy: a caller that leaves while this is counted still pays for what it got.
-            (settlement::count(request, self.delivered.clone(), self.rules).await, true)
-        };
+        if let Some(usage) = self.usage {
+            self.succeed_with(usage);
+            return usage;
+        }
+        let request = Arc::clone(&self.request);
+        // A copy: a caller that leaves while this is counted still pays for what it got.
+        let usage = settlement::count(request, self.delivered.clone(), self.rules).await;
+        self.book(usage, true);
+        usage
+    }
+
+    /// The same with the provider's figure, at once.
+    pub(super) fn succeed_with(mut self, usage: TokenUsage) {
+        self.book(usage, false);
+    }
+
+    fn book(&mut self, usage: TokenUsage, estimated: bool) {
         let now = self.core.clock.now();
         if let Some(Open { reservation, pass, path }) = self.open.take() {
             reservation.mark_sent();
             if let Some(estimate) = self.estimated_prompt.filter(|_| !estimated) {
                 reservation.note_prompt(estimate, usage.prompt);
             }
-            let as_of = self.as_of(&reservation);
+            let as_of = self.as_of_used(&reservation, usage);
             reservation.settle(usage.total());
             if !self.request.stream {
                 self.hear_limits(path.target, &as_of);
@@ -201,7 +222,6 @@ impl Attempt {
             }
             self.ended("answered");
         }
-        usage
     }
 
     fn ended(&self, outcome: &'static str) {

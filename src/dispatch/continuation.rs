@@ -15,18 +15,25 @@ use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::relay::Relay;
 use crate::dispatch::story::Story;
+use crate::dispatch::telling::Room;
 use crate::dispatch::whole::Begun;
 use crate::normalize::seam::Seam;
 use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::json_string;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
 use crate::select::Asked;
 use crate::select::Eligible;
 
 /// Tokens a reply may have beside what is left of the caller's bound: it says the cue again, and some
 /// models greet.
 const SPARE_TOKENS: u64 = 64;
+
+/// What goes out may be longer than the bound by one part in so many: tokens are not the same at
+/// every provider, and nothing may be cut from an answer that kept its bound.
+const MARGIN: u64 = 8;
 
 /// Where the reply of a journey that goes on has to set in.
 #[derive(Clone, Debug)]
@@ -53,11 +60,14 @@ pub(super) struct Thread {
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
+    /// Who has begun another text: they would again.
+    astray: Vec<TargetId>,
 }
 
 /// A stream that goes on.
 pub(super) struct Resumed {
     pub(super) relay: Box<Relay>,
+    pub(super) room: Room,
     pub(super) thread: Option<Box<Thread>>,
     pub(super) story: Option<Story>,
 }
@@ -68,6 +78,12 @@ impl Travel {
         let request = &self.request;
         let fit = request.stream && request.n == 1 && request.json_mode == JsonMode::Off;
         fit && !self.requires.strict && self.core.params.stream_continuation
+    }
+
+    /// Those that have begun another text in this journey.
+    fn astray(&self) -> impl Iterator<Item = TargetId> {
+        let other = |it: &&(TargetId, Fault)| it.1.kind == FaultKind::Astray;
+        self.faults.iter().filter(other).map(|(it, _)| *it)
     }
 
     /// What the stream that has begun needs to go on elsewhere, taken out of the journey that is
@@ -90,6 +106,7 @@ impl Travel {
             tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
+            astray: Vec::new(),
         }))
     }
 }
@@ -110,7 +127,8 @@ impl Thread {
                 None => return Err(story),
             }
         };
-        let Some(request) = self.request(&goal, sent) else { return Err(story) };
+        let used = self.used(&goal, sent).await;
+        let Some(request) = self.request(&goal, used.unwrap_or(0)) else { return Err(story) };
         let asked = self.asked.clone();
         let mut travel = Travel::new(
             (Arc::clone(&self.core), Arc::clone(&self.pool)),
@@ -126,22 +144,53 @@ impl Thread {
         travel.attempts = self.attempts;
         travel.story = story;
         travel.goal = Some(goal);
-        travel.out.clone_from(&self.answered);
+        travel.out = [&*self.answered, &*self.astray].concat();
         let mut ending = travel.run().await;
+        let mut astray = self.astray.clone();
         if ending.is_err() {
-            travel.out.retain(|it| !self.answered.contains(it));
+            astray.extend(travel.astray());
+            travel.out.retain(|it| astray.contains(it) || !self.answered.contains(it));
             ending = travel.run().await;
         }
         let story = travel.story.take();
         let Ok(Begun::Stream { relay, .. }) = ending else { return Err(story) };
+        let room =
+            used.and_then(|it| self.room(it, sent.len())).map_or(Room::Unbounded, Room::Left);
         let (attempts, by) = (travel.attempts, travel.answered_by);
         let answered = self.answered.iter().copied().chain(by).collect();
-        let thread = Some(Box::new(Self { attempts, answered, ..*self }));
-        Ok(Resumed { relay, thread, story })
+        astray.extend(travel.astray());
+        let thread = Some(Box::new(Self { attempts, answered, astray, ..*self }));
+        Ok(Resumed { relay, room, thread, story })
     }
 
-    /// The conversation with what was sent, and what the next model is to do with it.
-    fn request(&self, goal: &Goal, sent: &str) -> Option<ChatRequest> {
+    /// The caller's bounds on an answer's tokens.
+    fn bounds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let bound = |name| Some((name, self.request.member(name)?.parse().ok()?));
+        ["max_tokens", "max_completion_tokens"].into_iter().filter_map(bound)
+    }
+
+    /// Tokens of what was sent, where a bound makes them matter.
+    async fn used(&self, goal: &Goal, sent: &str) -> Option<u64> {
+        if matches!(goal, Goal::Anew) {
+            return None;
+        }
+        self.bounds().next()?;
+        let (text, estimate) = (sent.to_owned(), tokens::estimate(sent.len()));
+        let counting = tokio::task::spawn_blocking(move || tokens::count(&text));
+        Some(counting.await.unwrap_or(estimate))
+    }
+
+    /// Bytes that may go out behind `sent` ones of `used` tokens, if the rest has as many to a
+    /// token.
+    fn room(&self, used: u64, sent: usize) -> Option<usize> {
+        let most = self.bounds().map(|(_, most)| most).min()?;
+        let most = most.saturating_add((most / MARGIN).max(1));
+        let bytes = most.saturating_mul(sent as u64) / used.max(1);
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(sent))
+    }
+
+    /// The conversation with what was sent (of `used` tokens), and what the next model is to do with it.
+    fn request(&self, goal: &Goal, used: u64) -> Option<ChatRequest> {
         let Goal::Seam(seam) = goal else { return Some((*self.request).clone()) };
         let messages = self.request.member("messages")?.trim_end().strip_suffix(']')?;
         let shown = match seam.shown() {
@@ -152,13 +201,9 @@ impl Thread {
         let messages = format!(r#"{messages}{shown},{{"role":"user","content":{told}}}]"#);
         let mut edits = RequestEdits::default();
         edits.set.push(("messages", messages));
-        for bound in ["max_tokens", "max_completion_tokens"] {
-            let most: Option<u64> = self.request.member(bound).and_then(|it| it.parse().ok());
-            if let Some(most) = most {
-                let left = most.saturating_sub(tokens::estimate(sent.len()));
-                let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
-                edits.set.push((bound, left.saturating_add(again).to_string()));
-            }
+        for (bound, most) in self.bounds() {
+            let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
+            edits.set.push((bound, most.saturating_sub(used).saturating_add(again).to_string()));
         }
         ChatRequest::parse(&self.request.render(&edits)).ok()
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use crate::breaker::Reason;
 use crate::breaker::Scope;
 use crate::breaker::State;
+use crate::catalog::Limit;
 use crate::catalog::Model;
 use crate::catalog::Provider;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
+use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
@@ -101,10 +103,20 @@ pub(super) fn soonest(travel: &Travel) -> Wait {
 pub(super) enum LeastBad {
     /// This one.
     Target(TargetId),
-    /// Another request is just asking.
-    Probed,
+    /// Another request is just asking this one.
+    Probed(TargetId),
     /// None: something else than faults is in the way.
     Nobody,
+}
+
+/// Could one be asked now that has only been too busy for this request before?
+pub(super) fn is_back(travel: &Travel) -> bool {
+    let now = travel.core.clock.now();
+    let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
+    let gates = gates(&travel.core, &demand, now);
+    let was_asked = |it: &TargetView<'_>| travel.faults.iter().any(|(asked, _)| *asked == it.id);
+    let is_ready = |it| outlook(travel, &it, &gates).why == Why::Ready;
+    targets(travel).filter(was_asked).any(is_ready)
 }
 
 /// Could some target be asked now?
@@ -113,21 +125,21 @@ pub(super) fn is_ready(travel: &Travel) -> bool {
     outlooks(travel, now).iter().any(|it| it.why == Why::Ready)
 }
 
-/// Of those whose breakers faults have opened, and who have quota, the one that is to be asked again
-/// soonest.
+/// Of those whose breakers faults have opened, who have quota, and who have not had their pardon in
+/// this request, the one that is to be asked again soonest.
 pub(super) fn least_bad(travel: &Travel) -> LeastBad {
     let now = travel.core.clock.now();
     let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
-    let mut probed = false;
+    let mut probed = None;
     let shut_by_faults = targets(travel).filter_map(|it| {
         let may_be_asked = |pardoned| Gates { pardoned, ..gates }.check(&it);
         let Err(Shut::Breaker(shut)) = may_be_asked(None) else { return None };
         match may_be_asked(Some(it.id)) {
-            _ if travel.out.contains(&it.id) => None,
+            _ if travel.out.contains(&it.id) || travel.pardons.had.contains(&it.id) => None,
             Ok(()) => Some((shut.until, it.id)),
-            Err(Shut::Breaker(it)) if it.reason.is_fault() && it.probed => {
-                probed = true;
+            Err(Shut::Breaker(by)) if by.reason.is_fault() && by.probed => {
+                probed = probed.or(Some(it.id));
                 None
             }
             Err(_) => None,
@@ -136,8 +148,7 @@ pub(super) fn least_bad(travel: &Travel) -> LeastBad {
     let soonest = shut_by_faults.min_by_key(|(until, _)| *until);
     match soonest {
         Some((_, target)) => LeastBad::Target(target),
-        None if probed => LeastBad::Probed,
-        None => LeastBad::Nobody,
+        None => probed.map_or(LeastBad::Nobody, LeastBad::Probed),
     }
 }
 
@@ -191,7 +202,8 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     let line = travel.line_length();
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
         && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
-        || line > 0 && faults.is_empty();
+        || line > 0 && faults.is_empty()
+        || !faults.is_empty() && faults.iter().all(|(_, it)| verdict::is_throttle(it));
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
     let in_line = if line > 0 { after(travel, line, now) } else { Duration::ZERO };
@@ -223,10 +235,30 @@ fn after(travel: &Travel, line: u64, now: Now) -> Duration {
             requests: one.requests.saturating_mul(turns),
             tokens: one.tokens.saturating_mul(turns),
         };
-        let free = travel.core.books.ledger.peek(it.id, all, now).err()?.free.time()?;
-        Some(free.saturating_sub(now.monotonic))
+        let (left, windows) = beyond_whole_windows(all, &it.model.limits);
+        let free = match travel.core.books.ledger.peek(it.id, left, now) {
+            Ok(()) => now.monotonic,
+            Err(denial) => denial.free.time()?,
+        };
+        Some(windows + free.saturating_sub(now.monotonic))
     });
-    free.min().unwrap_or(UNKNOWN_REST)
+    free.filter(|it| !it.is_zero()).min().unwrap_or(UNKNOWN_REST)
+}
+
+/// What is left of a demand for the last of the windows it takes, and how long those before it last.
+fn beyond_whole_windows(all: Demand, limits: &[Limit]) -> (Demand, Duration) {
+    let (mut left, mut time) = (all, Duration::ZERO);
+    for limit in limits {
+        let (left, all) = match limit.unit {
+            Unit::Requests => (&mut left.requests, all.requests),
+            Unit::Tokens => (&mut left.tokens, all.tokens),
+        };
+        let whole = all.saturating_sub(1).checked_div(limit.max).unwrap_or(0);
+        *left = (*left).min(all.saturating_sub(whole.saturating_mul(limit.max)));
+        let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+        time = time.max(limit.period.rolling().saturating_mul(whole));
+    }
+    (left, time)
 }
 
 fn rest(outlooks: &[Outlook], now: Now) -> Duration {
@@ -259,13 +291,10 @@ fn outlook(travel: &Travel, target: &TargetView<'_>, gates: &Gates<'_>) -> Outlo
         // It is not asked again, so there is no point in waiting for its quota.
         return Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault };
     }
+    let last = travel.faults.iter().rfind(|(it, _)| *it == target.id);
     match gates.check(target) {
         // It has just failed, and nothing says when it will do better.
-        Ok(())
-            if travel.faults.iter().any(|(it, fault)| {
-                *it == target.id && fault.kind != FaultKind::TooManyInFlight
-            }) =>
-        {
+        Ok(()) if last.is_some_and(|(_, it)| !verdict::is_throttle(it)) => {
             Outlook { when: When::At(gates.now.monotonic + UNKNOWN_REST), why: Why::Fault }
         }
         Ok(()) => Outlook { when: When::At(gates.now.monotonic), why: Why::Ready },

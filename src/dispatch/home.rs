@@ -7,6 +7,8 @@ use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::legs::Leg;
+use crate::dispatch::verdict;
+use crate::select::Candidate;
 use crate::select::Eligible;
 use crate::session::Pin;
 
@@ -17,16 +19,33 @@ impl Travel {
     /// A session whose own target is throttled for a moment waits for it: a provider's prompt cache
     /// is worth more than the wait.
     pub(super) async fn wait_for_home(&mut self, leg: &Leg) {
-        let Some(home) = self.home(&leg.eligible).filter(|_| self.attempts == 0) else { return };
+        if let Some(home) = self.home(&leg.eligible).filter(|_| self.attempts == 0) {
+            self.wait_a_moment(home).await;
+        }
+    }
+
+    /// The same for a throttle that its own request has just met there, once in a journey. Did it wait?
+    pub(super) async fn stays_home(&mut self, leg: &Leg, candidate: Candidate) -> bool {
+        let throttled = self.faults.last().is_some_and(|(_, it)| verdict::is_throttle(it));
+        if !candidate.affinity || !throttled || self.stayed_home {
+            return false;
+        }
+        let Some(home) = self.home(&leg.eligible) else { return false };
+        self.stayed_home = self.wait_a_moment(home).await;
+        self.stayed_home
+    }
+
+    /// Waits for a throttle there to end, if it does soon. Did it wait?
+    async fn wait_a_moment(&mut self, home: (usize, usize)) -> bool {
         let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
-        if let Wait::For(rest) = exhausted::wait_for(self, home)
-            && !rest.is_zero()
-            && rest < patience
-        {
+        let Wait::For(rest) = exhausted::wait_for(self, home) else { return false };
+        let waits = !rest.is_zero() && rest <= patience;
+        if waits {
             let rest = rest + self.a_little_more();
             self.waited += rest;
             tokio::time::sleep(rest).await;
         }
+        waits
     }
 
     pub(super) fn pin_of(&self, target: TargetId) -> Option<Pin> {

@@ -118,7 +118,7 @@ impl Relay {
 
     /// From here on the chunks are another one's.
     fn absorb(&mut self, resumed: Resumed) {
-        let Resumed { mut relay, thread, story } = resumed;
+        let Resumed { mut relay, room, thread, story } = resumed;
         self.attempt = relay.attempt.take();
         std::mem::swap(&mut self.chunks, &mut relay.chunks);
         std::mem::swap(&mut self.target, &mut relay.target);
@@ -127,6 +127,7 @@ impl Relay {
         self.terms.silence = relay.terms.silence;
         self.thread = thread;
         self.story = story;
+        self.telling.room = room;
         match relay.joining.found.take() {
             Some(Found::Chunk(chunk)) => {
                 self.telling.join(None);

@@ -35,6 +35,7 @@ use crate::dispatch::strict::Refusal;
 use crate::dispatch::structured::Wanted;
 use crate::dispatch::verdict;
 use crate::dispatch::verdict::Next;
+use crate::dispatch::waiting::Pardons;
 use crate::dispatch::whole;
 use crate::dispatch::whole::Begun;
 use crate::dispatch::whole::Left;
@@ -83,7 +84,9 @@ pub(super) async fn travel(
     }
     let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
-    let mut travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
+    // Boxed, so that the journey, which is moved when it begins, stays small.
+    let travel = Travel::new((core, pool), request, (asked, eligible), (requested, progress));
+    let mut travel = Box::new(travel);
     travel.requires = requires;
     if !requires.strict && !matches!(travel.asked, Asked::Direct { .. }) {
         travel.session = call.session;
@@ -132,12 +135,13 @@ pub(super) struct Travel {
     pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
+    /// Has it waited where its session lives after it was refused there?
+    pub(super) stayed_home: bool,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
     pub(super) refused: Vec<TargetId>,
-    /// With nobody left, the one whose breaker is passed by in this round.
-    pub(super) pardoned: Option<TargetId>,
+    pub(super) pardons: Pardons,
     pub(super) last_route: Option<Route>,
     /// What the provider of a strict request has said last.
     pub(super) refusal: Option<Refusal>,
@@ -176,10 +180,11 @@ impl Travel {
             caller: 0,
             tab: None,
             place: None,
+            stayed_home: false,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
-            pardoned: None,
+            pardons: Pardons::default(),
             last_route: None,
             refusal: None,
             answered_by: None,
@@ -205,14 +210,19 @@ impl Travel {
             }
             let failures = self.faults.len();
             let answer = self.round().await?;
-            self.pardoned = None;
+            let early = self.pardons.now.take().is_some();
             if let Some(answer) = answer {
                 return Ok(answer);
             }
             if self.requires.strict && self.faults.len() > failures {
                 return Err(self.failure(self.as_it_came()));
             }
-            let passing = self.faults.iter().skip(failures).any(|(_, it)| verdict::may_pass(it));
+            if early && exhausted::is_ready(self) {
+                continue;
+            }
+            // Whoever has failed although its breaker was passed by is not rested for.
+            let mut failed = self.faults.iter().skip(failures);
+            let passing = !early && failed.any(|(_, it)| verdict::may_pass(it));
             if !Box::pin(self.rest(passing)).await && !Box::pin(self.pardon()).await {
                 return Err(self.failure(exhausted::error(self)));
             }
@@ -256,7 +266,9 @@ impl Travel {
                         }
                     }
                     Next::Candidate { model_to_blame } => {
-                        if model_to_blame {
+                        if Box::pin(self.stays_home(leg, candidate)).await {
+                            walk = self.walk(leg);
+                        } else if model_to_blame {
                             walk.blame_model();
                         }
                         walk.skip(&self.out);
@@ -289,7 +301,7 @@ impl Travel {
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
         let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
-        let early = self.pardoned == Some(target.id);
+        let early = self.pardons.now == Some(target.id);
         let before = self.core.books.ledger.left(target.id, self.core.clock.now());
         let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
@@ -327,7 +339,7 @@ impl Travel {
         let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
-                whole::answer(attempt, *reply, route, self.whole_terms(&target, way)).await
+                whole::answer(attempt, reply, route, self.whole_terms(&target, way)).await
             }
             Ok(Reply::Stream(mut pieces)) => {
                 // A provider may repeat the key in an error at any point of the stream.
@@ -335,7 +347,7 @@ impl Travel {
                 pieces.chunks = pieces.chunks.map_err(without).boxed();
                 route.warnings.extend(self.unmet(&pieces.unmet, bounded, left_out));
                 let terms = self.stream_terms((&target, way), deadline, late());
-                relay::begin(attempt, pieces, route, terms).await
+                Box::pin(relay::begin(attempt, pieces, route, terms)).await
             }
             Err(fault) => Err(Unanswered::call(Some(attempt), fault)),
         };
@@ -383,8 +395,7 @@ impl Travel {
             }
             next => next,
         };
-        let for_later = matches!(fault.kind, FaultKind::RateLimited(_));
-        let repeats = verdict::may_pass(&fault) || for_later;
+        let repeats = verdict::may_pass(&fault) || verdict::is_throttle(&fault);
         if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);

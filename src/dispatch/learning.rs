@@ -27,7 +27,9 @@ pub(super) fn headers(
         let seen = Observation {
             unit: it.unit,
             period: it.period,
-            limit: it.limit,
+            // No answer comes under a limit of nothing; that nothing is left is told beside it, and
+            // for how long.
+            limit: it.limit.filter(|it| *it > 0),
             remaining: Some(it.remaining),
             reset_at: it.resets_in.map(|it| now.monotonic.saturating_add(it)),
             refills_evenly: it.refills_evenly,
@@ -155,6 +157,46 @@ mod tests {
         check(limited(day, &[until(90), until(70)], None), Some(Duration::from_secs(90)));
         check(limited(day, &[], Some(36)), None);
         check(limited(day, &[QuotaSaid { exhausted: false, ..SAID }], Some(36)), None);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_spent_until_its_reset_and_no_longer() {
+        let said = |resets_in| RateLimit {
+            unit: Unit::Requests,
+            period: Period::Minute,
+            limit: Some(0),
+            remaining: 0,
+            resets_in,
+            refills_evenly: false,
+        };
+        let seconds = Duration::from_secs;
+        for (configured, resets_in, spent_for) in [
+            (Some(30), Some(seconds(5)), Some(5)),
+            (Some(30), None, Some(61)),
+            (None, Some(seconds(5)), Some(5)),
+            (None, None, None),
+        ] {
+            let ledger = Ledger::new();
+            ledger.configure([TargetBooks {
+                target: TARGET,
+                account: AccountId(1),
+                model: ModelId(1),
+                limits: configured
+                    .map(|max| Limit { unit: Unit::Requests, period: Period::Minute, max })
+                    .into_iter()
+                    .collect(),
+                scope: QuotaScope::Model,
+                reset: Reset::UtcDay,
+                max_concurrent: None,
+            }]);
+            headers(&ledger, TARGET, (&[said(resets_in)], &AsOf::default()), NOW);
+            let demand = Demand { requests: 1, tokens: 1 };
+            let case = format!("{configured:?} {resets_in:?}");
+            assert_eq!(ledger.peek(TARGET, demand, NOW).is_err(), spent_for.is_some(), "{case}");
+            let later = NOW.monotonic + seconds(spent_for.unwrap_or(0));
+            let later = Now { monotonic: later, ..NOW };
+            assert_eq!(ledger.peek(TARGET, demand, later), Ok(()), "{case}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::dispatch::story::Story;
 use crate::dispatch::structured::Came;
 use crate::dispatch::structured::TRUNCATED;
 use crate::dispatch::structured::Wanted;
+use crate::dispatch::telling::Room;
 use crate::dispatch::telling::Telling;
 use crate::dispatch::whole::Begun;
 use crate::dispatch::whole::Spare;
@@ -229,6 +230,10 @@ impl Relay {
                 return Some(Ok(event));
             }
             self.attempt.as_ref()?;
+            if self.telling.room == Room::Full {
+                self.end().await;
+                continue;
+            }
             let fault = match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
                 Ok(Some(Ok(chunk))) => {
                     self.take(chunk);

@@ -52,6 +52,18 @@ pub(super) struct Telling {
     seam: Option<Box<Seam>>,
     /// Has it gone on with another one's chunks?
     pub(super) joined: bool,
+    pub(super) room: Room,
+}
+
+/// What the caller's bound leaves where another one goes on: that one was given more, for what it
+/// has to say again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Unbounded,
+    /// So many bytes of text may go out yet.
+    Left(usize),
+    /// The answer has ended because there was no more.
+    Full,
 }
 
 /// What has gone out of one choice.
@@ -91,6 +103,7 @@ impl Telling {
             sent: terms.goes_on.then(String::new),
             seam: None,
             joined: false,
+            room: Room::Unbounded,
         }
     }
 
@@ -125,6 +138,14 @@ impl Telling {
     pub(super) fn take(&mut self, chunk: Chunk, delivered: &mut Delivered) {
         if chunk.is_usage_only() {
             self.usage_chunk = Some(chunk);
+            return;
+        }
+        if let (Room::Left(room), [only]) = (self.room, chunk.choices.as_slice())
+            && only.text.len() > room
+        {
+            let text = after_seam(&mut self.seam, &only.text);
+            delivered.push(&text);
+            self.say(&text, only.finish.as_deref());
             return;
         }
         let mut texts = Vec::with_capacity(1);
@@ -199,6 +220,9 @@ impl Telling {
         // What is cut off around the JSON has cost tokens too.
         delivered.push(if holds { &choice.text } else { &text });
         delivered.push(&choice.uncounted);
+        if let Room::Left(room) = &mut self.room {
+            *room = room.saturating_sub(came.len());
+        }
         keep(&mut self.sent, &text);
         let changed = *text != *choice.text;
         (changed.then(|| text.into_owned()), due)
@@ -259,8 +283,27 @@ impl Telling {
         self.seam = seam.filter(|it| !it.is_passed());
     }
 
-    /// The first text after the seam, and why the answer ends if it ends with it.
+    /// The part of `text` that there is room for, and why the answer ends if it ends with it.
+    fn fitting<'a>(
+        &mut self,
+        text: &'a str,
+        finish: Option<&'a str>,
+    ) -> (&'a str, Option<&'a str>) {
+        let Room::Left(room) = self.room else { return (text, finish) };
+        let fits =
+            (0..=room.min(text.len())).rev().find_map(|it| text.get(..it)).unwrap_or_default();
+        if fits.len() == text.len() {
+            self.room = Room::Left(room - fits.len());
+            return (text, finish);
+        }
+        self.room = Room::Full;
+        (fits, Some("length"))
+    }
+
+    /// The first text after the seam, or the last there is room for, and why the answer ends if it
+    /// ends with it.
     pub(super) fn say(&mut self, rest: &str, finish: Option<&str>) {
+        let (rest, finish) = self.fitting(rest, finish);
         let Some(choice) = self.choices.first_mut() else { return };
         let mut text = choice.normalizer.push(rest).into_owned();
         if let Some(finish) = finish {

@@ -30,8 +30,6 @@ pub(super) enum Quota {
     Spent,
 }
 
-/// Rest after a 429 that doesn't say for how long.
-const THROTTLED: Duration = Duration::from_secs(10);
 /// Rest after a 429 of a daily limit that doesn't say for how long: then it is tried again, for
 /// many providers' days roll.
 const SPENT_FOR_THE_DAY: Duration = Duration::from_secs(3600);
@@ -65,7 +63,11 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
     let until =
         |otherwise: Duration| now.monotonic + fault.retry_after.unwrap_or(otherwise).max(SHORTEST);
     match &fault.kind {
-        FaultKind::RateLimited(period) => throttled(fault.scope, until(rest(*period))),
+        FaultKind::RateLimited(period) => match fault.retry_after.or(rest(*period)) {
+            Some(rest) => throttled(fault.scope, until(rest)),
+            None if is_wide(fault.scope) => Outcome::AccountThrottledUntold,
+            None => Outcome::ThrottledUntold,
+        },
         FaultKind::TooManyInFlight => throttled(fault.scope, until(BUSY)),
         // A 429 is about quota even when the words speak of the whole pool: it is to be waited for.
         FaultKind::Busy if fault.status == Some(429) => throttled(fault.scope, until(BUSY)),
@@ -97,20 +99,23 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
     }
 }
 
-/// The rest after a limit of that period that doesn't say for how long.
-fn rest(period: Option<Period>) -> Duration {
-    match period {
-        Some(Period::Day) => SPENT_FOR_THE_DAY,
-        Some(Period::Month) => SPENT_FOR_THE_MONTH,
-        Some(Period::Second | Period::Minute | Period::Hour) | None => THROTTLED,
+/// The rest after a limit of that period that doesn't say for how long; `None` where it is short at
+/// first, and longer each time.
+fn rest(period: Option<Period>) -> Option<Duration> {
+    match period? {
+        Period::Day => Some(SPENT_FOR_THE_DAY),
+        Period::Month => Some(SPENT_FOR_THE_MONTH),
+        Period::Second | Period::Minute | Period::Hour => None,
     }
 }
 
 fn throttled(scope: Scope, until: Duration) -> Outcome {
-    match scope {
-        Scope::Key | Scope::Account | Scope::Provider => Outcome::AccountThrottled { until },
-        Scope::Request | Scope::Target | Scope::Model => Outcome::Throttled { until },
-    }
+    if is_wide(scope) { Outcome::AccountThrottled { until } } else { Outcome::Throttled { until } }
+}
+
+/// Does it hold for everything the key may ask?
+fn is_wide(scope: Scope) -> bool {
+    matches!(scope, Scope::Key | Scope::Account | Scope::Provider)
 }
 
 /// What becomes of the reserved quota.
@@ -139,6 +144,15 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
             | FaultKind::Connect
             | FaultKind::TooManyInFlight
     )
+}
+
+/// Has it only too much to do, for this key or for all?
+pub(super) fn is_throttle(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::RateLimited(_) | FaultKind::TooManyInFlight => true,
+        FaultKind::Busy => fault.status == Some(429),
+        _ => false,
+    }
 }
 
 /// Would the model's other keys give the same answer?
@@ -175,10 +189,20 @@ mod tests {
             assert_eq!(outcome(&fault, now), Outcome::Throttled { until });
         };
         check(FaultKind::RateLimited(None), Some(7_000), 7_000);
-        check(FaultKind::RateLimited(None), None, 10_000);
         check(FaultKind::RateLimited(None), Some(0), 250);
         check(FaultKind::RateLimited(Some(Period::Day)), None, 3_600_000);
         check(FaultKind::TooManyInFlight, None, 5_000);
+    }
+
+    #[test]
+    fn a_throttle_without_a_time_is_the_breakers_to_measure() {
+        let mut fault = fault(FaultKind::RateLimited(Some(Period::Minute)));
+        assert_eq!(outcome(&fault, Now::default()), Outcome::ThrottledUntold);
+        fault.scope = Scope::Account;
+        let untold = outcome(&fault, Now::default());
+        assert_eq!(untold, Outcome::AccountThrottledUntold);
+        let until = Duration::from_secs(7);
+        assert_eq!(untold.lasting_until(Some(until)), Outcome::AccountThrottled { until });
     }
 
     #[test]

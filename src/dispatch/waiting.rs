@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::breaker::Path;
+use crate::breaker::State;
+use crate::catalog::TargetId;
 use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
@@ -16,6 +19,21 @@ use crate::dispatch::queue::LineId;
 
 /// Rest before targets that failed in passing are asked again; doubled with each round.
 const ROUND_REST: Duration = Duration::from_millis(100);
+/// How often a request looks whether another's probe has ended.
+const PROBE_REST: Duration = Duration::from_millis(50);
+/// Longest wait for the probes of others in one journey.
+const PROBE_WAIT: Duration = Duration::from_secs(10);
+
+/// What a journey has made of breakers that faults keep open.
+#[derive(Debug, Default)]
+pub(super) struct Pardons {
+    /// With nobody left, the one whose breaker is passed by in this round.
+    pub(super) now: Option<TargetId>,
+    /// Those that have failed all the same, whoever asked them: one chance is all they get.
+    pub(super) had: Vec<TargetId>,
+    /// Time spent on waiting for the probes of others.
+    watched: Duration,
+}
 
 impl Travel {
     /// Where others wait for the same quota, nobody overtakes them. `false`: too many of its caller's
@@ -69,20 +87,45 @@ impl Travel {
     }
 
     /// With nobody left to ask or to wait for: whoever faults alone keep shut is asked all the same, the
-    /// least bad first and each by one request at a time. `false`: there is no such target, or no
-    /// attempt left.
+    /// least bad first, each once in a journey and by one request at a time. `false`: there is no such
+    /// target, or no attempt left.
     pub(super) async fn pardon(&mut self) -> bool {
         if self.attempts > self.core.params.max_retries || self.time_left().is_zero() {
             return false;
         }
         match exhausted::least_bad(self) {
             LeastBad::Target(target) => {
-                self.pardoned = Some(target);
+                self.pardons.now = Some(target);
+                self.pardons.had.push(target);
                 true
             }
-            LeastBad::Probed => self.rest(true).await,
+            LeastBad::Probed(target) => self.await_probe(target).await,
             LeastBad::Nobody => false,
         }
+    }
+
+    /// Waits for another request's probe and takes over what it finds out. `false`: it takes too long.
+    async fn await_probe(&mut self, target: TargetId) -> bool {
+        let found = self.pool.selector.catalog.target(target);
+        let Some(path) = found.as_ref().map(Path::from) else { return false };
+        let (core, began) = (Arc::clone(&self.core), Instant::now());
+        let look = || core.books.breakers.check(&path, core.clock.now()).err();
+        let open_until = |it: State, until| (it == State::Open).then_some(until);
+        let before = look().and_then(|it| open_until(it.state, it.until));
+        let patience = PROBE_WAIT.saturating_sub(self.pardons.watched).min(self.time_left());
+        while began.elapsed() < patience {
+            tokio::time::sleep(PROBE_REST).await;
+            let now = look();
+            let until = now.and_then(|it| open_until(it.state, it.until));
+            if until.is_some() && until != before {
+                self.pardons.had.push(target);
+            } else if now.is_some_and(|it| it.probed) {
+                continue;
+            }
+            self.pardons.watched += began.elapsed();
+            return true;
+        }
+        false
     }
 
     /// Stands in line, and while it is first there, waits for the time at which quota comes free or
@@ -93,6 +136,8 @@ impl Travel {
             let rest = match exhausted::soonest(self) {
                 Wait::For(rest) => Instant::now() + rest + self.a_little_more(),
                 Wait::ForACall => until,
+                // Its time has passed while another call was answered.
+                Wait::InVain if exhausted::is_back(self) => Instant::now() + self.a_little_more(),
                 Wait::InVain => return false,
             };
             if rest > until || until <= Instant::now() {

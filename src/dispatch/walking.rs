@@ -16,7 +16,7 @@ impl Travel {
         let home = self.home(&leg.eligible);
         let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&self.core, &demand, now) };
+        let gates = Gates { pardoned: self.pardons.now, ..gates(&self.core, &demand, now) };
         let selector = &self.pool.selector;
         let mut walk =
             selector.walk((&self.asked, leg.eligible.clone()), home, &gates, &mut self.rng);
@@ -31,7 +31,7 @@ impl Travel {
         let core = Arc::clone(&self.core);
         let request = Arc::clone(&self.request);
         let demand = demand(&core, &request, self.guide_bytes());
-        let gates = Gates { pardoned: self.pardoned, ..gates(&core, &demand, now) };
+        let gates = Gates { pardoned: self.pardons.now, ..gates(&core, &demand, now) };
         let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
         let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
             return Some(candidate);

@@ -156,32 +156,29 @@ impl Spare {
 
 /// Takes a whole answer in, unless there is nothing in it or not what was asked for.
 pub(super) async fn answer(
-    mut attempt: Attempt,
-    reply: Whole,
-    mut route: Route,
+    attempt: Attempt,
+    reply: Box<Whole>,
+    route: Route,
     terms: Terms,
 ) -> Result<Begun, Unanswered> {
-    let completion = reply.completion;
-    if completion.is_empty() {
+    if reply.completion.is_empty() {
         let fault = Fault::new(FaultKind::Empty, "an answer with nothing in it");
         return Err(Unanswered::call(Some(attempt), fault));
     }
-    attempt.usage = completion.usage;
-    route.upstream_id.clone_from(&completion.id);
-    let mut complete = Complete { attempt, completion, route, terms };
+    let mut complete = Complete::of(attempt, reply.completion, route, terms);
     if let Some(wanted) = complete.terms.wanted.clone() {
         let mode = complete.terms.mode;
         let drafts = complete.completion.spoken().filter_map(|it| Draft::of(it, mode)).collect();
         match wanted.check(drafts).await {
             Came::Wanted => {}
             Came::Cut => complete.route.warnings.push(TRUNCATED.to_owned()),
-            Came::Other => return Err(wanted.unanswered(Spare::Whole(Box::new(complete)))),
+            Came::Other => return Err(wanted.unanswered(Spare::Whole(complete))),
         }
     }
     Ok(complete.give().await)
 }
 
-/// A whole answer that has come.
+/// A whole answer that has come. Boxed throughout: what an await keeps every journey has to carry.
 pub(super) struct Complete {
     attempt: Attempt,
     completion: Completion,
@@ -190,26 +187,53 @@ pub(super) struct Complete {
 }
 
 impl Complete {
+    fn of(
+        mut attempt: Attempt,
+        completion: Completion,
+        mut route: Route,
+        terms: Terms,
+    ) -> Box<Self> {
+        attempt.usage = completion.usage;
+        route.upstream_id.clone_from(&completion.id);
+        Box::new(Self { attempt, completion, route, terms })
+    }
+
     /// Puts it into the books and into the caller's form.
-    async fn give(self) -> Begun {
-        let Self { mut attempt, mut completion, route, terms } = self;
-        attempt.begin();
-        if attempt.usage.is_none() {
-            completion.counted().for_each(|it| attempt.delivered.push(it));
+    async fn give(self: Box<Self>) -> Begun {
+        match self.attempt.usage {
+            Some(usage) => self.give_told(usage),
+            None => Box::pin(self.give_counted()).await,
         }
+    }
+
+    fn give_told(self: Box<Self>, usage: TokenUsage) -> Begun {
+        let Self { mut attempt, completion, route, terms } = *self;
+        attempt.begin();
+        attempt.succeed_with(usage);
+        rendered(&completion, route, &terms, usage)
+    }
+
+    async fn give_counted(self: Box<Self>) -> Begun {
+        let Self { mut attempt, mut completion, route, terms } = *self;
+        attempt.begin();
+        completion.counted().for_each(|it| attempt.delivered.push(it));
         let usage = attempt.succeed().await;
         if completion.usage.is_none() {
             completion.tell_usage(usage);
         }
-        let changed = Cell::new(false);
-        let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
-            Cow::Borrowed(same) if same.len() == text.len() => None,
-            other => {
-                changed.set(changed.get() || *other != *text);
-                Some(other.into_owned())
-            }
-        };
-        let body = completion.render(&answer_id(), &terms.model, terms.created, rewrite);
-        Begun::Whole { route, body, usage, mode: terms.mode, changed: changed.get() }
+        rendered(&completion, route, &terms, usage)
     }
+}
+
+fn rendered(completion: &Completion, route: Route, terms: &Terms, usage: TokenUsage) -> Begun {
+    let changed = Cell::new(false);
+    let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
+        Cow::Borrowed(same) if same.len() == text.len() => None,
+        other => {
+            changed.set(changed.get() || *other != *text);
+            Some(other.into_owned())
+        }
+    };
+    let body = completion.render(&answer_id(), &terms.model, terms.created, rewrite);
+    Begun::Whole { route, body, usage, mode: terms.mode, changed: changed.get() }
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::reader::has_controls;
+
 /// A body that could not be read as what it should be. The text says why, without quoting it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -115,9 +117,9 @@ pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
 
 /// `text` as a JSON string with its quotes.
 pub fn json_string(text: &str) -> String {
-    // Most have nothing to be escaped. Counted rather than searched: that is done many at a time.
-    let is_odd = |it: &&u8| **it < b' ' || **it == b'"' || **it == b'\\';
-    if text.as_bytes().chunks(256).all(|it| it.iter().filter(is_odd).count() == 0) {
+    // Most have nothing to be escaped, which is quickly seen.
+    let bytes = text.as_bytes();
+    if memchr::memchr2(b'"', b'\\', bytes).is_none() && !has_controls(bytes) {
         return ["\"", text, "\""].concat();
     }
     // A string can always be written.

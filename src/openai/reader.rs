@@ -309,7 +309,7 @@ pub(super) fn why_broken(text: &str) -> Unreadable {
 }
 
 /// Control characters, looked for in a way the compiler makes wide instructions of.
-fn has_controls(text: &[u8]) -> bool {
+pub(super) fn has_controls(text: &[u8]) -> bool {
     text.chunks(512).any(|it| it.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ')
 }
 

@@ -69,6 +69,7 @@ pub struct ChatRequest {
     body: ByteString,
     members: Vec<Member>,
     instruction: Option<Place>,
+    prompt_bytes: usize,
     /// The model asked for; `None` when the request names none.
     pub model: Option<String>,
     /// Is the answer to be streamed?
@@ -125,6 +126,7 @@ impl ChatRequest {
             images,
             media,
             members: found.places(&body),
+            prompt_bytes: 0,
             model: None,
             stream: false,
             include_usage: false,
@@ -185,13 +187,7 @@ impl ChatRequest {
     /// How many bytes the messages, the tools and the answer's schema take, but for what is no text
     /// ([`media`](Self::media)): an upper bound for their tokens.
     pub fn prompt_bytes(&self) -> usize {
-        let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
-        let said: usize = sum(&["messages", "tools", "functions"]);
-        let said = said.saturating_sub(usize::try_from(self.media.bytes).unwrap_or(usize::MAX));
-        match self.json_mode {
-            JsonMode::Off => said,
-            JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
-        }
+        self.prompt_bytes
     }
 
     /// The caller's `stream_options` with usage asked for.
@@ -252,7 +248,18 @@ impl ChatRequest {
         self.max_tokens = max_tokens;
         self.n = n;
         self.json_mode = json_mode;
+        self.prompt_bytes = self.count_prompt_bytes();
         Ok(())
+    }
+
+    fn count_prompt_bytes(&self) -> usize {
+        let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
+        let said: usize = sum(&["messages", "tools", "functions"]);
+        let said = said.saturating_sub(usize::try_from(self.media.bytes).unwrap_or(usize::MAX));
+        match self.json_mode {
+            JsonMode::Off => said,
+            JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
+        }
     }
 
     /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.

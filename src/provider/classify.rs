@@ -163,6 +163,7 @@ fn kind_of(status: u16, said: &Said, message: &str) -> FaultKind {
         408 | 424 | 499 => FaultKind::Server,
         413 => FaultKind::ContextTooLong,
         429 if is_shared_capacity(code, message) => FaultKind::Busy,
+        429 if message.contains("concurren") => FaultKind::TooManyInFlight,
         429 => FaultKind::RateLimited(None),
         400 | 422 => refusal::kind_of(said, message),
         400..500 => FaultKind::NotHere,
@@ -235,6 +236,11 @@ mod tests {
             429,
             r#"{"message":"Requests per minute limit exceeded - too many requests sent.","type":"too_many_requests_error","param":"quota","code":"request_quota_exceeded"}"#,
             &FaultKind::RateLimited(Some(Period::Minute)),
+        );
+        check(
+            429,
+            r#"{"error":{"message":"Too many concurrent requests","type":"rate_limit"}}"#,
+            &FaultKind::TooManyInFlight,
         );
         check(401, r#"{"detail":"Unauthorized"}"#, &FaultKind::KeyRejected);
         check(404, r#"{"error":{"code":"model_not_found"}}"#, &FaultKind::ModelGone);

@@ -76,6 +76,7 @@ const ANTHROPIC: &[Rule] = &[
     rule(0, Words("prompt is too long"), ContextTooLong),
     rule(0, Words("exceed context limit"), ContextTooLong),
     rule(0, Code(&["overloaded_error"]), Busy),
+    rule(429, Words("concurren"), TooManyInFlight),
     rule(0, Code(&["rate_limit_error"]), RateLimited(None)),
     rule(0, Code(&["authentication_error", "permission_error"]), KeyRejected),
     rule(0, Code(&["not_found_error"]), ModelGone),

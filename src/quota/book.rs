@@ -165,9 +165,9 @@ impl Counter {
     }
 
     /// What would be used now if nothing had come back, or been given back, since `mark`.
-    pub(crate) fn used_since(&mut self, mark: Option<&Mark>, now: Now) -> u64 {
+    pub(crate) fn used_since(&mut self, mark: Option<Mark>, now: Now) -> u64 {
         let used = self.window.used(now);
-        let since = |it: &Mark| self.charged.saturating_sub(it.charged).saturating_add(it.used);
+        let since = |it: Mark| self.charged.saturating_sub(it.charged).saturating_add(it.used);
         mark.map_or(used, |it| used.max(since(it)))
     }
 

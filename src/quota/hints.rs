@@ -137,7 +137,7 @@ impl Book {
             }
             return;
         };
-        let left = max.saturating_sub(counter.used_since(as_of.mark(place), now));
+        let left = max.saturating_sub(counter.used_since(as_of.mark(place, seen.unit), now));
         let foreign = left.saturating_sub(remaining);
         if foreign > 0 {
             counter.charge_foreign(foreign, &seen, now);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use crate::catalog::Unit;
 use crate::quota::Demand;
 use crate::quota::account::Closing;
 use crate::quota::book::Mark;
@@ -26,12 +27,17 @@ pub struct Reservation {
 
 /// A moment in the life of a target's windows: that of a call, or, by default, the present one.
 #[derive(Clone, Debug, Default)]
-pub struct AsOf(Vec<Mark>);
+pub struct AsOf {
+    marks: Vec<Mark>,
+    /// What the call had reserved and did not use.
+    unused: Demand,
+}
 
 impl AsOf {
-    /// The mark of the counter number `place`.
-    pub(crate) fn mark(&self, place: usize) -> Option<&Mark> {
-        self.0.get(place)
+    /// The mark of the counter number `place`, which counts `unit`.
+    pub(crate) fn mark(&self, place: usize, unit: Unit) -> Option<Mark> {
+        let mark = *self.marks.get(place)?;
+        Some(Mark { used: mark.used.saturating_sub(self.unused.of(unit)), ..mark })
     }
 }
 
@@ -47,7 +53,14 @@ impl Reservation {
 
     /// The moment it was made, to compare with what the call's answer will tell.
     pub fn as_of(&self) -> AsOf {
-        AsOf(self.marks.clone())
+        AsOf { marks: self.marks.clone(), unused: Demand::default() }
+    }
+
+    /// The same moment, had no more been reserved than the `tokens_used`: to compare with what is
+    /// told by a provider that counts a call with what it used.
+    pub fn as_of_used(&self, tokens_used: u64) -> AsOf {
+        let tokens = self.reserved.tokens.saturating_sub(tokens_used);
+        AsOf { unused: Demand { requests: 0, tokens }, ..self.as_of() }
     }
 
     /// The upstream request is being written: from now on it counts.

@@ -337,6 +337,31 @@ fn what_came_back_while_the_answer_was_on_its_way_is_nobody_elses() {
 }
 
 #[test]
+fn what_a_call_reserved_and_did_not_use_hides_nobody() {
+    let check = |unused: bool, expected| {
+        let ledger = ledger(&[tokens(Period::Minute, 6_000)]);
+        let call =
+            ledger.reserve(TARGET, Demand { requests: 1, tokens: 4_000 }, at(0)).expect("fits");
+        let as_of = if unused { call.as_of_used(10) } else { call.as_of() };
+        call.settle(10);
+        let seen = Observation { unit: Unit::Tokens, ..seen(None, Some(1_000), Some(50)) };
+        ledger.learn(TARGET, seen, &as_of, at(100));
+        assert_eq!(left(&ledger, at(100)), Some(expected), "{unused}");
+    };
+    check(true, 1_000);
+    // There it may be that the bound of the call is held against it.
+    check(false, 4_990);
+    // More than was reserved is in what was charged since.
+    let ledger = ledger(&[tokens(Period::Minute, 6_000)]);
+    let call = ledger.reserve(TARGET, Demand { requests: 1, tokens: 10 }, at(0)).expect("fits");
+    let as_of = call.as_of_used(500);
+    call.settle(500);
+    let seen = Observation { unit: Unit::Tokens, ..seen(None, Some(5_500), Some(50)) };
+    ledger.learn(TARGET, seen, &as_of, at(100));
+    assert_eq!(left(&ledger, at(100)), Some(5_500));
+}
+
+#[test]
 fn a_limit_that_is_not_configured_is_supplied_and_forgotten() {
     let ledger = ledger(&[]);
     assert!(ledger.view(TARGET, at(0)).is_empty());

@@ -19,6 +19,11 @@ const DATABASE: &str = "relayfreellm.sqlite3";
 /// The database and its companions: what they hold may not be in the main file yet.
 const DATABASE_SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
+/// Where the database of the directory `path` is.
+pub(super) fn database_in(path: &Path) -> PathBuf {
+    path.join(DATABASE)
+}
+
 /// A directory that belongs to this process while the value lives.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -66,7 +71,7 @@ impl Directory {
 
     /// Where the database is.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+        database_in(&self.path)
     }
 
     /// Renames the database and its companions, and says to what.

@@ -38,6 +38,7 @@ use crate::store::callers::KeyTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
 use crate::store::ratios::RatioTable;
+use crate::store::schema::Salt;
 use crate::store::schema::Unfit;
 use crate::store::sessions::SessionTable;
 use crate::store::table::Mirror;
@@ -128,6 +129,14 @@ pub struct Rooms {
 /// An open data directory.
 #[derive(Debug)]
 pub struct Store {
+    records: Records,
+    /// Last, so that the directory is ours until the connection is closed.
+    directory: Directory,
+}
+
+/// An open database, and what is known of what is in it.
+#[derive(Debug)]
+struct Records {
     sql: Connection,
     names: Names,
     usage: Mirror<UsageTable>,
@@ -139,8 +148,6 @@ pub struct Store {
     counts: Mirror<CountTable>,
     /// The catalog whose rows the rooms have been given.
     restored: Option<Arc<Catalog>>,
-    /// Last, so that the directory is ours until the connection is closed.
-    directory: Directory,
 }
 
 impl Store {
@@ -157,7 +164,11 @@ impl Store {
         let filled = SystemRandom::new().fill(&mut salt);
         filled.map_err(|_| unusable(io::Error::other("the system gives no random numbers")))?;
         let file = directory.database();
-        let opened = match schema::open(&file, &salt) {
+        let opened = schema::open(&file, &salt).and_then(|it| {
+            check_tables(&it.0)?;
+            Ok(it)
+        });
+        let opened = match opened {
             Err(Unfit::Damaged(damage)) => {
                 let aside = directory.set_database_aside(now.unix_ms / 1_000).map_err(unusable)?;
                 tracing::warn!(
@@ -175,25 +186,22 @@ impl Store {
             Unfit::Damaged(damage) => unusable(io::Error::other(damage)),
             Unfit::Unreachable(fault) => unusable(io::Error::other(fault)),
         })?;
-        Ok(Self {
-            sql,
-            names: Names::new(&salt),
-            usage: Mirror::new(),
-            windows: Mirror::new(),
-            ratios: Mirror::new(),
-            sessions: Mirror::new(),
-            breakers: Mirror::new(),
-            keys: Mirror::new(),
-            counts: Mirror::new(),
-            restored: None,
-            directory,
+        Ok(Self { directory, records: Records::new(sql, &salt) })
+    }
+
+    /// Gives the rooms what is in the file of a `dir` that could not be opened to be written, and
+    /// says whether that went well. Nothing there is changed.
+    pub fn recall(dir: &Path, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) -> bool {
+        let opened = schema::open_to_read(&directory::database_in(dir));
+        opened.is_ok_and(|(sql, salt)| {
+            Records::new(sql, &salt).give_back(rooms, catalog, now).is_ok()
         })
     }
 
     /// Gives the rooms what is in the file about what `catalog` has. Where that fails, the log
     /// says so, and it is tried again before anything is saved.
     pub fn restore(&mut self, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) {
-        if let Err(fault) = self.give_back(rooms, catalog, now) {
+        if let Err(fault) = self.records.give_back(rooms, catalog, now) {
             let error = self.error(fault);
             tracing::warn!("can't read what was saved: {error}; trying again while serving");
         }
@@ -210,8 +218,29 @@ impl Store {
         catalog: &Arc<Catalog>,
         now: Now,
     ) -> Result<usize, SaveError> {
-        let given = self.give_back(rooms, catalog, now);
-        given.and_then(|()| self.write(rooms, now)).map_err(|fault| self.error(fault))
+        let given = self.records.give_back(rooms, catalog, now);
+        given.and_then(|()| self.records.write(rooms, now)).map_err(|fault| self.error(fault))
+    }
+
+    fn error(&self, fault: rusqlite::Error) -> SaveError {
+        SaveError { file: self.directory.database(), fault }
+    }
+}
+
+impl Records {
+    fn new(sql: Connection, salt: &Salt) -> Self {
+        Self {
+            sql,
+            names: Names::new(salt),
+            usage: Mirror::new(),
+            windows: Mirror::new(),
+            ratios: Mirror::new(),
+            sessions: Mirror::new(),
+            breakers: Mirror::new(),
+            keys: Mirror::new(),
+            counts: Mirror::new(),
+            restored: None,
+        }
     }
 
     /// Reads everything before it gives anything, so that it happens wholly or not at all.
@@ -283,10 +312,17 @@ impl Store {
         self.counts.settle(counts);
         Ok(count)
     }
+}
 
-    fn error(&self, fault: rusqlite::Error) -> SaveError {
-        SaveError { file: self.directory.database(), fault }
-    }
+/// Is every table there, as it is written here?
+fn check_tables(sql: &Connection) -> rusqlite::Result<()> {
+    Mirror::<UsageTable>::check(sql)?;
+    Mirror::<WindowTable>::check(sql)?;
+    Mirror::<RatioTable>::check(sql)?;
+    Mirror::<SessionTable>::check(sql)?;
+    Mirror::<BreakerTable>::check(sql)?;
+    Mirror::<KeyTable>::check(sql)?;
+    Mirror::<CountTable>::check(sql)
 }
 
 #[cfg(test)]

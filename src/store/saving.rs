@@ -233,7 +233,7 @@ mod tests {
             .finish();
         let subscriber = tracing::Dispatch::new(subscriber);
         let mut check = |pragma: &str, told: &[&str], in_file: i64| {
-            keeper.store.sql.execute_batch(pragma).expect("obeyed");
+            keeper.store.records.sql.execute_batch(pragma).expect("obeyed");
             for _ in 0..3 {
                 answer(&keeper);
                 tracing::dispatcher::with_default(&subscriber, || keeper.save_and_tell());

@@ -1,5 +1,6 @@
 //! The database's form: its versions, and what to do with a file that does not have it.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -142,6 +143,47 @@ impl From<rusqlite::Error> for Unfit {
     }
 }
 
+/// Opens the database `file` to be read alone, where it has the latest form. A directory that can't
+/// be written to is enough.
+pub(super) fn open_to_read(file: &Path) -> Result<(Connection, Salt), Unfit> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let read = |sql: Connection| {
+        check(&sql)?;
+        let found: i64 = sql.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+        let (known, found) = (MIGRATIONS.len(), usize::try_from(found).unwrap_or_default());
+        if found != known {
+            return Err(Unfit::Newer { found, known });
+        }
+        let salt = saved_salt(&sql)?.ok_or_else(|| Unfit::Damaged("no salt".to_owned()))?;
+        Ok((sql, salt))
+    };
+    // What a process that was killed had written last is in a log beside the file.
+    if file.with_extension("sqlite3-wal").exists()
+        && let Ok(sql) = Connection::open_with_flags(file, flags)
+        && let Ok(opened) = read(sql)
+    {
+        return Ok(opened);
+    }
+    // Where no companion may be made it can be read only as a file that nobody changes.
+    read(Connection::open_with_flags(unchanging(file), flags | OpenFlags::SQLITE_OPEN_URI)?)
+}
+
+/// The URI of a file that nobody changes.
+fn unchanging(file: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in file.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            it if it.is_ascii_alphanumeric() => uri.push(char::from(*it)),
+            // Writing to a string cannot fail.
+            it => {
+                let _ = write!(uri, "%{it:02X}");
+            }
+        }
+    }
+    uri + "?immutable=1"
+}
+
 /// Opens the database `file`, an empty one where there is none, and brings it to the latest form.
 /// `new_salt` is for a database that has none yet.
 pub(super) fn open(file: &Path, new_salt: &Salt) -> Result<(Connection, Salt), Unfit> {
@@ -150,10 +192,7 @@ pub(super) fn open(file: &Path, new_salt: &Salt) -> Result<(Connection, Salt), U
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags(file, flags)?;
-    let verdict: String = sql.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(Unfit::Damaged(verdict));
-    }
+    check(&sql)?;
     migrate(&sql)?;
     let salt = salt(&sql, new_salt)?;
     // Last, for it changes the file. With the log, what was committed survives the end of the process at any moment. NORMAL does
@@ -161,6 +200,11 @@ pub(super) fn open(file: &Path, new_salt: &Salt) -> Result<(Connection, Salt), U
     // file), which is no more than those of a crash a little earlier would.
     sql.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
     Ok((sql, salt))
+}
+
+fn check(sql: &Connection) -> Result<(), Unfit> {
+    let verdict: String = sql.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(Unfit::Damaged(verdict)) }
 }
 
 fn migrate(sql: &Connection) -> Result<(), Unfit> {
@@ -182,11 +226,17 @@ fn migrate(sql: &Connection) -> Result<(), Unfit> {
 }
 
 fn salt(sql: &Connection, new: &Salt) -> Result<Salt, Unfit> {
-    let find = "SELECT value FROM meta WHERE name = 'salt'";
-    let found: Option<Vec<u8>> = sql.query_row(find, (), |row| row.get(0)).optional()?;
-    if let Some(salt) = found {
-        return salt.try_into().map_err(|_| Unfit::Damaged("its salt is cut".to_owned()));
+    if let Some(salt) = saved_salt(sql)? {
+        return Ok(salt);
     }
     sql.execute("INSERT INTO meta (name, value) VALUES ('salt', ?1)", [new])?;
     Ok(*new)
+}
+
+fn saved_salt(sql: &Connection) -> Result<Option<Salt>, Unfit> {
+    let find = "SELECT value FROM meta WHERE name = 'salt'";
+    let found: Option<Vec<u8>> = sql.query_row(find, (), |row| row.get(0)).optional()?;
+    let whole =
+        |it: Vec<u8>| Salt::try_from(it).map_err(|_| Unfit::Damaged("its salt is cut".to_owned()));
+    found.map(whole).transpose()
 }

@@ -82,6 +82,14 @@ impl<T: Table> Mirror<T> {
         Self { written: HashMap::new(), stale: Vec::new() }
     }
 
+    /// Does the file have the table, with all its columns?
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub(super) fn check(sql: &Connection) -> rusqlite::Result<()> {
+        sql.prepare(&insert_statement::<T>()).map(|_| ())
+    }
+
     /// Reads the rows that `names` knows and the mirror doesn't.
     pub(super) fn read(
         &self,
@@ -98,7 +106,11 @@ impl<T: Table> Mirror<T> {
             if seen.contains(&id) {
                 continue;
             }
-            match T::parse(row, names)? {
+            let parsed = T::parse(row, names).unwrap_or_else(|fault| {
+                tracing::warn!("row {id} of what was saved as {} is left out: {fault}", T::NAME);
+                None
+            });
+            match parsed {
                 Some(item) => found.known.push(Written { id, item }),
                 None if natural(row.get("saved_at")?) < now.unix_ms.saturating_sub(KEPT_MS) => {
                     found.stale.push(id);

@@ -62,6 +62,13 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(dir: &Path, pool: &[(&str, &[&str], &[&str])], now: Now) -> Self {
+        let mut process = Self::open(dir, pool, now);
+        process.store.restore(&process.rooms, &process.catalog, now);
+        process
+    }
+
+    /// As it is before anything was read.
+    fn open(dir: &Path, pool: &[(&str, &[&str], &[&str])], now: Now) -> Self {
         let mut ids = IdBook::default();
         // No two processes give out the same ids.
         for number in 0..fastrand::u32(1..100) {
@@ -78,7 +85,6 @@ impl Process {
         let store = Store::open(dir, now).expect("opens");
         let mut process = Self { ids, rooms, catalog: Arc::default(), store };
         process.reload(pool);
-        process.store.restore(&process.rooms, &process.catalog, now);
         process
     }
 
@@ -509,11 +515,77 @@ fn a_damaged_file_is_moved_aside() {
         let sql = Connection::open(file).expect("works");
         sql.execute_batch("CREATE TABLE usage (kilowatt REAL)").expect("works");
     });
+    check("without a table", &|file| {
+        let sql = Connection::open(file).expect("works");
+        sql.execute_batch("DROP TABLE windows; PRAGMA wal_checkpoint(TRUNCATE)").expect("works");
+    });
+    check("without a column", &|file| {
+        let sql = Connection::open(file).expect("works");
+        sql.execute_batch(
+            "ALTER TABLE windows DROP COLUMN entries; PRAGMA wal_checkpoint(TRUNCATE)",
+        )
+        .expect("works");
+    });
     check("without its salt", &|file| {
         let sql = Connection::open(file).expect("works");
         sql.execute_batch("UPDATE meta SET value = x'00'; PRAGMA wal_checkpoint(TRUNCATE)")
             .expect("works");
     });
+}
+
+#[test]
+fn a_row_that_cannot_be_read_takes_nothing_else_with_it() {
+    let dir = directory();
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saves");
+    drop(process);
+    let sql = Connection::open(database(dir.path())).expect("works");
+    sql.execute_batch("UPDATE windows SET entries = '[[1'").expect("works");
+    drop(sql);
+    let mut process = Process::start(dir.path(), POOL, start());
+    assert!(!process.rooms.usage.view().is_empty());
+    assert!(process.rooms.ledger.snapshot(start()).is_empty());
+    process.save(start()).expect("saving goes on");
+}
+
+#[test]
+fn what_can_only_be_read_is_taken_over() {
+    let check = |unsaved: bool| {
+        let dir = directory();
+        let mut process = Process::start(dir.path(), POOL, start());
+        process.live(start());
+        process.save(start()).expect("saves");
+        // As a process that was killed leaves it, or as one that has ended.
+        let odd = dir.path().join("a %2f?#b");
+        fs::create_dir(&odd).expect("made");
+        if !unsaved {
+            let sql = &process.store.records.sql;
+            sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("works");
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let name = format!("relayfreellm.sqlite3{suffix}");
+            if unsaved || suffix.is_empty() {
+                fs::copy(dir.path().join(&name), odd.join(&name)).expect("copied");
+            }
+        }
+        // Nobody can be kept from writing who is root: a directory in the lock's place is as good.
+        fs::create_dir(odd.join("relayfreellm.lock")).expect("made");
+        let now = after(Duration::from_secs(1));
+        let unusable = Store::open(&odd, now).expect_err("no lock can be had");
+        assert!(matches!(unusable, OpenError::Unusable { .. }), "{unusable}");
+        let before = file_names(&odd);
+        let elsewhere = directory();
+        let heir = Process::start(elsewhere.path(), POOL, start());
+        assert!(Store::recall(&odd, &heir.rooms, &heir.catalog, now), "{unsaved}");
+        check_alive(&heir, now);
+        assert!(unsaved || file_names(&odd) == before, "nothing is written there");
+    };
+    check(true);
+    check(false);
+    let (empty, rooms) = (directory(), directory());
+    let heir = Process::start(rooms.path(), POOL, start());
+    assert!(!Store::recall(empty.path(), &heir.rooms, &heir.catalog, start()), "there is nothing");
 }
 
 #[test]
@@ -623,8 +695,9 @@ fn what_could_not_be_read_is_not_overwritten() {
     process.save(start()).expect("saves");
     drop(process);
     let sql = || Connection::open(database(dir.path())).expect("opens");
+    let mut process = Process::open(dir.path(), POOL, start());
     sql().execute_batch("ALTER TABLE breakers RENAME TO elsewhere").expect("renamed");
-    let mut process = Process::start(dir.path(), POOL, start());
+    process.store.restore(&process.rooms, &process.catalog, start());
     assert_eq!(process.rooms.usage.view(), []);
     process.record((0, 0, 0));
     let error = process.save(start()).expect_err("can't read").to_string();

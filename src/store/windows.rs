@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::CachedStatement;
 use rusqlite::Row;
 use rusqlite::params;
+use rusqlite::types::Type;
 
 use crate::catalog::AccountId;
 use crate::catalog::ModelId;
@@ -109,7 +110,9 @@ impl Table for WindowTable {
         let model = Some(text("model")?).filter(|it| !it.is_empty());
         let model = model.map(|own| names.models.id(&Name { provider, own }));
         let (unit, period, reset) = (text("unit")?, text("period")?, text("reset")?);
-        let entries = serde_json::from_str(&text("entries")?);
+        let entries = serde_json::from_str(&text("entries")?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+        })?;
         let learned = number("learned_max")?.zip(number("learned_until")?);
         let spent_until = number("spent_until")?;
         let known = || {
@@ -119,7 +122,7 @@ impl Table for WindowTable {
                 unit: UNITS.into_iter().find(|it| it.name() == &*unit)?,
                 period: PERIODS.into_iter().find(|it| it.name() == &*period)?,
                 reset: RESETS.into_iter().find(|it| reset_name(*it) == &*reset)?,
-                entries: entries.ok()?,
+                entries,
                 learned,
                 spent_until,
             })

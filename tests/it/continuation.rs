@@ -155,6 +155,23 @@ async fn the_next_model_is_shown_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_bound_on_the_answer_holds_over_the_seam() {
+    for (most, finish, length) in
+        [(30, "length", 90..200), (200, "stop", TEXT.len()..TEXT.len() + 1)]
+    {
+        let gateway = pair().start().await;
+        gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(6)]);
+        let asked = json!({"max_tokens": most, "stream_options": {"include_usage": true}});
+        let answer = gateway.stream(&with(ask("one/m"), asked)).await.expect_done();
+        assert_eq!(gateway.reached("one"), 2);
+        assert_eq!(answer.finishes(0), [finish], "{most}");
+        let said = answer.said();
+        assert!(TEXT.starts_with(&said) && length.contains(&said.len()), "{most}: {said}");
+        assert!(answer.events.last().expect("a usage chunk")["usage"].is_object(), "{most}");
+    }
+}
+
+#[tokio::test]
 async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
     let gateway = pair().start().await;
     for name in ["one", "two"] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use relayfreellm::sim::{Fault, Pace};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{Gateway, Upstream, ask};
 
@@ -36,11 +37,41 @@ async fn the_least_bad_is_asked_when_faults_have_shut_everybody() {
 }
 
 #[tokio::test]
-async fn a_journey_that_meets_open_breakers_alone_tries_as_often_as_any_other() {
-    let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(impatient(5)).start().await;
-    gateway.upstream("alpha").script(None, vec![Fault::Reset; 5]);
-    let answer = gateway.chat(&ask("m")).await.expect(200);
-    assert_eq!(answer.header("x-relay-attempts"), "6");
+async fn an_open_breaker_is_passed_by_once_in_a_journey() {
+    for (faults, status) in [(3, 200), (4, 503)] {
+        let gateway = Gateway::with([Upstream::plain("Alpha")]);
+        let gateway = gateway.settings(impatient(8)).start().await;
+        gateway.upstream("alpha").script(None, vec![Fault::Status(500); faults]);
+        let answer = gateway.chat(&ask("m")).await.expect(status);
+        assert_eq!(answer.header("x-relay-attempts"), "4", "three open it, one passes it by");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_provider_keeps_nobody_waiting() {
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).start().await;
+    let alpha = gateway.upstream("alpha");
+    alpha.set_fault(Some(Fault::Status(500)));
+    alpha.set_pace(Pace { first_token: Duration::from_millis(200), ..Pace::default() });
+    let (began, body) = (Instant::now(), ask("m"));
+    let calls = (0..30_u64).map(|place| {
+        let body = &body;
+        let gateway = &gateway;
+        async move {
+            tokio::time::sleep(Duration::from_millis(20 * place)).await;
+            gateway.chat(body).await
+        }
+    });
+    for answer in join_all(calls).await {
+        let answer = answer.expect(503);
+        let rest = answer.error()["retry_after_ms"].as_u64().expect("a number");
+        assert!((5_000..=10_000).contains(&rest), "as long as its breaker rests: {rest}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // Who comes when it is known to be dead asks it once.
+    let before = alpha.count_reached();
+    gateway.chat(&body).await.expect(503);
+    assert_eq!(alpha.count_reached(), before + 1);
 }
 
 #[tokio::test]

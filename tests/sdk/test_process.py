@@ -215,4 +215,5 @@ def test_many_callers_at_once_never_overdraw_a_limit(start, upstream):
         it.join()
     assert len(upstream.arrived) == 30
     assert sorted(status for status, _ in seen) == [200] * 30 + [429] * 70
-    assert all(1 <= int(after) <= 60 for status, after in seen if status == 429)
+    # A unit is kept a quarter of a second longer than the provider keeps it.
+    assert all(1 <= int(after) <= 61 for status, after in seen if status == 429)

@@ -103,6 +103,8 @@ async fn one_too_many_of_a_caller_is_told_the_true_time_and_another_caller_waits
         let refused = stage.dispatcher.begin(call_of(1)).answer.await.err().unwrap().error;
         assert_eq!((refused.status, stage.seconds()), (429, 0), "at once: {}", refused.message);
         assert_eq!(refused.code.as_deref(), Some("all_providers_exhausted"));
+        let told = refused.retry_after.map(|it| it.as_secs());
+        assert!((999..=1_002).contains(&told.unwrap()), "a second for each in line: {told:?}");
         stage.dispatcher.begin(call_of(2)).answer.await.map_err(|it| it.error.message).unwrap();
         assert!(stage.seconds() <= 2, "its turn came second: {}", stage.seconds());
     };

@@ -71,6 +71,8 @@ enum Act {
     Fail(FaultKind),
     /// 429, to come back after so many milliseconds.
     Throttle(u64),
+    /// The same, said after so many seconds.
+    ThrottleLate(u64, u64),
     /// Takes the request and never answers.
     Hang,
     /// Never gets a connection.
@@ -100,10 +102,10 @@ impl ChatProvider for Scripted {
                     Ok(Reply::Whole(Box::new(Whole { completion, unmet: Unmet::default() })))
                 }
                 Act::Fail(kind) => Err(Fault::new(kind, "as scripted")),
-                Act::Throttle(ms) => {
-                    let mut fault = Fault::new(FaultKind::RateLimited(None), "slow down");
-                    fault.retry_after = Some(Duration::from_millis(ms));
-                    Err(fault)
+                Act::Throttle(ms) => Err(throttle(ms)),
+                Act::ThrottleLate(seconds, ms) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    Err(throttle(ms))
                 }
                 Act::Hang | Act::HangUnsent => std::future::pending().await,
                 Act::Panic => panic!("as scripted"),
@@ -111,6 +113,12 @@ impl ChatProvider for Scripted {
             }
         })
     }
+}
+
+fn throttle(ms: u64) -> Fault {
+    let mut fault = Fault::new(FaultKind::RateLimited(None), "slow down");
+    fault.retry_after = Some(Duration::from_millis(ms));
+    fault
 }
 
 fn pieces(texts: Vec<(u64, &'static str)>, end: Option<FaultKind>) -> Pieces {
@@ -411,6 +419,34 @@ async fn a_throttle_is_waited_for_and_is_no_fault() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_throttled_goes_on_when_another_has_found_the_provider_well() {
+    let throttles = || (0..4).map(|_| Act::ThrottleLate(1, 1_000));
+    let answers = (0..4).map(|_| Act::Answer(1));
+    let lone = stage(vec![throttles().chain(answers).collect()], &[], params());
+    for answer in futures::future::join_all((0..4).map(|_| lone.ask(""))).await {
+        answer.unwrap();
+    }
+    assert!(lone.seconds() <= 5, "{}", lone.seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_were_throttled_it_is_a_429_though_the_time_of_one_is_over() {
+    let throttled = || vec![Act::ThrottleLate(1, 300)];
+    let few = Params { max_retries: 1, ..params() };
+    let stage = stage(vec![throttled(), throttled()], &[], few);
+    let error = stage.ask("").await.unwrap_err().error;
+    assert_eq!((error.status, error.code.as_deref()), (429, Some("all_providers_exhausted")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_without_a_time_is_waited_for_longer_each_time() {
+    let untold = || Act::Fail(FaultKind::RateLimited(None));
+    let stage = stage(vec![vec![untold(), untold()]], &[], params());
+    let route = stage.ask("").await.unwrap();
+    assert_eq!((route.attempts, stage.seconds()), (3, 2 + 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_time_out_it_is_a_504_within_the_deadline() {
     let mut short = params();
     short.deadline = Duration::from_secs(70);
@@ -434,6 +470,18 @@ async fn before_the_first_content_a_broken_stream_is_invisible_after_it_is_not()
     let late = vec![Act::Stream(vec![(0, "one "), (0, "two")], Some(FaultKind::Cut))];
     let stage = stage(vec![early, late], &[], params());
     assert_eq!(stage.stream().await, ("one two".to_owned(), Some(502)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_began_another_text_is_not_asked_to_go_on_again() {
+    let text = "The harbour lies between two hills, and every morning the boats go out early.";
+    let cut = || Act::Stream(vec![(0, text)], Some(FaultKind::Cut));
+    let other = || Act::Stream(vec![(0, "Bananas are yellow and grow in bunches.")], None);
+    let script = |act: &dyn Fn() -> Act| (0..9).map(|_| act()).collect();
+    let stage = stage(vec![script(&cut), script(&other)], &[], params());
+    assert_eq!(stage.stream().await, (text.to_owned(), Some(502)));
+    assert_eq!(stage.calls(1), 1);
+    assert!(stage.calls(0) > 1, "who broke off may go on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -521,6 +569,26 @@ async fn a_session_stays_and_moves_with_its_answers() {
     let (moved, reason) = ask().await;
     assert!(moved != home && reason == RouteReason::Failover);
     assert_eq!(ask().await, (moved, RouteReason::Affinity));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_waits_a_moment_where_it_lives_and_no_longer() {
+    for (rest, moves) in [(1_000, false), (3_000, true)] {
+        let stage = stage(vec![vec![], vec![]], &[], params());
+        let ask = || async {
+            let call = ChatCall { session: Some("s".to_owned()), ..call("") };
+            match stage.dispatcher.begin(call).answer.await.unwrap() {
+                Answer::Whole { route, .. } => (route.provider.to_string(), route.attempts),
+                Answer::Stream { .. } => panic!("not a stream"),
+            }
+        };
+        let (home, _) = ask().await;
+        let actor = usize::from(home != "p0");
+        stage.actors[actor].0.lock().unwrap().push_back(Act::Throttle(rest));
+        let (answered, attempts) = ask().await;
+        assert_eq!((answered != home, attempts), (moves, 2));
+        assert_eq!(stage.seconds(), u64::from(!moves));
+    }
 }
 
 #[tokio::test(start_paused = true)]

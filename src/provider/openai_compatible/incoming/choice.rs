@@ -44,6 +44,11 @@ impl ChoiceState {
         Self { written: Written::new(asked.tools.clone()), spare, ..Self::default() }
     }
 
+    /// Has it said more than thoughts?
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered || self.calls.have_opened()
+    }
+
     /// Takes note of a delta that is in OpenAI's form already. `false`, with nothing noted, when it
     /// isn't.
     pub(super) fn note(&mut self, chunk: &Chunk, choice: &ChunkChoice) -> bool {
@@ -205,7 +210,7 @@ impl ChoiceState {
             }
             Finish::Known => choice.get("finish_reason").unwrap_or_default().trim_matches('"'),
         };
-        if self.answered || self.calls.have_opened() {
+        if self.has_answered() {
             return;
         }
         match meaning {

@@ -32,6 +32,8 @@ pub(in crate::provider::openai_compatible) struct Mender {
     choices: Vec<(u64, ChoiceState)>,
     /// A chunk that ends a choice, unless more of it comes next.
     held: Option<Chunk>,
+    /// Has a choice gone on after it had said why it ends? Then such a word is no end.
+    went_on: bool,
     ready: Vec<Chunk>,
     rng: Rng,
     /// When the event being read came.
@@ -40,7 +42,15 @@ pub(in crate::provider::openai_compatible) struct Mender {
 
 impl Mender {
     pub(in crate::provider::openai_compatible) fn new(asked: Asked, rng: Rng) -> Self {
-        Self { asked, choices: Vec::new(), held: None, ready: Vec::new(), rng, now: Now::default() }
+        Self {
+            asked,
+            choices: Vec::new(),
+            held: None,
+            went_on: false,
+            ready: Vec::new(),
+            rng,
+            now: Now::default(),
+        }
     }
 
     /// What may go out now.
@@ -56,6 +66,13 @@ impl Mender {
     /// Has every choice there was said so?
     pub(super) fn has_all_finished(&self) -> bool {
         !self.choices.is_empty() && self.choices.iter().all(|(_, it)| it.finished)
+    }
+
+    /// Has every choice that was asked for been told to its end? What fails after that takes
+    /// nothing of it away.
+    pub(super) fn has_told_all(&self) -> bool {
+        let told = self.choices.iter().filter(|(_, it)| it.finished && it.has_answered()).count();
+        !self.went_on && self.has_all_finished() && told >= self.asked.choices
     }
 
     /// Takes in the data of one event.
@@ -127,6 +144,7 @@ impl Mender {
         let held = self.held.take();
         let is_taken_back = |it: &ChunkChoice| it.finish.is_some() && goes_on.contains(&it.index);
         if let Some(held) = held.as_ref().filter(|it| it.choices.iter().any(is_taken_back)) {
+            self.went_on = true;
             for (index, state) in &mut self.choices {
                 state.finished &=
                     !held.choices.iter().any(|it| it.index == *index && is_taken_back(it));

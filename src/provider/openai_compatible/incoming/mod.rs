@@ -57,13 +57,16 @@ pub(super) struct Asked {
     pub(super) provider: &'static str,
     /// The tools it may call.
     pub(super) tools: Tools,
+    /// How many answers.
+    pub(super) choices: usize,
     /// Where the signatures of the model's calls are kept, if it makes any.
     pub(super) shelf: Option<Shelf>,
 }
 
 impl Asked {
     pub(super) fn new(provider: &'static str, request: &ChatRequest, shelf: Option<Shelf>) -> Self {
-        Self { provider, tools: Tools::offered(request), shelf }
+        let choices = usize::try_from(request.n).unwrap_or(usize::MAX);
+        Self { provider, tools: Tools::offered(request), choices, shelf }
     }
 
     /// Z.ai puts a whole answer into the reasoning at times.
@@ -112,7 +115,11 @@ struct Reading {
 
 impl Steps for Reading {
     async fn step(&mut self) -> Result<Step, Fault> {
-        let over = self.read().await?;
+        let over = match self.read().await {
+            // Some providers add an error to a complete answer.
+            Err(_) if self.mender.has_told_all() => self.mender.end().map(|()| true)?,
+            read => read?,
+        };
         Ok(Step { chunks: self.mender.ready(), over })
     }
 }

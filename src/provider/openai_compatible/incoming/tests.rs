@@ -275,6 +275,36 @@ fn errors_inside_a_stream_are_told() {
 }
 
 #[test]
+fn an_error_behind_a_complete_answer_takes_nothing_of_it_away() {
+    let event = |delta, finish: &str| {
+        let finish = if finish.is_empty() { Value::Null } else { finish.into() };
+        format!("data: {}\n\n", chunk(delta, &finish))
+    };
+    let says = |text: &str, finish: &str| event(json!({"content": text}), finish);
+    let error = "data: {\"error\":{\"message\":\"x\",\"code\":503}}\n\n";
+    let torn = "data: {\"choi\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\
+                 \"total_tokens\":2}}\n\n";
+    for (stream, expected) in [
+        (says("a", "stop") + error, None),
+        (says("a", "") + &event(json!({}), "stop") + error, None),
+        (says("a", "stop") + usage + error, None),
+        (says("a", "stop") + torn, None),
+        (says("a", "") + error, Some(FaultKind::Server)),
+        (event(json!({}), "stop") + error, Some(FaultKind::Server)),
+        // Here a reason is no end.
+        (says("a", "stop") + &says("b", "stop") + error, Some(FaultKind::Server)),
+    ] {
+        let (chunks, fault) = read("", vec![Bytes::from(stream.clone())]);
+        assert_eq!(fault, expected, "{stream}");
+        if fault.is_none() {
+            let told: Vec<_> = chunks.into_iter().filter(|it| it["usage"].is_null()).collect();
+            assert_eq!(join(&told), said("", "a", "stop"), "{stream}");
+        }
+    }
+}
+
+#[test]
 fn an_end_is_told_from_a_cut() {
     let text = |finish: Value| format!("data: {}\n\n", chunk(json!({"content": "a"}), &finish));
     for (stream, expected) in [
