@@ -32,7 +32,7 @@ fn whole(c: &mut Criterion) {
     {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |b| {
-            b.iter(|| Mode::Json(Root::Any).apply(black_box(&text), true).len())
+            b.iter(|| Mode::Json(Root::Any).apply(black_box(&text), true).len());
         });
     }
     group.finish();
