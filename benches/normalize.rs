@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use relayfreellm::normalize::{Mode, Normalizer};
+use relayfreellm::normalize::{Mode, Normalizer, Root};
 
 const PROSE: &str = "The tide turns at four, and the boats come in with it; nobody hurries.\n\n";
 const CODE: &str = "```rust\nfn f(x: u32) -> u32 {\n    x + 1\n}\n```\n\n";
@@ -31,14 +31,16 @@ fn whole(c: &mut Criterion) {
         [("JSON in a fence", format!("Sure!\n```json\n{json}\n```")), ("nearly JSON", nearly)]
     {
         group.throughput(Throughput::Bytes(text.len() as u64));
-        group.bench_function(name, |b| b.iter(|| Mode::Json.apply(black_box(&text), true).len()));
+        group.bench_function(name, |b| {
+            b.iter(|| Mode::Json(Root::Any).apply(black_box(&text), true).len());
+        });
     }
     group.finish();
 }
 
 fn streamed(c: &mut Criterion) {
     for (name, mode, begin) in
-        [("text", Mode::Text, "Sure! Here: "), ("JSON", Mode::Json, "{\"a\": \"")]
+        [("text", Mode::Text, "Sure! Here: "), ("JSON", Mode::Json(Root::Any), "{\"a\": \"")]
     {
         let mut normalizer = Normalizer::new(mode);
         normalizer.push(begin);

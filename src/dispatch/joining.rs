@@ -2,6 +2,7 @@
 
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::continuation::Resumed;
+use crate::dispatch::outcome::RouteReason;
 use crate::dispatch::relay::Relay;
 use crate::dispatch::settlement::Delivered;
 use crate::normalize::seam::Joint;
@@ -121,6 +122,8 @@ impl Relay {
         self.attempt = relay.attempt.take();
         std::mem::swap(&mut self.chunks, &mut relay.chunks);
         std::mem::swap(&mut self.target, &mut relay.target);
+        // By now more than one has been asked.
+        self.reason = RouteReason::Failover.as_str();
         self.terms.silence = relay.terms.silence;
         self.thread = thread;
         self.story = story;

@@ -78,7 +78,7 @@ pub(super) struct Relay {
     pub(super) telling: Telling,
     pub(super) terms: Terms,
     pub(super) target: String,
-    reason: &'static str,
+    pub(super) reason: &'static str,
     pub(super) story: Option<Story>,
     /// What it takes to go on elsewhere.
     pub(super) thread: Option<Box<Thread>>,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::catalog::Model;
 use crate::catalog::TargetId;
@@ -13,6 +15,7 @@ use crate::dispatch::whole::Left;
 use crate::dispatch::whole::Spare;
 use crate::dispatch::whole::Unanswered;
 use crate::normalize::Mode;
+use crate::normalize::Root;
 use crate::normalize::json_only;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
@@ -39,10 +42,10 @@ const POOLED_STACK: usize = 1536 * 1024;
 /// What the text of an answer has to be.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    /// Some JSON object or array.
+    /// Some JSON object; a list alone will do.
     Json,
     /// JSON that fits a schema. Boxed: it is large.
-    Schema(Box<Schema>),
+    Schema(Box<Schema>, Root),
 }
 
 /// The text of one choice, to be checked.
@@ -87,7 +90,10 @@ impl Wanted {
                 let stack = Schema::stack_to_read(&text);
                 let reading = apart(move || on_stack(stack, || Schema::read(&text)));
                 let broken = || ApiError::new(500, "server_error", "The schema can't be read now.");
-                Self::Schema(Box::new(reading.await.flatten().ok_or_else(broken)??))
+                Self::Schema(
+                    Box::new(reading.await.flatten().ok_or_else(broken)??),
+                    json_root(request),
+                )
             }
         };
         Ok(Some(Arc::new(wanted)))
@@ -99,7 +105,7 @@ impl Wanted {
         let judging = move || drafts.iter().map(|it| wanted.judge(it)).max();
         let came = match &**self {
             Self::Json => Some(judging()),
-            Self::Schema(_) => apart(judging).await,
+            Self::Schema(..) => apart(judging).await,
         };
         came.map_or(Came::Other, |it| it.unwrap_or(Came::Wanted))
     }
@@ -112,7 +118,7 @@ impl Wanted {
                 let fault = Fault::new(FaultKind::NoJson, "no JSON in the answer");
                 Unanswered { fault, left: Left::Spare(other) }
             }
-            Self::Schema(_) => {
+            Self::Schema(..) => {
                 let message = "the answer did not fit the request's schema";
                 let fault = Fault::new(FaultKind::OffSchema, message);
                 Unanswered::call(other.into_attempt(), fault)
@@ -121,11 +127,12 @@ impl Wanted {
     }
 
     fn judge(&self, draft: &Draft) -> Came {
-        let value = json_only(&draft.text);
         let good = match self {
-            Self::Json => value.is_some(),
+            Self::Json => json_only(&draft.text, Root::Object).is_some(),
             // A schema may want a string or a number, which stand in no prose.
-            Self::Schema(schema) => fits(schema, value.unwrap_or(&draft.text)),
+            Self::Schema(schema, root) => {
+                fits(schema, json_only(&draft.text, *root).unwrap_or(&draft.text))
+            }
         };
         match (good, draft.cut) {
             (true, _) => Came::Wanted,
@@ -133,6 +140,25 @@ impl Wanted {
             (false, false) => Came::Other,
         }
     }
+}
+
+/// What kind of JSON `request` asks for: an object, unless its schema may want something else.
+pub(super) fn json_root(request: &ChatRequest) -> Root {
+    let object = |schema: &str| {
+        let type_of: Option<TypeOf<'_>> = serde_json::from_str(schema).ok();
+        type_of.is_some_and(|it| it.kind.is_some_and(|it| it.get() == r#""object""#))
+    };
+    match request.json_mode {
+        JsonMode::Schema if !request.schema_json().is_some_and(object) => Root::Any,
+        _ => Root::Object,
+    }
+}
+
+/// The type a schema wants.
+#[derive(Deserialize)]
+struct TypeOf<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
 }
 
 fn fits(schema: &Schema, json: &str) -> bool {
@@ -253,6 +279,8 @@ mod tests {
             ("42", false, Came::Other),
             ("Here: {\"a\": [1,", true, Came::Cut),
             ("{\"a\":1} and", true, Came::Wanted),
+            ("As [1] says: {\"a\":1}", false, Came::Wanted),
+            ("As [1] says, no.", false, Came::Other),
         ] {
             check(Wanted::Json, &[draft(text, cut)], expected).await;
         }
@@ -262,7 +290,7 @@ mod tests {
     async fn every_choice_has_to_fit() {
         let wanted = || {
             let schema = r#"{"type":"object","required":["a"]}"#;
-            Wanted::Schema(Box::new(Schema::read(schema).unwrap()))
+            Wanted::Schema(Box::new(Schema::read(schema).unwrap()), Root::Object)
         };
         let (good, bad, cut) = (draft("{\"a\":1}", false), draft("{}", false), draft("{", true));
         check(wanted(), &[], Came::Wanted).await;
@@ -270,7 +298,8 @@ mod tests {
         check(wanted(), &[good.clone(), cut.clone()], Came::Cut).await;
         check(wanted(), &[bad, cut], Came::Other).await;
         check(wanted(), &[draft("no JSON", false)], Came::Other).await;
-        let scalar = Wanted::Schema(Box::new(Schema::read(r#"{"type":"string"}"#).unwrap()));
+        let scalar =
+            Wanted::Schema(Box::new(Schema::read(r#"{"type":"string"}"#).unwrap()), Root::Any);
         check(scalar, &[draft(" \"x\"\n", false)], Came::Wanted).await;
     }
 
@@ -278,7 +307,7 @@ mod tests {
     async fn a_deep_check_gets_the_stack_it_needs() {
         let schema = r##"{"allOf":[{"properties":{"a":{"$ref":"#"}}}],"anyOf":[{},{},{},{},{}]}"##;
         let deep = "{\"a\":".repeat(120) + "1" + &"}".repeat(120);
-        let wanted = Wanted::Schema(Box::new(Schema::read(schema).unwrap()));
+        let wanted = Wanted::Schema(Box::new(Schema::read(schema).unwrap()), Root::Object);
         check(wanted, &[draft(&deep, false)], Came::Wanted).await;
     }
 }

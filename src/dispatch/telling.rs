@@ -197,7 +197,7 @@ impl Telling {
             return (None, false);
         };
         let due = !std::mem::replace(&mut state.role_sent, true);
-        let holds = self.mode == Mode::JsonAtOnce;
+        let holds = matches!(self.mode, Mode::JsonAtOnce(_));
         state.text_came |= !choice.text.is_empty();
         state.excused |= choice.calls_or_refuses;
         let came = after_seam(&mut self.seam, &choice.text);
@@ -230,7 +230,7 @@ impl Telling {
 
     /// What is held back of choices that did not say why they ended goes out.
     pub(super) fn flush(&mut self, delivered: &mut Delivered) {
-        let holds = self.mode == Mode::JsonAtOnce;
+        let holds = matches!(self.mode, Mode::JsonAtOnce(_));
         for state in &mut self.choices {
             if std::mem::replace(&mut state.finished, true) {
                 continue;

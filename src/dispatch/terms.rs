@@ -12,6 +12,7 @@ use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
 use crate::dispatch::relay;
 use crate::dispatch::relay::Hold;
+use crate::dispatch::structured::json_root;
 use crate::dispatch::whole;
 use crate::normalize::Mode;
 use crate::normalize::leaves_code_open;
@@ -29,7 +30,7 @@ impl Travel {
             model: Arc::clone(&target.model.routable),
             mode: match way {
                 JsonWay::Native => self.text_mode(),
-                JsonWay::AnyObject | JsonWay::Instructed => Mode::Json,
+                JsonWay::AnyObject | JsonWay::Instructed => Mode::Json(json_root(&self.request)),
             },
             wanted: self.wanted.clone(),
             created: self.core.clock.now().unix_ms / 1000,
@@ -48,7 +49,7 @@ impl Travel {
         relay::Terms {
             model: Arc::clone(&target.model.routable),
             mode: match hold {
-                Some(_) => Mode::JsonAtOnce,
+                Some(_) => Mode::JsonAtOnce(json_root(&self.request)),
                 None => self.text_mode(),
             },
             hold,
@@ -64,7 +65,8 @@ impl Travel {
 
     /// How an answer is treated that needs no more than what the caller and the settings want.
     fn text_mode(&self) -> Mode {
-        match self.core.params.normalizer.mode(self.wants_json()) {
+        let json = self.wants_json().then(|| json_root(&self.request));
+        match self.core.params.normalizer.mode(json) {
             _ if !self.normalize => Mode::Off,
             Mode::Text if self.may_end_in_code() => Mode::TextLeftOpen,
             wanted => wanted,

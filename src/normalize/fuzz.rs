@@ -2,6 +2,7 @@
 
 use crate::normalize::Mode;
 use crate::normalize::Normalizer;
+use crate::normalize::Root;
 
 /// Bytes that a stream of text may hold back.
 const HELD: usize = 63;
@@ -13,13 +14,15 @@ const HELD: usize = 63;
 pub fn fuzz(text: &str) {
     let whole = Mode::Text.apply(text, true);
     assert_eq!(streamed(text, Mode::Text), whole, "in pieces");
-    let mut at_once = Normalizer::new(Mode::Json);
-    let expected = at_once.push(text).into_owned() + &at_once.finish(true);
-    assert_eq!(streamed(text, Mode::Json), expected, "JSON in pieces");
-    let json = Mode::Json.apply(text, true);
-    if json != text {
-        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
-        assert_eq!(Mode::Json.apply(&json, true), json, "twice");
+    for mode in [Mode::Json(Root::Any), Mode::Json(Root::Object)] {
+        let mut at_once = Normalizer::new(mode);
+        let expected = at_once.push(text).into_owned() + &at_once.finish(true);
+        assert_eq!(streamed(text, mode), expected, "JSON in pieces");
+        let json = mode.apply(text, true);
+        if json != text {
+            assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+            assert_eq!(mode.apply(&json, true), json, "twice");
+        }
     }
 }
 

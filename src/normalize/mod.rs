@@ -12,16 +12,18 @@ mod opener;
 mod repair;
 pub mod seam;
 mod text;
+mod trimmer;
 
 use std::borrow::Cow;
 
 #[cfg(any(test, fuzzing))]
 pub use crate::normalize::fuzz::fuzz;
+pub use crate::normalize::json::Root;
 pub use crate::normalize::json::json_only;
 
 use crate::normalize::fence::Fences;
-use crate::normalize::json::JsonTrimmer;
 use crate::normalize::text::TextNormalizer;
+use crate::normalize::trimmer::JsonTrimmer;
 
 /// Settings of this room.
 #[derive(Clone, Debug)]
@@ -31,13 +33,13 @@ pub struct Params {
 }
 
 impl Params {
-    /// How an answer is treated when its caller asked for nothing special; `json` tells whether
-    /// JSON was asked for.
-    pub fn mode(&self, json: bool) -> Mode {
+    /// How an answer is treated when its caller asked for nothing special; `json` is the
+    /// JSON that was asked for, if any was.
+    pub fn mode(&self, json: Option<Root>) -> Mode {
         match (self.enabled, json) {
             (false, _) => Mode::Off,
-            (true, false) => Mode::Text,
-            (true, true) => Mode::Json,
+            (true, None) => Mode::Text,
+            (true, Some(root)) => Mode::Json(root),
         }
     }
 }
@@ -72,9 +74,9 @@ pub enum Mode {
     /// The JSON value alone, as [`json_only`] does. In a whole answer trailing commas, single
     /// quotes, comments and unquoted keys are mended where that makes JSON of it. Of an answer that
     /// was cut off what there is of the value.
-    Json,
+    Json(Root),
     /// The same, and a stream gives all of it at its end, as a whole answer would.
-    JsonAtOnce,
+    JsonAtOnce(Root),
     /// Every byte stays.
     Off,
 }
@@ -84,7 +86,7 @@ impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Text | Self::TextLeftOpen => "text",
-            Self::Json | Self::JsonAtOnce => "json",
+            Self::Json(_) | Self::JsonAtOnce(_) => "json",
             Self::Off => "off",
         }
     }
@@ -92,8 +94,8 @@ impl Mode {
     /// Treats a whole answer. An answer is `complete` unless it was cut off (by a token limit,
     /// say): a fence that is open there stays open.
     pub fn apply(self, text: &str, complete: bool) -> Cow<'_, str> {
-        if matches!(self, Self::Json | Self::JsonAtOnce) {
-            return json::whole(text, complete);
+        if let Self::Json(root) | Self::JsonAtOnce(root) = self {
+            return json::whole(text, root, complete);
         }
         let mut normalizer = Normalizer::new(self);
         let out = normalizer.push(text);
@@ -115,7 +117,7 @@ pub struct Normalizer(Inner);
 enum Inner {
     Text(TextNormalizer),
     Json(JsonTrimmer),
-    JsonAtOnce(String),
+    JsonAtOnce(String, Root),
     Off,
 }
 
@@ -125,8 +127,8 @@ impl Normalizer {
         Self(match mode {
             Mode::Text => Inner::Text(TextNormalizer::new(true)),
             Mode::TextLeftOpen => Inner::Text(TextNormalizer::new(false)),
-            Mode::Json => Inner::Json(JsonTrimmer::new()),
-            Mode::JsonAtOnce => Inner::JsonAtOnce(String::new()),
+            Mode::Json(root) => Inner::Json(JsonTrimmer::new(root)),
+            Mode::JsonAtOnce(root) => Inner::JsonAtOnce(String::new(), root),
             Mode::Off => Inner::Off,
         })
     }
@@ -140,7 +142,7 @@ impl Normalizer {
         match &mut self.0 {
             Inner::Text(text) => text.push(delta),
             Inner::Json(json) => json.push(delta),
-            Inner::JsonAtOnce(held) => {
+            Inner::JsonAtOnce(held, _) => {
                 held.push_str(delta);
                 Cow::Borrowed("")
             }
@@ -154,7 +156,9 @@ impl Normalizer {
         match &mut self.0 {
             Inner::Text(text) => text.finish(complete),
             Inner::Json(json) => json.finish(),
-            Inner::JsonAtOnce(held) => json::whole(&std::mem::take(held), complete).into_owned(),
+            Inner::JsonAtOnce(held, root) => {
+                json::whole(&std::mem::take(held), *root, complete).into_owned()
+            }
             Inner::Off => String::new(),
         }
     }

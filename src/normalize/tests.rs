@@ -71,7 +71,7 @@ fn of_many_kinds_of_text_nothing_is_changed() {
     for text in &texts {
         check(text, text);
         if serde_json::from_str::<serde_json::Value>(text).is_ok_and(|it| !it.is_string()) {
-            assert_eq!(Mode::Json.apply(text, true), *text);
+            assert_eq!(Mode::Json(Root::Any).apply(text, true), *text);
         }
     }
 }
@@ -124,9 +124,9 @@ fn off_changes_nothing() {
 #[test]
 fn json_mode_gives_the_value_alone() {
     let text = "Sure!\n```json\n{\"a\": 1}\n```\n";
-    assert_eq!(Mode::Json.apply(text, true), "{\"a\": 1}");
-    assert_eq!(streamed(Mode::Json, text, &[1, 8, 19]), "{\"a\": 1}");
-    assert_eq!(Mode::Json.apply("Sure! No.", true), "Sure! No.");
+    assert_eq!(Mode::Json(Root::Any).apply(text, true), "{\"a\": 1}");
+    assert_eq!(streamed(Mode::Json(Root::Any), text, &[1, 8, 19]), "{\"a\": 1}");
+    assert_eq!(Mode::Json(Root::Any).apply("Sure! No.", true), "Sure! No.");
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn json_at_once_is_as_a_whole_answer() {
         ("Here:\n```json\n{\"a\": [1, ", false, "{\"a\": [1, "),
         ("No val", false, "No val"),
     ] {
-        assert_eq!(Mode::Json.apply(text, complete), expected, "{text:?}");
-        let mut normalizer = Normalizer::new(Mode::JsonAtOnce);
+        assert_eq!(Mode::Json(Root::Any).apply(text, complete), expected, "{text:?}");
+        let mut normalizer = Normalizer::new(Mode::JsonAtOnce(Root::Any));
         for piece in pieces(text, &[3, 11]) {
             assert_eq!(normalizer.push(piece), "");
         }
@@ -148,9 +148,9 @@ fn json_at_once_is_as_a_whole_answer() {
 
 #[test]
 fn settings_choose_the_mode() {
-    assert_eq!(Params { enabled: true }.mode(false), Mode::Text);
-    assert_eq!(Params { enabled: true }.mode(true), Mode::Json);
-    assert_eq!(Params { enabled: false }.mode(true), Mode::Off);
+    assert_eq!(Params { enabled: true }.mode(None), Mode::Text);
+    assert_eq!(Params { enabled: true }.mode(Some(Root::Any)), Mode::Json(Root::Any));
+    assert_eq!(Params { enabled: false }.mode(Some(Root::Any)), Mode::Off);
 }
 
 #[test]

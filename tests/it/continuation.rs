@@ -3,7 +3,7 @@
 use relayfreellm::sim::{Answer, Fault};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Setup, StreamAnswer, Upstream, ask, with};
+use crate::support::{Gateway, Log, Setup, StreamAnswer, Upstream, ask, with};
 
 const TEXT: &str = "The lighthouse keeper counted the ships by their lamps. Seven came before midnight, \
                     three after, and the last one \u{2014} a small, stubborn boat \u{2014} came with the \
@@ -54,8 +54,10 @@ async fn a_cut_stream_is_complete_and_exact() {
 async fn the_same_target_goes_on_where_there_is_no_other() {
     let gateway = pair().start().await;
     gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(6)]);
+    let log = Log::catch();
     let answer = gateway.stream(&ask("one/m")).await.expect_done();
     assert_eq!(answer.said(), TEXT);
+    assert!(log.text().contains("One/m (failover)"), "{}", log.text());
     assert_eq!((gateway.reached("one"), gateway.reached("two")), (2, 0), "direct stays direct");
 }
 

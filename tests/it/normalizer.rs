@@ -140,6 +140,7 @@ async fn in_json_mode_the_value_alone_comes_mended_where_it_has_to_be() {
     for (said, mended) in [
         ("{\"a\": 1}", "{\"a\": 1}"),
         ("Sure!\n```json\n{\"a\": 1}\n```\nEnjoy.", "{\"a\": 1}"),
+        ("According to [1], here it is: {\"a\": 1}", "{\"a\": 1}"),
         ("{'a': [1, 2,], /* so */ b: 'it\\'s'}", "{\"a\": [1, 2],  \"b\": \"it's\"}"),
     ] {
         gateway.upstream("alpha").set_answer(Says::Fixed(said.to_owned()), Some(3));
