@@ -8,6 +8,7 @@ use simdutf8::basic::from_utf8;
 
 use super::raw::{Patch, Unreadable, is_error, json_string, says_something, span_of, text_of};
 use super::reader::{Broken, Reader, read};
+use super::top::Top;
 use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion.chunk` as a provider sent it.
@@ -67,14 +68,9 @@ struct Inside {
 
 #[derive(Default)]
 struct Members<'a> {
-    id: Option<&'a str>,
-    model: Option<&'a str>,
-    created: Option<&'a str>,
-    object: Option<&'a str>,
-    usage: Option<&'a str>,
+    top: Top<'a>,
     /// Groq puts the usage of a stream into `x_groq`, whether asked or not.
     groq_usage: Option<&'a str>,
-    error: Option<&'a str>,
     choices: Vec<ChunkChoice>,
 }
 
@@ -83,12 +79,6 @@ impl<'a> Members<'a> {
         let mut found = Self::default();
         reader.object(|it, key| {
             match &*key {
-                "id" => found.id = Some(it.raw()?),
-                "model" => found.model = Some(it.raw()?),
-                "created" => found.created = Some(it.raw()?),
-                "object" => found.object = Some(it.raw()?),
-                "usage" => found.usage = Some(it.raw()?),
-                "error" => found.error = Some(it.raw()?),
                 "x_groq" if !it.is_null() => found.groq_usage = groq_usage(it)?,
                 "choices" if !it.is_null() => {
                     found.choices.clear();
@@ -98,9 +88,7 @@ impl<'a> Members<'a> {
                         Ok::<_, Broken>(())
                     })?;
                 }
-                _ => {
-                    let _other = it.raw()?;
-                }
+                other => found.top.take(other, it)?,
             }
             Ok::<_, Broken>(())
         })?;
@@ -230,9 +218,10 @@ impl Chunk {
     pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
         let text = from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
         let members = read(text, |it| Members::read(it, body))?;
+        let top = &members.top;
         let place = |it: &str| span_of(body, it);
         let told = |raw: &'_ str| TokenUsage::read(raw).map(|it| (it, place(raw)));
-        let own = members.usage.map(|it| (TokenUsage::read(it), place(it)));
+        let own = top.usage.map(|it| (TokenUsage::read(it), place(it)));
         let elsewhere =
             members.groq_usage.and_then(told).filter(|_| !matches!(own, Some((Some(_), _))));
         let usage_is_own = elsewhere.is_none();
@@ -240,14 +229,13 @@ impl Chunk {
         let (read, usage_span) = told.unzip();
         let read = read.flatten();
         Ok(Self {
-            id: members.id.and_then(text_of).map(Cow::into_owned),
+            id: top.id.and_then(text_of).map(Cow::into_owned),
             usage: read.map(|(usage, _)| usage),
             usage_is_odd: read.is_some_and(|(_, in_form)| !in_form),
             usage_is_own,
-            error: members.error.filter(|it| is_error(it)).map(str::to_owned),
+            error: top.error.filter(|it| is_error(it)).map(str::to_owned),
             usage_span,
-            heads: [members.id, members.model, members.created, members.object]
-                .map(|it| it.map(place)),
+            heads: [top.id, top.model, top.created, top.object].map(|it| it.map(place)),
             choices: members.choices,
             body: body.clone(),
         })

@@ -10,6 +10,7 @@ use simdutf8::basic::from_utf8;
 use super::chunk::Said;
 use super::raw::{Patch, Unreadable, is_error, json_string, span_of, text_of};
 use super::reader::{Broken, Reader, read};
+use super::top::Top;
 use super::usage::{TokenUsage, in_openai_form};
 
 /// A `chat.completion` as a provider sent it.
@@ -57,12 +58,7 @@ pub struct Spoken<'a> {
 
 #[derive(Default)]
 struct Members<'a> {
-    id: Option<&'a str>,
-    model: Option<&'a str>,
-    object: Option<&'a str>,
-    created: Option<&'a str>,
-    usage: Option<&'a str>,
-    error: Option<&'a str>,
+    top: Top<'a>,
     choices: Vec<Choice>,
 }
 
@@ -71,12 +67,6 @@ impl<'a> Members<'a> {
         let mut found = Self::default();
         reader.object(|it, key| {
             match &*key {
-                "id" => found.id = Some(it.raw()?),
-                "model" => found.model = Some(it.raw()?),
-                "object" => found.object = Some(it.raw()?),
-                "created" => found.created = Some(it.raw()?),
-                "usage" => found.usage = Some(it.raw()?),
-                "error" => found.error = Some(it.raw()?),
                 "choices" if !it.is_null() => {
                     found.choices.clear();
                     it.list(|it| {
@@ -84,9 +74,7 @@ impl<'a> Members<'a> {
                         Ok::<_, Broken>(())
                     })?;
                 }
-                _ => {
-                    let _other = it.raw()?;
-                }
+                other => found.top.take(other, it)?,
             }
             Ok::<_, Broken>(())
         })?;
@@ -102,17 +90,17 @@ impl Completion {
     pub fn parse(body: &Bytes) -> Result<Self, Unreadable> {
         let text = from_utf8(body).map_err(|it| Unreadable(it.to_string()))?;
         let members = read(text, |it| Members::read(it, body))?;
+        let top = &members.top;
         let place = |it: &str| span_of(body, it);
-        let usage = members.usage.and_then(TokenUsage::read);
+        let usage = top.usage.and_then(TokenUsage::read);
         Ok(Self {
-            id: members.id.and_then(text_of).map(Cow::into_owned),
+            id: top.id.and_then(text_of).map(Cow::into_owned),
             usage: usage.map(|(usage, _)| usage),
             usage_is_odd: usage.is_some_and(|(_, in_form)| !in_form),
             counted_usage: None,
-            error: members.error.filter(|it| is_error(it)).map(str::to_owned),
-            heads: [members.id, members.model, members.object, members.created]
-                .map(|it| it.map(place)),
-            usage_span: members.usage.map(place),
+            error: top.error.filter(|it| is_error(it)).map(str::to_owned),
+            heads: [top.id, top.model, top.object, top.created].map(|it| it.map(place)),
+            usage_span: top.usage.map(place),
             choices: members.choices,
             body: body.clone(),
         })

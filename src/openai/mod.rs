@@ -16,6 +16,7 @@ mod raw;
 mod reader;
 mod request;
 mod shape;
+mod top;
 mod traits;
 mod usage;
 

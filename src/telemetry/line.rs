@@ -124,24 +124,8 @@ impl Write for Printable<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Page {
-        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(text);
-            Ok(text.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::page::Page;
 
     fn logged(ansi: bool, log: impl FnOnce()) -> String {
         let page = Page::default();
@@ -151,8 +135,7 @@ mod tests {
             .with_ansi(ansi)
             .event_format(Line);
         tracing::subscriber::with_default(log_to.finish(), log);
-        let text = page.0.lock().unwrap().clone();
-        String::from_utf8(text).unwrap()
+        page.text()
     }
 
     #[test]

@@ -109,27 +109,12 @@ impl Visit for Members {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::page::Page;
 
     #[test]
     fn a_json_line_is_one_flat_object() {
-        let lines = Lines::default();
+        let lines = Page::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
@@ -139,7 +124,7 @@ mod tests {
             tracing::warn!(request_id = "req_1", ms = 5_u64, "two\n\"{}\"", "words");
             tracing::info!(fine = true, reason = ?Some(1), "plain");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         let read: Vec<Value> = text.lines().map(|it| serde_json::from_str(it).expect(it)).collect();
         let [first, second] = read.as_slice() else { panic!("{text}") };
         assert_eq!(first["level"], "warn");

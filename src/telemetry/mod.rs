@@ -3,6 +3,8 @@
 mod line;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod page;
 
 pub use log::LogFormat;
 pub use log::start;

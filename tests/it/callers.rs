@@ -61,13 +61,12 @@ async fn guesses_wait_and_the_right_key_never_does() {
     assert!(waits[4] > Duration::from_millis(750), "{waits:?}");
     assert!(waits.iter().all(|it| *it < Duration::from_secs(1)), "{waits:?}");
     // In the middle of it, from the same address.
-    let begun = Instant::now();
     let (guessed, ()) = tokio::join!(guess(), async {
         for _ in 0..5 {
+            let begun = Instant::now();
             gateway.chat_with(&ask("m"), &[("x-api-key", MASTER)]).await.expect(200);
+            assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
         }
-        // Slowed like a guess, the five would take four seconds.
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     });
     assert!(guessed.0 > Duration::from_millis(750), "{guessed:?}");
     // Who shows no key has guessed nothing.
