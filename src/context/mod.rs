@@ -16,6 +16,7 @@ pub mod size;
 pub mod style;
 pub mod summary;
 pub mod tokens;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
