@@ -76,7 +76,13 @@ impl Travel {
     /// Tokens the prompt may have at `model`; `None` = no bound is known.
     pub(super) fn budget(&self, model: &Model) -> Option<u64> {
         let reserve = self.core.params.context.answer_reserve;
-        select::prompt_budget(model, self.request.max_tokens, reserve)
+        Some(select::prompt_budget(self.holds(model)?, self.request.max_tokens, reserve))
+    }
+
+    /// Tokens that prompt and answer may have together at `model`; `None` = no bound is known.
+    pub(super) fn holds(&self, model: &Model) -> Option<u64> {
+        let told = self.core.books.ledger.context(model.id, self.started);
+        select::holds(model, told)
     }
 
     /// The same in tokens as they are counted here: fewer, where the model's answers have shown that

@@ -157,6 +157,7 @@ impl Process {
         self.rooms.usage.failed(self.path((0, 0, 1)).model);
         let ratio = SavedRatio { model: self.path((0, 2, 1)).model, ratio: 1.5 };
         self.rooms.ledger.restore_ratios([ratio]);
+        self.rooms.ledger.learn_context(self.path((0, 2, 1)).model, 8_192, now);
         let told = Observation {
             unit: Unit::Requests,
             period: Period::Day,
@@ -633,7 +634,7 @@ fn an_older_file_is_brought_up_to_date() {
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "DROP TABLE ratios; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+        "DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
                  PRAGMA user_version = 1",
     )
     .expect("obeyed");
