@@ -192,7 +192,7 @@ impl Travel {
     pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
         let guide = self.style.guide.as_deref().filter(|_| guided);
         let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
-        RequestEdits { set: messages.into_iter().collect(), leave_out: Vec::new() }
+        RequestEdits { set: messages.into_iter().collect(), ..RequestEdits::default() }
     }
 
     /// The edits for a conversation made to fit, with the guide if there is room for it.
@@ -202,7 +202,7 @@ impl Travel {
             Some(guide) => with_instruction(&fitted.json, guide),
             None => fitted.json,
         };
-        RequestEdits { set: vec![("messages", messages)], leave_out: Vec::new() }
+        RequestEdits { set: vec![("messages", messages)], cut: true, ..RequestEdits::default() }
     }
 
     /// Tells a model that it takes the session over.

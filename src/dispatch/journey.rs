@@ -276,6 +276,7 @@ impl Travel {
                             walk.blame_model();
                         }
                         walk.skip(&self.out);
+                        walk.skip(&self.told.waiting);
                         break;
                     }
                     Next::RepeatWithout(_) => {

@@ -14,25 +14,29 @@ pub(super) struct Told {
     all: Vec<ModelId>,
     /// Those that have not been asked since.
     unasked: Vec<ModelId>,
+    /// Their keys with them, which would be told the same until the conversation is cut.
+    pub(super) waiting: Vec<TargetId>,
 }
 
 impl Travel {
     /// May the model of a target that has told how much it holds be asked with a shorter conversation? Its
     /// other keys wait for that, too.
     pub(super) fn may_fit_again(&mut self, target: TargetId) -> bool {
-        let found = self.pool.selector.catalog.target(target).map(|it| it.model.id);
+        let Some(found) = self.pool.selector.catalog.target(target) else { return false };
         let uncut = self.requires.strict || self.core.params.context.mode == Mode::Disabled;
-        let Some(model) = found.filter(|it| !uncut && !self.told.all.contains(it)) else {
+        if uncut || self.told.all.contains(&found.model.id) {
             return false;
-        };
-        self.told.all.push(model);
-        self.told.unasked.push(model);
+        }
+        self.told.all.push(found.model.id);
+        self.told.unasked.push(found.model.id);
+        self.told.waiting.extend_from_slice(&found.model.targets);
         true
     }
 
     /// Takes those out of `done` that are to be asked again.
     pub(super) fn reopen(&mut self, done: &mut Eligible) {
         let told = std::mem::take(&mut self.told.unasked);
+        self.told.waiting.clear();
         if !told.is_empty() {
             let is_told = |it: &(usize, usize)| {
                 self.model_at(*it).is_some_and(|(model, _)| told.contains(&model.id))

@@ -288,6 +288,32 @@ async fn what_a_told_bound_leaves_no_room_for_is_400() {
 }
 
 #[tokio::test]
+async fn turns_that_have_to_alternate_do_so_after_a_cut_too() {
+    for (mode, turns) in [("reservoir", 61), ("static", 60), ("static", 61)] {
+        let model = json!({"max_context_length": 3_000});
+        let alpha = Upstream::new("NVIDIA", relayfreellm::sim::Flavour::Nvidia);
+        let alpha = alpha.model_with("google/gemma-3-27b-it", model);
+        let settings = json!({"context": {"management_mode": mode},
+            "routing": {"use_server_side_system_prompt": false}});
+        let gateway = Gateway::with([alpha]).settings(settings).start().await;
+        let body = with(conversation(turns), json!({"model": "google/gemma-3-27b-it"}));
+        let answer = gateway.chat(&body).await.expect(200);
+        assert!(said(&answer).contains("dropped="), "{}", said(&answer));
+        let record = gateway.upstream("nvidia").records().pop().expect("a request");
+        let sent: Value = serde_json::from_slice(&record.body).expect("JSON");
+        let roles: Vec<_> = sent["messages"]
+            .as_array()
+            .expect("messages")
+            .iter()
+            .filter_map(|it| it["role"].as_str())
+            .filter(|it| *it != "system")
+            .collect();
+        assert_eq!(roles.first(), Some(&"user"), "{mode} {turns}: {roles:?}");
+        assert!(roles.windows(2).all(|it| it[0] != it[1]), "{mode} {turns}: {roles:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_takes_it_whole_goes_before_who_has_it_cut() {
     let flavour = relayfreellm::sim::Flavour::DeepSeek;
     let small = Upstream::new("Small", flavour).model("m");
