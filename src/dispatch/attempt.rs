@@ -267,6 +267,9 @@ impl Attempt {
         books.usage.failed(self.model);
         books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
+        if let Some(tokens) = fault.context() {
+            books.ledger.learn_context(self.model, tokens, now);
+        }
         let limits = if self.begun { &[] } else { self.sent.limits() };
         learning::headers(&books.ledger, path.target, (limits, as_of), now);
         let spent = learning::refusal(&books.ledger, path.target, (fault, limits, as_of), now);

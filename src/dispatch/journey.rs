@@ -29,6 +29,7 @@ use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::queue::Place;
+use crate::dispatch::refit::Told;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::strict::Refusal;
@@ -141,6 +142,8 @@ pub(super) struct Travel {
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
     pub(super) refused: Vec<TargetId>,
+    /// Who may be asked with a shorter conversation.
+    pub(super) told: Told,
     pub(super) pardons: Pardons,
     pub(super) last_route: Option<Route>,
     /// What the provider of a strict request has said last.
@@ -184,6 +187,7 @@ impl Travel {
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
+            told: Told::default(),
             pardons: Pardons::default(),
             last_route: None,
             refusal: None,
@@ -272,6 +276,7 @@ impl Travel {
                             walk.blame_model();
                         }
                         walk.skip(&self.out);
+                        walk.skip(&self.told.waiting);
                         break;
                     }
                     Next::RepeatWithout(_) => {
@@ -396,7 +401,9 @@ impl Travel {
             next => next,
         };
         let repeats = verdict::may_pass(&fault) || verdict::is_throttle(&fault);
-        if verdict::speaks_of_model(&fault) {
+        if fault.context().is_some() && self.may_fit_again(target) {
+            // It is passed by until the conversation has been cut for it.
+        } else if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);
             self.out.extend_from_slice(&same);

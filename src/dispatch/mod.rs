@@ -11,6 +11,7 @@
 //! has counted, [`exhausted`] says why nobody answered.
 
 mod attempt;
+mod beside;
 mod continuation;
 mod demand;
 mod destination;
@@ -25,6 +26,7 @@ mod legs;
 mod noting;
 pub mod outcome;
 mod queue;
+mod refit;
 mod relay;
 mod settlement;
 mod spared;

@@ -15,7 +15,6 @@ use crate::provider::Unmet;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::quirks;
-use crate::select;
 
 /// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
 const ESSENTIAL: &[&str] = &["model", "messages", "tools", "functions"];
@@ -117,7 +116,7 @@ impl Travel {
     /// ask for 65,536 tokens of whatever model, and providers refuse what can't fit.
     pub(super) fn bound_answer(&self, model: &Model, edits: &mut RequestEdits) {
         let Some(asked) = self.request.max_tokens else { return };
-        let Some(holds) = select::holds(model) else { return };
+        let Some(holds) = self.holds(model) else { return };
         // The prompt has been made to leave half of it.
         let media = Rules::OTHERS.media(self.request.media);
         let prompt = tokens::most(self.request.prompt_bytes()).saturating_add(media);

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::dispatch::beside;
+use crate::dispatch::beside::Beside;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::relay::Terms;
 use crate::dispatch::settlement::Delivered;
@@ -14,6 +16,7 @@ use crate::normalize::Mode;
 use crate::normalize::Normalizer;
 use crate::normalize::seam::Joint;
 use crate::normalize::seam::Seam;
+use crate::openai::ChoiceEdit;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
 use crate::openai::Heads;
@@ -73,6 +76,8 @@ struct ChoiceState {
     role_sent: bool,
     finished: bool,
     text_came: bool,
+    /// What points into its text.
+    beside: Beside,
     /// Its whole text, where it is held.
     draft: Option<Draft>,
     /// It refuses or calls tools: its text is not the answer.
@@ -148,19 +153,17 @@ impl Telling {
             self.say(&text, only.finish.as_deref());
             return;
         }
-        let mut texts = Vec::with_capacity(1);
-        let mut role_due = Vec::with_capacity(1);
+        let mut edits = Vec::with_capacity(1);
         let mut goes_out = chunk.choices.is_empty();
         for choice in &chunk.choices {
             let had_text = !choice.text.is_empty();
-            let (text, due) = self.pass(choice, delivered);
-            let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
-            goes_out |= says_text || due || !had_text || choice.adds_else;
+            let edit = self.pass(&chunk, choice, delivered);
+            let says_text = edit.text.as_ref().map_or(had_text, |it| !it.is_empty());
+            goes_out |= says_text || edit.role_due || !had_text || choice.adds_else;
             self.said |= says_text || choice.adds_else;
             self.ended_on_purpose |=
                 matches!(choice.finish.as_deref(), Some("length" | "content_filter"));
-            texts.push(text);
-            role_due.push(due);
+            edits.push(edit);
         }
         if goes_out {
             let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
@@ -171,14 +174,19 @@ impl Telling {
             if told_later {
                 self.usage_json = chunk.usage_json().map(str::to_owned);
             }
-            let event = chunk.render(&heads, &texts, &role_due, usage);
+            let event = chunk.render(&heads, &edits, usage);
             self.held += event.len();
             self.ready.push_back(Event::Chunk(event));
         }
     }
 
-    /// The text to send in place of a choice's own (`None` = its own), and whether its role is due.
-    fn pass(&mut self, choice: &ChunkChoice, delivered: &mut Delivered) -> (Option<String>, bool) {
+    /// What is to be sent in place of a choice's own.
+    fn pass(
+        &mut self,
+        chunk: &Chunk,
+        choice: &ChunkChoice,
+        delivered: &mut Delivered,
+    ) -> ChoiceEdit {
         let mode = self.mode;
         let known = self.choices.iter().position(|it| it.index == choice.index);
         if known.is_none() && self.choices.len() < CHOICES {
@@ -188,13 +196,14 @@ impl Telling {
                 role_sent: false,
                 finished: false,
                 text_came: false,
+                beside: Beside::default(),
                 draft: None,
                 excused: false,
             });
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
         let Some(state) = self.choices.get_mut(at).filter(|it| it.index == choice.index) else {
-            return (None, false);
+            return ChoiceEdit::default();
         };
         let due = !std::mem::replace(&mut state.role_sent, true);
         let holds = matches!(self.mode, Mode::JsonAtOnce(_));
@@ -225,7 +234,13 @@ impl Telling {
         }
         keep(&mut self.sent, &text);
         let changed = *text != *choice.text;
-        (changed.then(|| text.into_owned()), due)
+        let logprobs = chunk.logprobs(choice);
+        let logprobs = state.beside.take((&came, changed), logprobs, &state.normalizer);
+        let annotations = chunk.annotations(choice);
+        let annotations = annotations
+            .and_then(|it| beside::annotations(it, state.normalizer.kept(), self.joined));
+        let text = changed.then(|| text.into_owned());
+        ChoiceEdit { text, logprobs, annotations, role_due: due }
     }
 
     /// What is held back of choices that did not say why they ended goes out.
@@ -249,8 +264,11 @@ impl Telling {
                 format!(r#"{{"content":{}}}"#, json_string(&rest))
             };
             let index = state.index;
-            let choices =
-                format!(r#"[{{"index":{index},"delta":{delta},"finish_reason":"stop"}}]"#);
+            let logprobs = state.beside.rest(&state.normalizer);
+            let logprobs = logprobs.map_or_else(String::new, |it| format!(r#""logprobs":{it},"#));
+            let choices = format!(
+                r#"[{{"index":{index},"delta":{delta},{logprobs}"finish_reason":"stop"}}]"#
+            );
             let (id, model, created) = (&self.id, &self.model, &self.created);
             self.ready.push_back(Event::Chunk(made(id, model, created, &choices, "")));
         }
@@ -343,9 +361,7 @@ impl Telling {
         let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
         match &self.usage_chunk {
             // The provider's own, with every detail it has.
-            Some(chunk) if chunk.usage.is_some() && !self.joined => {
-                chunk.render(&heads, &[], &[], None)
-            }
+            Some(chunk) if chunk.usage.is_some() && !self.joined => chunk.render(&heads, &[], None),
             _ => {
                 let own = self.usage_json.clone().filter(|_| !self.joined);
                 let own = own.unwrap_or_else(|| usage.to_json());

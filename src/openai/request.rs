@@ -103,6 +103,8 @@ pub struct RequestEdits {
     pub set: Vec<(&'static str, String)>,
     /// Members to leave out.
     pub leave_out: Vec<String>,
+    /// Are there fewer messages than the caller wrote, so that others are neighbours?
+    pub cut: bool,
 }
 
 impl ChatRequest {
@@ -551,6 +553,7 @@ mod tests {
         let edits = RequestEdits {
             set: vec![("model", "\"b\"".into()), ("stream", "true".into())],
             leave_out: vec!["gone".into()],
+            cut: false,
         };
         assert_eq!(
             request.render(&edits),

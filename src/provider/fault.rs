@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use crate::catalog::Period;
 use crate::catalog::Unit;
+use crate::provider::context_said;
 
 /// A failed call.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,6 +227,13 @@ impl Fault {
             }
         }
         self
+    }
+
+    /// Tokens that the model holds, where it has refused a longer conversation and said how much that is.
+    pub fn context(&self) -> Option<u64> {
+        // Where a quota is told, that is what the conversation is too long for.
+        let told = self.kind == FaultKind::ContextTooLong && self.quota.is_empty();
+        told.then(|| context_said::bound(&self.message.to_ascii_lowercase())).flatten()
     }
 
     /// In a word or two, for logs and error texts.

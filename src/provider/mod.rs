@@ -6,6 +6,7 @@
 pub mod anthropic;
 mod asked;
 pub mod classify;
+mod context_said;
 mod conversation;
 mod error_body;
 mod error_rules;

@@ -8,6 +8,7 @@
 mod account;
 mod book;
 mod budget;
+mod contexts;
 mod denial;
 mod hints;
 mod inferred;
@@ -34,10 +35,12 @@ use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::account::Account;
+use crate::quota::contexts::Contexts;
 use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
 pub use crate::quota::budget::Budget;
+pub use crate::quota::contexts::ToldContext;
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
@@ -95,6 +98,7 @@ pub struct Ledger {
     /// Accounts stay when a reload takes their targets away: their counts hold when they return.
     accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
     ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
+    contexts: Contexts,
 }
 
 impl Ledger {

@@ -39,21 +39,20 @@ impl JsonWay {
     }
 }
 
-/// Tokens a conversation may have to fit `model` whole: its context or the size of its smallest
-/// token window, whichever is less, minus what is set aside for the answer (`max_tokens`, or
-/// `reserve` but at most a quarter of the model). `None` = no bound is known.
-pub fn prompt_budget(model: &Model, max_tokens: Option<u64>, reserve: u64) -> Option<u64> {
-    let holds = holds(model)?;
+/// Tokens a conversation may have to fit a model that [`holds`] so many: all but what is set aside for
+/// the answer (`max_tokens`, or `reserve` but at most a quarter of the model).
+pub fn prompt_budget(holds: u64, max_tokens: Option<u64>, reserve: u64) -> u64 {
     // A caller's `max_tokens` beyond half the model is a wish, not a plan: it leaves half.
     let answer = max_tokens.map_or(reserve.min(holds / 4), |it| it.min(holds / 2));
-    Some(holds - answer)
+    holds - answer
 }
 
-/// Tokens a request to `model` may have, answer included: its context or the size of its smallest
-/// token window, whichever is less. `None` = no bound is known.
-pub fn holds(model: &Model) -> Option<u64> {
+/// Tokens a request to `model` may have, answer included: its context, as it is configured or its provider
+/// has `told` it, or the size of its smallest token window, whichever is least. `None` = no bound is
+/// known.
+pub fn holds(model: &Model, told: Option<u64>) -> Option<u64> {
     let windows = model.limits.iter().filter(|it| it.unit == Unit::Tokens).map(|it| it.max);
-    windows.chain(model.max_context).min()
+    windows.chain(model.max_context).chain(told).min()
 }
 
 /// The models that could answer.

@@ -7,6 +7,7 @@
 
 mod breakers;
 mod callers;
+mod contexts;
 mod directory;
 mod names;
 mod ratios;
@@ -35,6 +36,7 @@ use crate::session::Sessions;
 use crate::store::breakers::BreakerTable;
 use crate::store::callers::CountTable;
 use crate::store::callers::KeyTable;
+use crate::store::contexts::ContextTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
 use crate::store::ratios::RatioTable;
@@ -142,6 +144,7 @@ struct Records {
     usage: Mirror<UsageTable>,
     windows: Mirror<WindowTable>,
     ratios: Mirror<RatioTable>,
+    contexts: Mirror<ContextTable>,
     sessions: Mirror<SessionTable>,
     breakers: Mirror<BreakerTable>,
     keys: Mirror<KeyTable>,
@@ -235,6 +238,7 @@ impl Records {
             usage: Mirror::new(),
             windows: Mirror::new(),
             ratios: Mirror::new(),
+            contexts: Mirror::new(),
             sessions: Mirror::new(),
             breakers: Mirror::new(),
             keys: Mirror::new(),
@@ -257,6 +261,7 @@ impl Records {
         let usage = self.usage.read(&self.sql, &self.names, now)?;
         let windows = self.windows.read(&self.sql, &self.names, now)?;
         let ratios = self.ratios.read(&self.sql, &self.names, now)?;
+        let contexts = self.contexts.read(&self.sql, &self.names, now)?;
         let sessions = self.sessions.read(&self.sql, &self.names, now)?;
         let breakers = self.breakers.read(&self.sql, &self.names, now)?;
         let keys = self.keys.read(&self.sql, &self.names, now)?;
@@ -266,6 +271,7 @@ impl Records {
         rooms.usage.restore(self.usage.adopt(usage));
         rooms.ledger.restore(self.windows.adopt(windows), now);
         rooms.ledger.restore_ratios(self.ratios.adopt(ratios));
+        rooms.ledger.restore_contexts(self.contexts.adopt(contexts));
         let mut sessions = self.sessions.adopt(sessions);
         sessions.sort_by_key(|it| it.used_unix_ms);
         rooms.sessions.restore(sessions, now);
@@ -279,6 +285,7 @@ impl Records {
         let mut usage = self.usage.changes(rooms.usage.view(), now);
         let mut windows = self.windows.changes(rooms.ledger.snapshot(now), now);
         let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
+        let mut contexts = self.contexts.changes(rooms.ledger.contexts(now), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
         let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
         let (keys, counts) = rooms.callers.snapshot(now);
@@ -287,6 +294,7 @@ impl Records {
         let due = self.usage.is_due(&usage)
             || self.windows.is_due(&windows)
             || self.ratios.is_due(&ratios)
+            || self.contexts.is_due(&contexts)
             || self.sessions.is_due(&sessions)
             || self.breakers.is_due(&breakers)
             || self.keys.is_due(&keys)
@@ -298,6 +306,7 @@ impl Records {
         let count = self.usage.write(&mut usage, &transaction, &self.names, now)?
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
             + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
+            + self.contexts.write(&mut contexts, &transaction, &self.names, now)?
             + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
             + self.breakers.write(&mut breakers, &transaction, &self.names, now)?
             + self.keys.write(&mut keys, &transaction, &self.names, now)?
@@ -306,6 +315,7 @@ impl Records {
         self.usage.settle(usage);
         self.windows.settle(windows);
         self.ratios.settle(ratios);
+        self.contexts.settle(contexts);
         self.sessions.settle(sessions);
         self.breakers.settle(breakers);
         self.keys.settle(keys);
@@ -319,6 +329,7 @@ fn check_tables(sql: &Connection) -> rusqlite::Result<()> {
     Mirror::<UsageTable>::check(sql)?;
     Mirror::<WindowTable>::check(sql)?;
     Mirror::<RatioTable>::check(sql)?;
+    Mirror::<ContextTable>::check(sql)?;
     Mirror::<SessionTable>::check(sql)?;
     Mirror::<BreakerTable>::check(sql)?;
     Mirror::<KeyTable>::check(sql)?;

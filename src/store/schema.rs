@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -103,6 +103,19 @@ CREATE TABLE virtual_key_counts (
     completion_tokens INTEGER NOT NULL,
     estimated_requests INTEGER NOT NULL,
     day TEXT NOT NULL
+) STRICT;
+";
+
+/// How many tokens a model holds, where its provider has told it, and until when that is believed.
+const VERSION_4: &str = "
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    UNIQUE (provider, model)
 ) STRICT;
 ";
 

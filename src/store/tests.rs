@@ -157,6 +157,7 @@ impl Process {
         self.rooms.usage.failed(self.path((0, 0, 1)).model);
         let ratio = SavedRatio { model: self.path((0, 2, 1)).model, ratio: 1.5 };
         self.rooms.ledger.restore_ratios([ratio]);
+        self.rooms.ledger.learn_context(self.path((0, 2, 1)).model, 8_192, now);
         let told = Observation {
             unit: Unit::Requests,
             period: Period::Day,
@@ -288,6 +289,8 @@ fn check_quota_alive(process: &Process, now: Now) {
     assert_eq!((view[0].learned, view[0].max), (Some(50), Some(50)));
     let tokens = |place| process.rooms.ledger.tokens(process.target(place), 100);
     assert_eq!((tokens((0, 2, 1)), tokens((0, 0, 0))), (150, 100));
+    let context = |place| process.rooms.ledger.context(process.path(place).model, now);
+    assert_eq!((context((0, 2, 1)), context((0, 0, 0))), (Some(8_192), None));
 }
 
 fn check_breakers_alive(process: &Process, now: Now) {
@@ -596,7 +599,8 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; PRAGMA user_version = 2";
+    let older = "DROP TABLE contexts; DROP TABLE virtual_keys; \
+                 DROP TABLE virtual_key_counts; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);
     let mut process = Process::start(dir.path(), POOL, start());
@@ -633,7 +637,7 @@ fn an_older_file_is_brought_up_to_date() {
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "DROP TABLE ratios; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+        "DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
                  PRAGMA user_version = 1",
     )
     .expect("obeyed");
@@ -661,7 +665,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 3); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 4); use \
          that one, or another --data-dir",
         file.display()
     );

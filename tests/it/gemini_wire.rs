@@ -63,7 +63,7 @@ impl Bench {
     async fn whole(&self, model: &str, body: Value) -> Result<(Value, Completion), Fault> {
         match self.client.send(call(model, &body)).await? {
             Reply::Whole(whole) => {
-                let json = whole.completion.render("i", "m", 0, |_, _| None);
+                let json = whole.completion.render("i", "m", 0, |_| None);
                 Ok((serde_json::from_slice(&json).expect("JSON"), whole.completion))
             }
             Reply::Stream(_) => panic!("a stream"),
@@ -81,7 +81,7 @@ impl Bench {
             read.usage = chunk.usage.or(read.usage);
             let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
             let json: Value =
-                serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).expect("JSON");
+                serde_json::from_slice(&chunk.render(&heads, &[], None)).expect("JSON");
             let choice = &json["choices"][0];
             let delta = &choice["delta"];
             read.text.push_str(delta["content"].as_str().unwrap_or_default());

@@ -102,7 +102,7 @@ impl Bench {
     async fn whole(&self, model: &str, more: Value) -> Result<Value, Fault> {
         match self.send(model, more).await? {
             Reply::Whole(whole) => {
-                let bytes = whole.completion.render("i", "m", 0, |_, _| None);
+                let bytes = whole.completion.render("i", "m", 0, |_| None);
                 Ok(serde_json::from_slice(&bytes).unwrap())
             }
             Reply::Stream(_) => panic!("a stream that was not asked for"),
@@ -124,7 +124,7 @@ impl Bench {
             match chunk {
                 Ok(chunk) => {
                     let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
-                    let bytes = chunk.render(&heads, &[None], &[false], None);
+                    let bytes = chunk.render(&heads, &[], None);
                     read.chunks.push(serde_json::from_slice(&bytes).unwrap());
                 }
                 Err(fault) => read.fault = Some(fault),

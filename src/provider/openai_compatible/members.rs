@@ -8,6 +8,7 @@ use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::ToolChoice;
+use crate::openai::Traits;
 use crate::openai::is_default;
 use crate::provider::Call;
 use crate::provider::Unmet;
@@ -336,9 +337,10 @@ impl<'a> Members<'a> {
 
     /// Rewrites the messages where the model would not take them as they are.
     pub(super) fn fit_messages(&mut self) {
+        let cut = self.get("messages").filter(|_| self.edits.cut);
         let rewriting = Rewriting {
             rules: &self.policy.messages,
-            traits: self.asked.traits,
+            traits: cut.map_or(self.asked.traits, Traits::in_list),
             refused: self.refused,
             thinks: self.get("thinking") != Some(r#"{"type":"disabled"}"#),
             renews: self.get("functions").is_none_or(|it| it == "[]"),

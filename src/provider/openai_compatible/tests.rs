@@ -60,7 +60,7 @@ fn check_of(
         model: model.into(),
         secret: None,
         request: Arc::new(request),
-        edits: RequestEdits { set: Vec::new(), leave_out },
+        edits: RequestEdits { leave_out, ..RequestEdits::default() },
         sent: SentMark::default(),
     };
     let (body, unmet) = client.unwrap().body(&call);
