@@ -1,5 +1,8 @@
 //! The hard filters: which models could answer a request at all, whatever their quota says now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::catalog::Catalog;
 use crate::catalog::Model;
 use crate::catalog::Provider;
@@ -10,6 +13,9 @@ use crate::openai::JsonMode;
 use crate::select::names::Asked;
 use crate::select::needs::Need;
 use crate::select::needs::Needs;
+
+/// When to ask again where no model is known yet.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Models that could answer, as (provider, model) places in the catalog.
 pub type Eligible = Vec<(usize, usize)>;
@@ -69,6 +75,9 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
             }
         }
     }
+    if left.is_empty() {
+        return Err(nobody_yet());
+    }
     let direct = matches!(asked, Asked::Direct { .. });
     let mut keep = |fits: &dyn Fn(&Model) -> bool| {
         left.retain(|place| model_at(catalog, *place).is_some_and(fits));
@@ -100,6 +109,28 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
     Ok(left)
 }
 
+/// The models that were asked for and could not answer, each with what it lacks: at most `most`, and how
+/// many there are in all.
+pub fn ruled_out(
+    catalog: &Catalog,
+    (asked, needs): (&Asked, &Needs),
+    most: usize,
+) -> (Vec<(Arc<str>, String)>, usize) {
+    let models = catalog.providers().iter().flat_map(|it| it.models.iter().map(move |m| (it, m)));
+    let asked_for = models.filter(|(provider, model)| is_asked_for(asked, provider, model));
+    let mut told = Vec::new();
+    let mut count = 0;
+    for (_, model) in asked_for {
+        if let Some(lacks) = needs.missing_in(model) {
+            count += 1;
+            if told.len() < most {
+                told.push((Arc::clone(&model.routable), lacks));
+            }
+        }
+    }
+    (told, count)
+}
+
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
     catalog.providers().get(provider)?.models.get(model)
 }
@@ -112,13 +143,24 @@ fn is_asked_for(asked: &Asked, provider: &Provider, model: &Model) -> bool {
     }
 }
 
+/// Only local servers are configured without models.
+fn nobody_yet() -> ApiError {
+    let message = "There is no model yet: the local server can't be reached, or has none. It is asked \
+                   again every few seconds; the log says how that went.";
+    ApiError::new(503, "server_error", message)
+        .with_code("all_providers_failed")
+        .with_retry_after(SOON)
+}
+
 fn nothing_fits(filter: &str, wanted: &str) -> ApiError {
     let wanted: String = wanted.chars().take(100).collect();
     let message = format!(
         "No model fits {filter} \"{wanted}\" (with the request's other filters). \
          GET /v1/models lists what there is."
     );
-    ApiError::invalid(message, Some(filter)).with_code("no_matching_model")
+    ApiError::invalid(message, Some(filter))
+        .with_code("no_matching_model")
+        .logged_as(format!("No model fits {filter}."))
 }
 
 fn cannot(unmet: &[Need]) -> ApiError {

@@ -84,6 +84,29 @@ impl Needs {
         self
     }
 
+    /// Is there anything that not every model has?
+    pub fn is_empty(&self) -> bool {
+        self.needs.is_empty() && self.filters == Filters::default()
+    }
+
+    /// The first thing that `model` has not, in a word for a trace; `None` when it has all.
+    pub(super) fn missing_in(&self, model: &Model) -> Option<String> {
+        let Filters { model_type, model_scale, model_name } = &self.filters;
+        let differs = |wanted: &Option<String>, own: &str| {
+            wanted.as_ref().is_some_and(|it| !it.eq_ignore_ascii_case(own))
+        };
+        let name = model.name.to_lowercase();
+        if differs(model_type, &model.kind) {
+            Some("model_type".to_owned())
+        } else if differs(model_scale, model.scale.name()) {
+            Some("model_scale".to_owned())
+        } else if model_name.as_ref().is_some_and(|it| !name.contains(&it.to_lowercase())) {
+            Some("model_name".to_owned())
+        } else {
+            self.needs.iter().find(|it| !it.fits(model)).map(|it| it.word())
+        }
+    }
+
     /// Has `model` all of it?
     pub(super) fn fit(&self, model: &Model) -> bool {
         self.needs.iter().all(|it| it.fits(model))
@@ -130,6 +153,14 @@ impl Need {
             Self::Rare(_, said) | Self::Capability(_, said) => {
                 said.split(' ').next().unwrap_or(said)
             }
+        }
+    }
+
+    /// How a trace names it.
+    fn word(self) -> String {
+        match self {
+            Self::NoTraining => "privacy".to_owned(),
+            other => other.said(),
         }
     }
 
