@@ -28,10 +28,11 @@ pub(super) async fn destination(
     let catalog = &pool.selector.catalog;
     let asked = select::resolve(catalog, request.model.as_deref()).map_err(|it| {
         let name = shown(request.model.as_deref().unwrap_or_default());
-        let message = format!(
-            "There is no model \"{name}\". Closest names: {}. GET /v1/models lists all.",
-            it.closest.join(", ")
-        );
+        let closest = match it.closest.as_slice() {
+            [] => String::new(),
+            names => format!(" Closest names: {}.", names.join(", ")),
+        };
+        let message = format!("There is no model \"{name}\".{closest} GET /v1/models lists all.");
         ApiError::new(404, "invalid_request_error", message)
             .with_code("model_not_found")
             .with_param("model")
@@ -44,9 +45,11 @@ pub(super) async fn destination(
     let eligible = select::eligible(catalog, &asked, &needs);
     if let Some(record) = record {
         let known = catalog.providers().iter().map(|it| it.models.len()).sum();
-        record.eligible = (eligible.as_ref().map_or(0, Vec::len), known);
+        let count = eligible.as_ref().map_or(0, Vec::len);
+        record.eligible = (count, known);
         if !needs.is_empty() {
-            record.ruled_out = select::ruled_out(catalog, (&asked, &needs), MOST_RULED_OUT);
+            let bounds = (count, MOST_RULED_OUT);
+            record.ruled_out = select::ruled_out(catalog, (&asked, &needs), bounds);
         }
     }
     let eligible = eligible?;

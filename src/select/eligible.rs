@@ -109,26 +109,23 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
     Ok(left)
 }
 
-/// The models that were asked for and could not answer, each with what it lacks: at most `most`, and how
-/// many there are in all.
+/// The models that were asked for and are not among the `eligible` many that can answer, each with what
+/// it lacks: at most `most`, and how many there are in all.
 pub fn ruled_out(
     catalog: &Catalog,
     (asked, needs): (&Asked, &Needs),
-    most: usize,
+    (eligible, most): (usize, usize),
 ) -> (Vec<(Arc<str>, String)>, usize) {
     let models = catalog.providers().iter().flat_map(|it| it.models.iter().map(move |m| (it, m)));
-    let asked_for = models.filter(|(provider, model)| is_asked_for(asked, provider, model));
-    let mut told = Vec::new();
-    let mut count = 0;
-    for (_, model) in asked_for {
-        if let Some(lacks) = needs.missing_in(model) {
-            count += 1;
-            if told.len() < most {
-                told.push((Arc::clone(&model.routable), lacks));
-            }
-        }
+    let asked_for = || models.clone().filter(|(provider, it)| is_asked_for(asked, provider, it));
+    let count = asked_for().count().saturating_sub(eligible);
+    if count == 0 {
+        return (Vec::new(), 0);
     }
-    (told, count)
+    let routed = !matches!(asked, Asked::Direct { .. });
+    let lacks =
+        |(_, it): (_, &Model)| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
+    (asked_for().filter_map(lacks).take(most).collect(), count)
 }
 
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {

@@ -89,18 +89,21 @@ impl Needs {
         self.needs.is_empty() && self.filters == Filters::default()
     }
 
-    /// The first thing that `model` has not, in a word for a trace; `None` when it has all.
-    pub(super) fn missing_in(&self, model: &Model) -> Option<String> {
-        let Filters { model_type, model_scale, model_name } = &self.filters;
+    /// The first thing that `model` has not, in a word for a trace; `None` when it has all. Filters hold
+    /// for what is `routed`.
+    pub(super) fn missing_in(&self, model: &Model, routed: bool) -> Option<String> {
+        let none = Filters::default();
+        let filters = if routed { &self.filters } else { &none };
+        let Filters { model_type, model_scale, model_name } = filters;
         let differs = |wanted: &Option<String>, own: &str| {
             wanted.as_ref().is_some_and(|it| !it.eq_ignore_ascii_case(own))
         };
-        let name = model.name.to_lowercase();
+        let is_called = |part: &String| model.name.to_lowercase().contains(&part.to_lowercase());
         if differs(model_type, &model.kind) {
             Some("model_type".to_owned())
         } else if differs(model_scale, model.scale.name()) {
             Some("model_scale".to_owned())
-        } else if model_name.as_ref().is_some_and(|it| !name.contains(&it.to_lowercase())) {
+        } else if model_name.as_ref().is_some_and(|it| !is_called(it)) {
             Some("model_name".to_owned())
         } else {
             self.needs.iter().find(|it| !it.fits(model)).map(|it| it.word())

@@ -56,7 +56,7 @@ async fn an_answer_that_no_day_has_room_for_is_no_matter_of_waiting() {
 #[tokio::test]
 async fn who_is_refused_for_a_spent_cap_is_sent_to_midnight() {
     let gateway = plain().start().await;
-    let pace = Pace { first_token: Duration::from_millis(1_000), ..Pace::default() };
+    let pace = Pace { first_token: Duration::from_secs(1), ..Pace::default() };
     gateway.upstream("alpha").set_pace(pace);
     let (key, _) = make(&gateway, json!({"daily_requests": 1})).await;
     let body = ask("m");

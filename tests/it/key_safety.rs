@@ -19,7 +19,7 @@ fn file_alone(root: &Path) -> Setup {
         .variable("RELAY_VIRTUAL_KEYS_PATH", file.to_str().expect("a path"))
 }
 
-fn declare(root: &Path, keys: serde_json::Value) {
+fn declare(root: &Path, keys: &serde_json::Value) {
     let file = root.join("keys.json");
     std::fs::write(file, json!({"keys": keys}).to_string()).expect("written");
 }
@@ -27,11 +27,11 @@ fn declare(root: &Path, keys: serde_json::Value) {
 #[tokio::test]
 async fn with_the_last_declared_key_gone_it_does_not_open() {
     let root = TempDir::new().expect("a directory");
-    declare(root.path(), json!([{"id": SITE, "label": "site"}]));
+    declare(root.path(), &json!([{"id": SITE, "label": "site"}]));
     let gateway = file_alone(root.path()).start().await;
     chat(&gateway, SITE, &ask("m")).await.expect(200);
     gateway.chat(&ask("m")).await.expect(401);
-    declare(root.path(), json!([]));
+    declare(root.path(), &json!([]));
     let reload = gateway.request(Method::POST, "/v1/admin/reload", &[], "");
     gateway.send(reload).await.expect(200);
     chat(&gateway, SITE, &ask("m")).await.expect(401);
@@ -85,7 +85,7 @@ async fn a_key_that_was_made_is_not_declared() {
     let gateway = plain().start().await;
     let (key, id) = make(&gateway, json!({})).await;
     let dir = TempDir::new().expect("a directory");
-    declare(dir.path(), json!([{"id": key, "label": "again"}]));
+    declare(dir.path(), &json!([{"id": key, "label": "again"}]));
     let (code, text) =
         run(dir.path(), &["check", "--demo"], &[("RELAY_VIRTUAL_KEYS_PATH", "keys.json")]);
     assert!(
