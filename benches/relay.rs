@@ -130,6 +130,7 @@ fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<D
         first_token_timeout: Duration::from_secs(30),
         context: context(),
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
     };
     // The provider tells its usage, so nothing is ever settled behind its back.
     let (dispatcher, _settlements) = Dispatcher::new(pool, books, Arc::clone(clock), params);

@@ -181,6 +181,7 @@ async fn ask(
         secret: target.key.secret.clone(),
         request: Arc::clone(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     };
     let late = || Fault::new(FaultKind::Timeout(Waited::Answer), String::new());

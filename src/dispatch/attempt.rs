@@ -5,6 +5,7 @@
 //! nothing else holds the reservation and the breaker's pass.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::breaker::Outcome;
@@ -319,6 +320,9 @@ impl Drop for Attempt {
             self.ended("abandoned");
             // Unreported, a pass gives back its place as a probe and says nothing.
             drop(pass);
+            if self.core.stopping.load(Ordering::Acquire) && !self.begun {
+                self.tab = None;
+            }
             if self.sent.is_set() {
                 reservation.mark_sent();
                 self.settle_later(reservation);

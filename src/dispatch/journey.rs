@@ -67,7 +67,8 @@ pub(super) async fn travel(
     let no_training = call.requires.no_training || core.params.no_training;
     let requires = Requirements { no_training, ..call.requires };
     let mut story = story(&core, &call, (&requested, requires));
-    let found = destination(&pool, &call.request, requires).await.and_then(|found| {
+    let found = destination(&pool, (&call.request, requires), story.record()).await;
+    let found = found.and_then(|found| {
         let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
         Ok((found, tab.transpose()?))
     });
@@ -79,10 +80,6 @@ pub(super) async fn travel(
             return Err(Failure { error: Box::new(error), route: None });
         }
     };
-    if let Some(record) = story.record() {
-        let providers = pool.selector.catalog.providers();
-        record.eligible = (eligible.len(), providers.iter().map(|it| it.models.len()).sum());
-    }
     let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
     // Boxed, so that the journey, which is moved when it begins, stays small.
@@ -332,6 +329,7 @@ impl Travel {
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
             edits,
+            verbatim: self.requires.strict,
             sent: attempt.sent.clone(),
         };
         let sent = attempt.sent.clone();
@@ -359,7 +357,6 @@ impl Travel {
         match answer {
             Ok(begun) => {
                 self.settle_down(target.id);
-                self.answered_by = Some(target.id);
                 Ok(begun)
             }
             Err(unanswered) => {
@@ -418,7 +415,7 @@ impl Travel {
     }
 
     pub(super) fn failure(&self, error: ApiError) -> Failure {
-        Failure { error: Box::new(error), route: self.last_route.clone() }
+        Failure { error: Box::new(self.masked(error)), route: self.last_route.clone() }
     }
 
     fn keys_of_the_same_model(&self, target: TargetId) -> Vec<TargetId> {

@@ -45,9 +45,12 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::breaker::Breakers;
@@ -98,6 +101,8 @@ pub struct Params {
     pub context: context::Params,
     /// How answers are normalised.
     pub normalizer: normalize::Params,
+    /// The gateway's own keys, which no error may show.
+    pub own_keys: Vec<SecretString>,
 }
 
 /// What is swapped when the configuration is read anew: facts, order and clients belong together.
@@ -140,6 +145,8 @@ struct Core {
     queue: Arc<Queue>,
     refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
+    /// Is the gateway about to end? What is cut off then is not the caller's doing.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Dispatcher {
@@ -152,14 +159,29 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        let (memory, queue, refusals) = (Arc::default(), Arc::default(), Arc::default());
-        let core = Core { pool, books, clock, params, memory, queue, refusals, settlements };
+        let core = Core {
+            pool,
+            books,
+            clock,
+            params,
+            memory: Arc::default(),
+            queue: Arc::default(),
+            refusals: Arc::default(),
+            settlements,
+            stopping: Arc::default(),
+        };
         (Self(ArcSwap::from_pointee(core)), waiting)
     }
 
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.
     pub fn replace(&self, pool: Pool) {
         self.0.load().pool.store(Arc::new(pool));
+    }
+
+    /// The gateway ends: a virtual key does not pay for an answer that is cut off before its caller has
+    /// had anything of it.
+    pub fn stopping(&self) {
+        self.0.load().stopping.store(true, Ordering::Release);
     }
 
     /// Journeys that begin from now on keep to `params`. To be called by one at a time, and not beside
@@ -175,6 +197,7 @@ impl Dispatcher {
             queue: Arc::clone(&old.queue),
             refusals: Arc::clone(&old.refusals),
             settlements: old.settlements.clone(),
+            stopping: Arc::clone(&old.stopping),
         };
         self.0.store(Arc::new(core));
     }

@@ -1,5 +1,6 @@
 //! What a journey writes into its story.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::dispatch::Core;
@@ -10,6 +11,7 @@ use crate::dispatch::outcome::Requirements;
 use crate::dispatch::story::Story;
 use crate::dispatch::whole::Begun;
 use crate::select::Walk;
+use crate::telemetry::plain;
 use crate::trace::Record;
 
 /// The story of a request that begins.
@@ -18,8 +20,11 @@ pub(super) fn story(
     call: &ChatCall,
     (requested, requires): (&Arc<str>, Requirements),
 ) -> Story {
-    let names = (Arc::clone(&call.request_id), Arc::clone(requested));
-    let mut record = Record::begin(names.0, names.1, core.clock.now());
+    let name = match plain(requested) {
+        Cow::Borrowed(name) if name.len() == requested.len() => Arc::clone(requested),
+        other => other.into(),
+    };
+    let mut record = Record::begin(Arc::clone(&call.request_id), name, core.clock.now());
     record.key = call.key.as_ref().map(|it| Arc::clone(&it.id));
     record.stream = call.request.stream;
     (record.no_training, record.strict) = (requires.no_training, requires.strict);

@@ -174,9 +174,9 @@ impl Story {
         let foreign =
             error.verbatim().is_some() || error.status == 400 && record.last_call().is_some();
         self.why = if foreign {
-            format!("the provider refused it ({})", error.code.as_deref().unwrap_or("no code"))
+            "the provider refused it".to_owned()
         } else {
-            error.message.clone()
+            error.for_the_log().to_owned()
         };
         record.ending = Ending::Failed(error.status, error.code.clone().filter(|_| !foreign));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memmem;
+use secrecy::SecretString;
 
 use crate::catalog::TargetView;
 use crate::dispatch::journey::Travel;
@@ -18,9 +19,11 @@ use crate::normalize::Mode;
 use crate::normalize::leaves_code_open;
 use crate::openai::ApiError;
 use crate::openai::JsonMode;
+use crate::openai::More;
 use crate::openai::Role;
 use crate::provider::fault::Fault;
 use crate::provider::fault::Waited;
+use crate::provider::masking::struck;
 use crate::select::Asked;
 use crate::select::JsonWay;
 
@@ -104,6 +107,27 @@ impl Travel {
         let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
         let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
         error.code = fault.code.as_deref().map(str::to_owned);
+        error
+    }
+
+    /// The same error without any key of the pool's or of the gateway's own: what a provider knows of
+    /// them is not for callers. The key it was asked with is struck out as soon as it has answered.
+    pub(super) fn masked(&self, mut error: ApiError) -> ApiError {
+        let providers = self.pool.selector.catalog.providers();
+        let keys = providers.iter().flat_map(|it| &it.keys).filter_map(|it| it.secret.as_ref());
+        let keys: Vec<&SecretString> = keys.chain(&self.core.params.own_keys).collect();
+        let mask = |text: &mut String| {
+            if let Some(struck) = struck(text, None, keys.iter().copied()) {
+                *text = struck;
+            }
+        };
+        mask(&mut error.message);
+        error.code.as_mut().map(mask);
+        error.param.as_mut().map(mask);
+        if let Some(More::Verbatim(it)) = error.more.as_deref_mut() {
+            mask(&mut it.body);
+            mask(&mut it.content_type);
+        }
         error
     }
 

@@ -25,6 +25,7 @@ pub(super) fn call(model: &str, body: &Value) -> Call {
         secret: Some("k1".to_owned().into()),
         request: Arc::new(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     }
 }

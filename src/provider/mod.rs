@@ -18,6 +18,7 @@ pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gemini;
+pub mod masking;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai_compatible;
@@ -71,6 +72,8 @@ pub struct Call {
     pub request: Arc<ChatRequest>,
     /// Changes this gateway makes to it, whatever the provider.
     pub edits: RequestEdits,
+    /// Is the answer's text to stay as it comes, with whatever tags are in it?
+    pub verbatim: bool,
     /// Set once the request begins to go out: from then on the provider may count it. Holds what
     /// the answer's headers say of limits, too.
     pub sent: SentMark,

@@ -40,6 +40,7 @@ use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
 pub use crate::quota::budget::Budget;
+pub use crate::quota::budget::Slice;
 pub use crate::quota::contexts::ToldContext;
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;

@@ -1,5 +1,8 @@
 //! The hard filters: which models could answer a request at all, whatever their quota says now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::catalog::Catalog;
 use crate::catalog::Model;
 use crate::catalog::Provider;
@@ -10,6 +13,9 @@ use crate::openai::JsonMode;
 use crate::select::names::Asked;
 use crate::select::needs::Need;
 use crate::select::needs::Needs;
+
+/// When to ask again where no model is known yet.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Models that could answer, as (provider, model) places in the catalog.
 pub type Eligible = Vec<(usize, usize)>;
@@ -61,6 +67,9 @@ pub fn holds(model: &Model, told: Option<u64>) -> Option<u64> {
 /// A 400 that names what leaves none: the filter, or what the request needs.
 pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligible, ApiError> {
     let mut left = asked_for(catalog, asked);
+    if left.is_empty() {
+        return Err(nobody_yet());
+    }
     let direct = matches!(asked, Asked::Direct { .. });
     let mut keep = |fits: &dyn Fn(&Model) -> bool| {
         left.retain(|place| model_at(catalog, *place).is_some_and(fits));
@@ -97,6 +106,24 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
     Ok(fitting)
 }
 
+/// The models that were asked for and are not among the `eligible` many that can answer, each with what
+/// it lacks: at most `most`, and how many there are in all.
+pub fn ruled_out(
+    catalog: &Catalog,
+    (asked, needs): (&Asked, &Needs),
+    (eligible, most): (usize, usize),
+) -> (Vec<(Arc<str>, String)>, usize) {
+    let asked_for = asked_for(catalog, asked);
+    let count = asked_for.len().saturating_sub(eligible);
+    if count == 0 {
+        return (Vec::new(), 0);
+    }
+    let routed = !matches!(asked, Asked::Direct { .. });
+    let lacks = |it: &Model| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
+    let models = asked_for.iter().filter_map(|place| model_at(catalog, *place));
+    (models.filter_map(lacks).take(most).collect(), count)
+}
+
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
     catalog.providers().get(provider)?.models.get(model)
 }
@@ -121,13 +148,24 @@ fn asked_for(catalog: &Catalog, asked: &Asked) -> Eligible {
     }
 }
 
+/// Only local servers are configured without models.
+fn nobody_yet() -> ApiError {
+    let message = "There is no model yet: the local server can't be reached, or has none. It is asked \
+                   again every few seconds; the log says how that went.";
+    ApiError::new(503, "server_error", message)
+        .with_code("all_providers_failed")
+        .with_retry_after(SOON)
+}
+
 fn nothing_fits(filter: &str, wanted: &str) -> ApiError {
     let wanted: String = wanted.chars().take(100).collect();
     let message = format!(
         "No model fits {filter} \"{wanted}\" (with the request's other filters). \
          GET /v1/models lists what there is."
     );
-    ApiError::invalid(message, Some(filter)).with_code("no_matching_model")
+    ApiError::invalid(message, Some(filter))
+        .with_code("no_matching_model")
+        .logged_as(format!("No model fits {filter}."))
 }
 
 fn cannot(unmet: &[Need]) -> ApiError {

@@ -94,6 +94,7 @@ fn provider(
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
         synonyms: if name == "Gamma" { &["NIM"] } else { &[] },
+        privacy: Privacy::default(),
         keys,
         models,
     }

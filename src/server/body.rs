@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::openai::ApiError;
@@ -21,6 +22,21 @@ const FIRST_CAPACITY: usize = 256 * 1024;
 pub(super) struct Bounds {
     pub(super) bytes: usize,
     pub(super) time: Duration,
+}
+
+/// Reads a JSON object. A list is none, though serde would take its items for members by their order.
+///
+/// # Errors
+/// A 400: it is no `what`.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, ApiError> {
+    let refused = |why: &str| {
+        let error = ApiError::invalid(format!("This is no {what}: {why}."), None);
+        error.logged_as(format!("This is no {what}."))
+    };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refused("it must be a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|it| refused(&it.to_string()))
 }
 
 /// Refuses by its headers alone a body that would not be taken.

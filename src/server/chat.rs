@@ -101,7 +101,13 @@ async fn take(
     let params = &gateway.params;
     let bounds = Bounds { bytes: params.max_body_bytes, time: params.body_timeout };
     body::check_announced(&parts.headers, bounds)?;
+    let key = key_of(&parts.extensions).cloned();
     let session = session(&parts.headers, &params.session_header)?;
+    // No header holds a tab: nobody can name a session of another's key.
+    let session = match &key {
+        Some(key) => session.map(|it| format!("{}\t{it}", key.id)),
+        None => session,
+    };
     let requires = requirements::read(&parts.headers)?;
     let style = style(&parts.headers)?;
     let normalize = normalize(&parts.headers)?;
@@ -109,7 +115,6 @@ async fn take(
     let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
     let request = ChatRequest::parse(&body)?;
     let caller = caller(gateway, &parts.headers, session.as_deref());
-    let key = key_of(&parts.extensions).cloned();
     let mut requires = requires;
     requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
     let request_id = id.text();

@@ -91,6 +91,18 @@ pub enum OpenError {
         /// The latest version this program knows.
         known: usize,
     },
+    /// What is in the file can't be read, and is not to be set aside.
+    #[error(
+        "{} is damaged ({damage}); a gateway that starts there moves it aside and begins anew, without \
+         the virtual keys in it",
+        file.display()
+    )]
+    Damaged {
+        /// The database.
+        file: PathBuf,
+        /// What is wrong with it.
+        damage: String,
+    },
     /// The system does not let us use the directory or a file in it.
     #[error(
         "can't use the data directory {}: {fault}; name another with --data-dir, or none with \
@@ -161,6 +173,19 @@ impl Store {
     /// After [`OpenError::Unusable`] a caller may go on without a store; the others say that this
     /// directory is not for this process.
     pub fn open(dir: &Path, now: Now) -> Result<Self, OpenError> {
+        Self::open_or_begin(dir, Some(now))
+    }
+
+    /// The same, but a damaged database stays where it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) has them, and [`OpenError::Damaged`].
+    pub fn open_sound(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_or_begin(dir, None)
+    }
+
+    /// `now`: when a damaged database is set aside; `None` = it is not.
+    fn open_or_begin(dir: &Path, now: Option<Now>) -> Result<Self, OpenError> {
         let directory = Directory::claim(dir)?;
         let unusable = |fault| OpenError::Unusable { dir: dir.to_owned(), fault };
         let mut salt = [0; 32];
@@ -171,18 +196,19 @@ impl Store {
             check_tables(&it.0)?;
             Ok(it)
         });
-        let opened = match opened {
-            Err(Unfit::Damaged(damage)) => {
+        let opened = match (opened, now) {
+            (Err(Unfit::Damaged(damage)), None) => return Err(OpenError::Damaged { file, damage }),
+            (Err(Unfit::Damaged(damage)), Some(now)) => {
                 let aside = directory.set_database_aside(now.unix_ms / 1_000).map_err(unusable)?;
                 tracing::warn!(
                     "{} is damaged ({damage}): moved to {}, starting with no memory of usage, \
-                     quota and sessions",
+                     quota, sessions and virtual keys: those that were made here are gone",
                     file.display(),
                     aside.display()
                 );
                 schema::open(&file, &salt)
             }
-            opened => opened,
+            (opened, _) => opened,
         };
         let (sql, salt) = opened.map_err(|unfit| match unfit {
             Unfit::Newer { found, known } => OpenError::Newer { file, found, known },

@@ -204,6 +204,7 @@ fn provider(ids: &mut IdBook, name: &str, keys: &[&str], models: &[&str]) -> Pro
         kind: Kind::OpenAi,
         base_url: "http://127.0.0.1:1/v1".into(),
         synonyms: &[],
+        privacy: Privacy::default(),
         keys,
         models,
     }

@@ -39,6 +39,8 @@ pub struct Record {
     pub began: Now,
     /// Models that could answer at all, of how many.
     pub eligible: (usize, usize),
+    /// Models that were asked for and could not answer, with what each lacks, and how many there are.
+    pub ruled_out: (Vec<(Arc<str>, String)>, usize),
     /// Time spent waiting for quota.
     pub waited: Duration,
     /// What was done to the history, where it was cut.
@@ -127,6 +129,7 @@ impl Record {
             strict: false,
             began,
             eligible: (0, 0),
+            ruled_out: (Vec::new(), 0),
             waited: Duration::ZERO,
             context: None,
             normalizer: ("off", false),

@@ -29,6 +29,7 @@ fn call(model: &str, body: &Value) -> Call {
         secret: Some("k1".to_owned().into()),
         request: Arc::new(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     }
 }

@@ -30,6 +30,8 @@ mod graceful;
 mod hangup;
 mod http_surface;
 mod identifiers;
+mod key_caps;
+mod key_safety;
 mod keys_command;
 mod last_resort;
 mod layering;

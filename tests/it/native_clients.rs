@@ -94,6 +94,7 @@ impl Bench {
             secret: Some(SecretString::from("k1")),
             request: Arc::new(ChatRequest::parse(&Bytes::from(body.to_string())).unwrap()),
             edits: RequestEdits::default(),
+            verbatim: false,
             sent: SentMark::default(),
         };
         tokio::time::timeout(SOON, self.client.send(call)).await.expect("in time")
@@ -504,6 +505,7 @@ async fn ollamas_models_are_found() {
         context: Some(context),
         vision: false,
         tools: true,
+        hosted: false,
     };
     assert_eq!(found, [model("m", 50_000), model("thinker", 131_072)]);
     let nobody = discover("http://127.0.0.1:9", &transport).await.unwrap_err();

@@ -99,6 +99,7 @@ pub(crate) fn journeys() -> Params {
             style: context::Style { enabled: false, guide: "".into(), handoff: false },
         },
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
         stream_continuation: true,
     }
 }

@@ -11,6 +11,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use crate::breaker::Breakers;
+use crate::callers::Callers;
+use crate::callers::Terms;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::ImageLimits;
@@ -155,6 +157,7 @@ fn params() -> Params {
         first_token_timeout: Duration::from_secs(30),
         context: context_params(),
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
     }
 }
 
@@ -212,6 +215,7 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
         synonyms: &[],
+        privacy: Privacy::default(),
         keys: vec![Key {
             id: key,
             account: ids.account(name, "k"),
@@ -517,6 +521,37 @@ async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
     drop(dispatcher);
     super::run_settlements(settlements).await;
     assert_eq!(books.usage.total().requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_does_not_pay_for_what_a_stop_has_cut_off() {
+    for (stops, requests) in [(false, 1), (true, 0)] {
+        let stage = stage(vec![vec![Act::Hang]], &[a_minute(9)], params());
+        let terms = Terms {
+            label: "a".into(),
+            daily_requests: Some(5),
+            daily_tokens: None,
+            models: None,
+            expires_unix_ms: None,
+            no_training: false,
+        };
+        let callers = Callers::new();
+        let (_, key) = callers.issue(terms, [7; 20], stage.clock.now()).unwrap();
+        let asked = ChatCall { key: Some(Arc::clone(&key)), ..call("") };
+        let mut journey = stage.dispatcher.begin(asked);
+        assert!(futures::poll!(&mut journey.answer).is_pending());
+        if stops {
+            stage.dispatcher.stopping();
+        }
+        drop(journey);
+        // The provider counts it all the same.
+        assert_eq!((stage.used(0), stage.settlements.len()), (1, 1));
+        let Stage { dispatcher, settlements, clock, .. } = stage;
+        drop(dispatcher);
+        super::run_settlements(settlements).await;
+        assert_eq!(key.total().requests, requests);
+        assert_eq!(key.budget().used(clock.now())[0], requests);
+    }
 }
 
 #[tokio::test(start_paused = true)]
