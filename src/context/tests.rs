@@ -202,6 +202,14 @@ fn a_summary_stands_for_what_was_left_out() {
 }
 
 #[test]
+fn where_no_user_speaks_nothing_is_summed_up() {
+    let all: Vec<Value> = support_chat(60).into_iter().filter(|it| it["role"] != "user").collect();
+    let made = fitted(&all, 400, &RESERVOIR).unwrap().unwrap();
+    assert_eq!(made.summary_tokens, 0);
+    assert!(made.dropped > 0 && made.kept > 1, "{made:?}");
+}
+
+#[test]
 fn a_summary_grows_with_its_conversation() {
     let memory = Memory::default();
     let summary = |turns| {
