@@ -13,6 +13,7 @@ use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Progress;
+use crate::dispatch::outcome::Who;
 use crate::dispatch::relay::Relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::telling::Room;
@@ -55,7 +56,7 @@ pub(super) struct Thread {
     session: Option<String>,
     guide: Option<Arc<str>>,
     normalize: bool,
-    caller: u64,
+    who: Who,
     tab: Option<Arc<Tab>>,
     attempts: u32,
     /// Who has answered so far; all but the last have broken off.
@@ -102,7 +103,7 @@ impl Travel {
             session: self.session.take(),
             guide: self.style.guide.take(),
             normalize: self.normalize,
-            caller: self.caller,
+            who: self.who,
             tab: self.tab.clone(),
             attempts: self.attempts,
             answered: vec![self.answered_by?],
@@ -139,7 +140,7 @@ impl Thread {
         travel.session.clone_from(&self.session);
         travel.style.guide.clone_from(&self.guide);
         travel.normalize = self.normalize;
-        travel.caller = self.caller;
+        travel.who = self.who;
         travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;
         travel.story = story;

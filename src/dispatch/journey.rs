@@ -28,6 +28,7 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::Who;
 use crate::dispatch::queue::Place;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
@@ -97,7 +98,7 @@ pub(super) async fn travel(
     }
     travel.normalize = normalize && !requires.strict;
     travel.story = Some(story);
-    travel.caller = call.caller;
+    travel.who = call.who;
     travel.tab = tab;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
@@ -130,7 +131,7 @@ pub(super) struct Travel {
     pub(super) rounds: u32,
     pub(super) waited: Duration,
     /// Who asks, for taking turns.
-    pub(super) caller: u64,
+    pub(super) who: Who,
     /// What the key that was shown runs up, if one was.
     pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
@@ -177,7 +178,7 @@ impl Travel {
             attempts: 0,
             rounds: 0,
             waited: Duration::ZERO,
-            caller: 0,
+            who: Who::default(),
             tab: None,
             place: None,
             stayed_home: false,

@@ -6,6 +6,7 @@ use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::legs::Leg;
+use crate::dispatch::waiting::bucket;
 use crate::select::Candidate;
 use crate::select::Gates;
 use crate::select::Walk;
@@ -32,7 +33,14 @@ impl Travel {
         let request = Arc::clone(&self.request);
         let demand = demand(&core, &request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardons.now, ..gates(&core, &demand, now) };
-        let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
+        let ahead = self.ahead();
+        let candidate = loop {
+            let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
+            let target = pool.selector.catalog.target(candidate.target)?;
+            if !ahead.claims(bucket(target.provider.id, target.model)) {
+                break candidate;
+            }
+        };
         let (Some(session), 0, false) = (&self.session, self.attempts, candidate.affinity) else {
             return Some(candidate);
         };

@@ -42,6 +42,7 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
+use crate::dispatch::outcome::Who;
 use crate::normalize;
 use crate::openai::ChatRequest;
 use crate::openai::Chunk;
@@ -270,7 +271,7 @@ fn call(members: &str) -> ChatCall {
         session: None,
         style: None,
         normalize: true,
-        caller: 0,
+        who: Who::default(),
         request_id: "req_test".into(),
         key: None,
         requires: Requirements::default(),
