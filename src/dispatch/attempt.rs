@@ -65,6 +65,8 @@ pub(super) struct Attempt {
     pub(super) estimated_prompt: Option<u64>,
     /// Tokens of its prompt as they were counted, if they were.
     pub(super) counted_prompt: Option<u64>,
+    /// It goes on with an answer that broke off: were a part's tokens counted here before?
+    pub(super) rest_of: Option<bool>,
     /// The session whose window follows what it really uses, and the tokens its prompt may have.
     pub(super) headroom: Option<(Arc<str>, u64)>,
 }
@@ -111,6 +113,7 @@ impl Attempt {
             usage: None,
             estimated_prompt: Some(estimated).filter(|_| request.media.is_none()),
             counted_prompt: None,
+            rest_of: None,
             headroom: None,
         })
     }
@@ -208,7 +211,7 @@ impl Attempt {
                 pass.report(Outcome::Success, now);
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
-            self.core.books.usage.record(self.model, spent);
+            settlement::record(&self.core.books.usage, self.model, (spent, self.rest_of));
             self.core.books.latencies.ended(self.model, self.age());
             if let Some(tab) = &self.tab {
                 tab.record(spent);
@@ -303,6 +306,7 @@ impl Attempt {
             delivered: std::mem::take(&mut self.delivered),
             reported: self.usage,
             estimated_prompt: self.estimated_prompt,
+            rest_of: self.rest_of,
             rules: self.rules,
         }
     }

@@ -59,6 +59,8 @@ pub(super) struct Thread {
     who: Who,
     tab: Option<Arc<Tab>>,
     attempts: u32,
+    /// Were the tokens of a part of the answer counted here?
+    pub(super) estimated: bool,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
     /// Who has begun another text: they would again.
@@ -106,6 +108,7 @@ impl Travel {
             who: self.who,
             tab: self.tab.clone(),
             attempts: self.attempts,
+            estimated: self.rest_of.unwrap_or_default(),
             answered: vec![self.answered_by?],
             astray: Vec::new(),
         }))
@@ -144,6 +147,7 @@ impl Thread {
         travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;
         travel.story = story;
+        travel.rest_of = Some(self.estimated);
         travel.goal = Some(goal);
         travel.out = [&*self.answered, &*self.astray].concat();
         let mut ending = travel.run().await;

@@ -66,7 +66,7 @@ pub(super) async fn travel(
     let requested = shown(call.request.model.as_deref().unwrap_or("meta-model"));
     let no_training = call.requires.no_training || core.params.no_training;
     let requires = Requirements { no_training, ..call.requires };
-    let mut story = story(&core, &call, (&requested, requires));
+    let mut story = story(&core, &call, &progress, (&requested, requires));
     let found = destination(&pool, &call.request, requires).await.and_then(|found| {
         let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
         Ok((found, tab.transpose()?))
@@ -147,6 +147,8 @@ pub(super) struct Travel {
     /// What the provider of a strict request has said last.
     pub(super) refusal: Option<Refusal>,
     pub(super) answered_by: Option<TargetId>,
+    /// Does it go on with an answer that broke off, and were a part's tokens counted here?
+    pub(super) rest_of: Option<bool>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
     pub(super) style: Styled,
@@ -189,6 +191,7 @@ impl Travel {
             last_route: None,
             refusal: None,
             answered_by: None,
+            rest_of: None,
             goal: None,
             style: Styled::default(),
             normalize: true,
@@ -307,6 +310,7 @@ impl Travel {
         let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
         let Ok(mut attempt) = opened else { return Err(None) };
         attempt.tab.clone_from(&self.tab);
+        attempt.rest_of = self.rest_of;
         leg.sizes(&mut attempt);
         attempt.headroom = self.headroom(target.model);
         if let Some(place) = self.place.take() {

@@ -160,6 +160,7 @@ impl RouteReason {
 pub struct Progress {
     route: Mutex<Option<Route>>,
     trace: OnceLock<String>,
+    cut: OnceLock<&'static str>,
 }
 
 impl Progress {
@@ -178,6 +179,17 @@ impl Progress {
         if let Some(trace) = trace {
             self.trace.set(trace).ok();
         }
+    }
+
+    /// Whoever drops the answer before its end does so for this reason. Not said when it is the caller who
+    /// goes.
+    pub fn tell_cut(&self, why: &'static str) {
+        self.cut.set(why).ok();
+    }
+
+    /// Why this gateway has dropped the answer; `None` when the caller has gone.
+    pub fn cut(&self) -> Option<&'static str> {
+        self.cut.get().copied()
     }
 
     /// That line, where it was asked for and the answer has begun.

@@ -52,6 +52,8 @@ pub struct Settlement {
     pub(super) delivered: Delivered,
     pub(super) reported: Option<TokenUsage>,
     pub(super) estimated_prompt: Option<u64>,
+    /// As an attempt has it.
+    pub(super) rest_of: Option<bool>,
     /// How the provider counts what is not text.
     pub(super) rules: Rules,
 }
@@ -87,11 +89,19 @@ impl Settlement {
             completion: used.completion,
             estimated: self.reported.is_none(),
         };
-        self.usage.record(self.model, spent);
+        record(&self.usage, self.model, (spent, self.rest_of));
         if let Some(tab) = &self.tab {
             tab.record(spent);
         }
         self.queue.stir();
+    }
+}
+
+/// Writes down what a call has delivered: an answer, or the rest of one.
+pub(super) fn record(book: &UsageBook, model: ModelId, (spent, rest_of): (Spent, Option<bool>)) {
+    match rest_of {
+        None => book.record(model, spent),
+        Some(estimated) => book.record_rest(model, spent, estimated),
     }
 }
 

@@ -20,11 +20,10 @@ use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Progress, Rou
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Parting};
 use super::body::{self, Bounds};
 use super::client_address;
 use super::credentials;
-use super::ending::Ending;
 use super::errors::{refuse, told};
 use super::guard::Caller;
 use super::identifier::Identifier;
@@ -54,13 +53,12 @@ pub(super) async fn chat(
         Ok(user) => user,
         Err(error) => return refuse(&error, &id),
     };
-    let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
     let taken = match &user {
         Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
         _ => take(&gateway, &id, request).await,
     };
     let mut response = match taken {
-        Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
+        Ok((call, slot)) => answer(&gateway, &id, call, (arrival.map(|it| it.0), slot)).await,
         Err(error) => refuse(&error, &id),
     };
     if let Some((identifier, left)) = user {
@@ -104,8 +102,9 @@ async fn take(
     let requires = requirements::read(&parts.headers)?;
     let style = style(&parts.headers)?;
     let normalize = normalize(&parts.headers)?;
-    let mut slot = gateway.slots.take()?;
-    let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
+    let mut room = gateway.slots.room()?;
+    let body = body::read(body, &parts.headers, bounds, &mut room).await?;
+    let slot = gateway.slots.take(room)?;
     let request = ChatRequest::parse(&body)?;
     let who = who(gateway, &parts, session.as_deref());
     let key = key_of(&parts.extensions).cloned();
@@ -195,10 +194,11 @@ async fn answer(
     gateway: &Gateway,
     id: &RequestId,
     call: ChatCall,
-    (ending, slot): (Ending, Slot),
+    (arrival, slot): (Option<Arrival>, Slot),
 ) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);
+    let parting = Parting::of(arrival, &progress);
     let begun = if streamed {
         timeout(gateway.params.hold_headers, &mut answer).await.ok()
     } else {
@@ -212,7 +212,7 @@ async fn answer(
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
-    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
+    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (parting, slot));
     traced(stream(events, route.as_ref()), &progress)
 }
 

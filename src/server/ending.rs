@@ -18,6 +18,11 @@ impl Ending {
         self.time_is_up.cancel();
     }
 
+    /// Is the time up?
+    pub(super) fn is_now(&self) -> bool {
+        self.time_is_up.is_cancelled()
+    }
+
     /// Ready once the time is up.
     pub(super) fn wait(&self) -> WaitForCancellationFutureOwned {
         self.time_is_up.clone().cancelled_owned()

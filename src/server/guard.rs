@@ -312,7 +312,8 @@ mod tests {
             }
             if let Some(peer) = peer {
                 let (peer, ending) = (peer.parse().unwrap(), Ending::default());
-                request.extensions_mut().insert(Arrival { peer, ending });
+                let unread = Arc::default();
+                request.extensions_mut().insert(Arrival { peer, ending, unread });
             }
             let (parts, ()) = request.into_parts();
             let local = is_local(&parts.extensions, &parts.headers, &parts.uri);

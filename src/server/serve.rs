@@ -27,7 +27,7 @@ use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
 use super::params::Params;
 use super::request_id::RequestId;
-use super::socket::{Patience, Socket};
+use super::socket::{Patience, Signs, Socket};
 
 /// The largest head of a request, in bytes; also what a connection buffers in each direction.
 const MAX_HEAD: usize = 64 * 1024;
@@ -158,8 +158,10 @@ impl Server {
         let read = Arc::clone(&timer.read);
         http.timer(timer).keep_alive(!crowded);
         let refused = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, self.patience, (Arc::clone(&refused), read));
-        let arrival = Arrival { peer, ending: self.ending.clone() };
+        let unread = Arc::new(AtomicBool::new(false));
+        let signs = Signs { refused: Arc::clone(&refused), unread: Arc::clone(&unread), read };
+        let socket = Socket::new(stream, self.patience, signs);
+        let arrival = Arrival { peer, ending: self.ending.clone(), unread };
         let callee = Callee { router: self.router.clone(), arrival, refused, crowded };
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {

@@ -596,7 +596,9 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; PRAGMA user_version = 2";
+    let older = "DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);
     let mut process = Process::start(dir.path(), POOL, start());
@@ -634,7 +636,8 @@ fn an_older_file_is_brought_up_to_date() {
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
         "DROP TABLE ratios; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
-                 PRAGMA user_version = 1",
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 1",
     )
     .expect("obeyed");
     drop(sql);
@@ -661,7 +664,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 3); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 4); use \
          that one, or another --data-dir",
         file.display()
     );
