@@ -63,9 +63,7 @@ impl Usage {
             estimated_requests: self.estimated_requests.saturating_add(other.estimated_requests),
             failed_attempts: self.failed_attempts.saturating_add(other.failed_attempts),
             continued: self.continued.saturating_add(other.continued),
-            continued_estimated: self
-                .continued_estimated
-                .saturating_add(other.continued_estimated),
+            continued_estimated: self.continued_estimated.saturating_add(other.continued_estimated),
         }
     }
 

@@ -108,7 +108,7 @@ impl Attempt {
             tab: None,
             sent: SentMark::default(),
             started: now,
-            delivered: Delivered::default(),
+            delivered: Delivered::new(&core.texts),
             begun: false,
             usage: None,
             estimated_prompt: Some(estimated).filter(|_| request.media.is_none()),
@@ -184,8 +184,7 @@ impl Attempt {
             return usage;
         }
         let request = Arc::clone(&self.request);
-        // A copy: a caller that leaves while this is counted still pays for what it got.
-        let usage = settlement::count(request, self.delivered.clone(), self.rules).await;
+        let usage = settlement::count(request, self.delivered.text(), self.rules).await;
         self.book(usage, true);
         usage
     }
@@ -267,7 +266,10 @@ impl Attempt {
     fn tell(&self, fault: &Fault, pass: Option<Pass>, (path, as_of): (&Path, &AsOf)) {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
-        books.usage.failed(self.model);
+        // What broke off after it had begun is an answer, as far as it went.
+        if !self.begun {
+            books.usage.failed(self.model);
+        }
         books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
         let limits = if self.begun { &[] } else { self.sent.limits() };
@@ -303,7 +305,7 @@ impl Attempt {
             queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),
-            delivered: std::mem::take(&mut self.delivered),
+            delivered: std::mem::replace(&mut self.delivered, Delivered::new(&self.core.texts)),
             reported: self.usage,
             estimated_prompt: self.estimated_prompt,
             rest_of: self.rest_of,

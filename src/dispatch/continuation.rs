@@ -154,6 +154,8 @@ impl Thread {
         let mut astray = self.astray.clone();
         if ending.is_err() {
             astray.extend(travel.astray());
+            // It may go elsewhere now, and so waits for something else.
+            travel.place = None;
             travel.out.retain(|it| astray.contains(it) || !self.answered.contains(it));
             ending = travel.run().await;
         }

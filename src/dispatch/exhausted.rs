@@ -204,7 +204,8 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     let line = travel.line_before();
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
         && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
-        || line > 0 && faults.is_empty()
+        // Its turn may have come too late by a moment.
+        || (line > 0 || travel.place.is_some()) && faults.is_empty()
         || !faults.is_empty() && faults.iter().all(|(_, it)| verdict::is_throttle(it));
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));

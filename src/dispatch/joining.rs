@@ -126,6 +126,7 @@ impl Relay {
         // By now more than one has been asked.
         self.reason = RouteReason::Failover.as_str();
         self.terms.silence = relay.terms.silence;
+        self.watch_anew();
         self.thread = thread;
         self.story = story;
         self.telling.room = room;

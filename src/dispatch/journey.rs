@@ -14,7 +14,6 @@ use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
-use crate::dispatch::demand::demand;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
@@ -130,6 +129,8 @@ pub(super) struct Travel {
     pub(super) attempts: u32,
     pub(super) rounds: u32,
     pub(super) waited: Duration,
+    /// Rounds that ended just before quota came free.
+    pub(super) missed: u32,
     /// Who asks, for taking turns.
     pub(super) who: Who,
     /// What the key that was shown runs up, if one was.
@@ -138,6 +139,8 @@ pub(super) struct Travel {
     pub(super) place: Option<Place>,
     /// Has it waited where its session lives after it was refused there?
     pub(super) stayed_home: bool,
+    /// Does the next call need a connection of its own?
+    pub(super) on_new_connection: bool,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
@@ -180,10 +183,12 @@ impl Travel {
             attempts: 0,
             rounds: 0,
             waited: Duration::ZERO,
+            missed: 0,
             who: Who::default(),
             tab: None,
             place: None,
             stayed_home: false,
+            on_new_connection: false,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
@@ -269,6 +274,12 @@ impl Travel {
                             left_out.push(field);
                         }
                     }
+                    Next::Again
+                        if repeats < REPEATS && self.attempts <= self.core.params.max_retries =>
+                    {
+                        repeats += 1;
+                        self.on_new_connection = true;
+                    }
                     Next::Candidate { model_to_blame } => {
                         if Box::pin(self.stays_home(leg, candidate)).await {
                             walk = self.walk(leg);
@@ -278,7 +289,7 @@ impl Travel {
                         walk.skip(&self.out);
                         break;
                     }
-                    Next::RepeatWithout(_) => {
+                    Next::RepeatWithout(_) | Next::Again => {
                         walk.skip(&self.out);
                         break;
                     }
@@ -304,18 +315,8 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
-        let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
-        let early = self.pardons.now == Some(target.id);
         let before = self.core.books.ledger.left(target.id, self.core.clock.now());
-        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
-        let Ok(mut attempt) = opened else { return Err(None) };
-        attempt.tab.clone_from(&self.tab);
-        attempt.rest_of = self.rest_of;
-        leg.sizes(&mut attempt);
-        attempt.headroom = self.headroom(target.model);
-        if let Some(place) = self.place.take() {
-            place.served();
-        }
+        let Some(attempt) = self.open(&target, leg) else { return Err(None) };
         self.attempts += 1;
         self.commit_to(target.provider.id);
         let mut route = self.route(&target, candidate.affinity, leg);

@@ -11,6 +11,8 @@ use crate::catalog::Model;
 use crate::catalog::ProviderId;
 use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
+use crate::catalog::Unit;
 use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
@@ -26,6 +28,9 @@ const PROBE_REST: Duration = Duration::from_millis(50);
 /// Longest wait for the probes of others in one journey.
 const PROBE_WAIT: Duration = Duration::from_secs(10);
 
+/// Rounds that may follow at once because quota came free just after the one before. Were it for something
+/// else that nobody was asked, there would be no end.
+const MISSES: u32 = 8;
 /// Shortest time after which a request in line looks whether there is still hope.
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
@@ -64,8 +69,12 @@ impl Travel {
     /// the windows of all it may go to let in no more by then, even if each call under way gives its
     /// own back. Those in line are taken to stay.
     fn is_hopeless(&self, patience: Duration) -> bool {
-        let now = self.core.clock.now();
-        let before = self.line_before();
+        let counts =
+            |it: TargetView<'_>| it.model.limits.iter().any(|it| it.unit == Unit::Requests);
+        if !exhausted::targets(self).all(counts) {
+            return false;
+        }
+        let (now, before) = (self.core.clock.now(), self.line_before());
         let targets = exhausted::targets(self).map(|it| it.id);
         before > 0 && !self.core.books.ledger.may_let_in(targets, before, (patience, now))
     }
@@ -180,6 +189,11 @@ impl Travel {
                 Wait::ForACall => until,
                 // Its time has passed while another call was answered.
                 Wait::InVain if exhausted::is_back(self) => Instant::now() + self.a_little_more(),
+                // It came free since the round in which it was not.
+                Wait::InVain if self.missed < MISSES && exhausted::is_ready(self) => {
+                    self.missed += 1;
+                    return true;
+                }
                 Wait::InVain => return false,
             };
             if rest > until || until <= Instant::now() {

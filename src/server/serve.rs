@@ -161,7 +161,7 @@ impl Server {
         let unread = Arc::new(AtomicBool::new(false));
         let signs = Signs { refused: Arc::clone(&refused), unread: Arc::clone(&unread), read };
         let socket = Socket::new(stream, self.patience, signs);
-        let arrival = Arrival { peer, ending: self.ending.clone(), unread };
+        let arrival = Arrival { unread, peer, ending: self.ending.clone() };
         let callee = Callee { router: self.router.clone(), arrival, refused, crowded };
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {

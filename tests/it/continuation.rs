@@ -189,6 +189,7 @@ async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
     assert_eq!(one.zip(two).map(|(one, two)| one + two), Some(2), "each call has delivered a part");
     let usage = &usage["total"];
     assert_eq!((&usage["requests"], &usage["estimated_requests"]), (&json!(1), &json!(1)));
+    assert_eq!(usage["failed_attempts"], 0, "neither has delivered nothing");
     for it in ["prompt_tokens", "completion_tokens"] {
         assert_eq!(usage[it], told[it], "{usage} {told}");
     }

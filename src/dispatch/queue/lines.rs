@@ -20,7 +20,7 @@ use crate::dispatch::outcome::Who;
 
 /// Requests of one session in one line; the next is told to come back.
 pub(in crate::dispatch) const MOST_OF_SESSION: usize = 1_000;
-/// Requests of one key in one line, whatever their sessions.
+/// Requests of one key, whatever their sessions, in all lines together.
 pub(in crate::dispatch) const MOST_OF_KEY: usize = 4_000;
 
 /// Requests that wait for the same.
@@ -58,7 +58,7 @@ pub(super) struct Ticket {
 /// All lines, and the turns of those in them. Nothing is kept of a key or session that does not wait.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    lines: HashMap<LineId, Line>,
+    all: HashMap<LineId, Line>,
     keys: HashMap<u64, Key>,
     last_turn: Turn,
 }
@@ -81,6 +81,8 @@ struct KeyLine {
 #[derive(Debug)]
 struct Key {
     turn: Turn,
+    /// In all lines.
+    count: usize,
     lines: BTreeSet<LineId>,
     sessions: HashMap<u64, Session>,
 }
@@ -112,10 +114,8 @@ impl Choice {
 
     /// Does it share a bucket with `other`?
     fn overlaps(&self, other: &Self) -> bool {
-        let (few, many) = match self.buckets.len() < other.buckets.len() {
-            true => (self, other),
-            false => (other, self),
-        };
+        let fewer = self.buckets.len() < other.buckets.len();
+        let (few, many) = if fewer { (self, other) } else { (other, self) };
         self.line == other.line
             || few.buckets.iter().any(|it| many.buckets.binary_search(it).is_ok())
     }
@@ -130,7 +130,7 @@ impl Choice {
 
 impl Lines {
     pub(super) fn has(&self, choice: &Choice) -> bool {
-        self.lines.contains_key(&choice.line)
+        self.all.contains_key(&choice.line)
     }
 
     /// Puts a request behind the others of its session. `false`: there are too many of them.
@@ -146,6 +146,7 @@ impl Lines {
         };
         let key = self.keys.entry(who.key).or_insert_with(|| Key {
             turn: next(),
+            count: 0,
             lines: BTreeSet::new(),
             sessions: HashMap::new(),
         });
@@ -153,10 +154,11 @@ impl Lines {
             .sessions
             .entry(who.session)
             .or_insert_with(|| Session { turn: next(), lines: BTreeSet::new() });
+        key.count += 1;
         key.lines.insert(choice.line);
         session.lines.insert(choice.line);
         let new = || Line { choice: choice.clone(), keys: BTreeMap::new() };
-        let line = self.lines.entry(choice.line).or_insert_with(new);
+        let line = self.all.entry(choice.line).or_insert_with(new);
         let mine = line.keys.entry(key.turn).or_default();
         mine.key = who.key;
         mine.count += 1;
@@ -165,14 +167,17 @@ impl Lines {
     }
 
     fn is_full(&self, choice: &Choice, who: Who) -> bool {
-        let Some((key, mine)) = self.key_line(choice, who) else { return false };
-        let session = key.sessions.get(&who.session).and_then(|it| mine.sessions.get(&it.turn));
-        mine.count >= MOST_OF_KEY || session.is_some_and(|it| it.len() >= MOST_OF_SESSION)
+        let key = self.keys.get(&who.key);
+        let session = self.key_line(choice, who).and_then(|(key, mine)| {
+            key.sessions.get(&who.session).and_then(|it| mine.sessions.get(&it.turn))
+        });
+        key.is_some_and(|it| it.count >= MOST_OF_KEY)
+            || session.is_some_and(|it| it.len() >= MOST_OF_SESSION)
     }
 
     fn key_line(&self, choice: &Choice, who: Who) -> Option<(&Key, &KeyLine)> {
         let key = self.keys.get(&who.key)?;
-        let mine = self.lines.get(&choice.line)?.keys.get(&key.turn)?;
+        let mine = self.all.get(&choice.line)?.keys.get(&key.turn)?;
         Some((key, mine))
     }
 
@@ -189,11 +194,11 @@ impl Lines {
     fn take_out(&mut self, Ticket { choice, who, number }: &Ticket) -> Option<()> {
         let key = self.keys.get_mut(&who.key)?;
         let session = key.sessions.get_mut(&who.session)?;
-        let line = self.lines.get_mut(&choice.line)?;
+        let line = self.all.get_mut(&choice.line)?;
         let mine = line.keys.get_mut(&key.turn)?;
         let waiters = mine.sessions.get_mut(&session.turn)?;
         waiters.remove(number)?;
-        mine.count = mine.count.saturating_sub(1);
+        (mine.count, key.count) = (mine.count.saturating_sub(1), key.count.saturating_sub(1));
         if waiters.is_empty() {
             mine.sessions.remove(&session.turn);
             session.lines.remove(&choice.line);
@@ -203,7 +208,7 @@ impl Lines {
             key.lines.remove(&choice.line);
         }
         if line.keys.is_empty() {
-            self.lines.remove(&choice.line);
+            self.all.remove(&choice.line);
         }
         if session.lines.is_empty() {
             key.sessions.remove(&who.session);
@@ -223,7 +228,7 @@ impl Lines {
         let session = key.sessions.get_mut(&who.session);
         let its_before = session.map(|it| std::mem::replace(&mut it.turn, its));
         for line in &key.lines {
-            let Some(line) = self.lines.get_mut(line) else { continue };
+            let Some(line) = self.all.get_mut(line) else { continue };
             let Some(mut all) = line.keys.remove(&before) else { continue };
             if let Some(waiters) = its_before.and_then(|it| all.sessions.remove(&it)) {
                 all.sessions.insert(its, waiters);
@@ -234,7 +239,7 @@ impl Lines {
 
     /// Does this request come first in its line?
     pub(super) fn is_first(&self, ticket: &Ticket) -> bool {
-        let first = self.lines.get(&ticket.choice.line).and_then(Line::first);
+        let first = self.all.get(&ticket.choice.line).and_then(Line::first);
         first.is_some_and(|((_, _, number), _)| number == ticket.number)
     }
 
@@ -247,7 +252,7 @@ impl Lines {
     /// stands in no line (`None`), all that anybody waits for.
     pub(super) fn ahead(&self, ticket: Option<&Ticket>) -> Ahead {
         let (mine, rank) = (ticket.map(|it| it.choice.line), ticket.and_then(|it| self.rank(it)));
-        let others = self.lines.iter().filter(|(id, line)| {
+        let others = self.all.iter().filter(|(id, line)| {
             let first = line.first().map(|(it, _)| it);
             mine != Some(**id) && rank.is_none_or(|mine| first.is_some_and(|it| it < mine))
         });
@@ -259,7 +264,7 @@ impl Lines {
     /// sessions of a key. Who also waits in another line may have its turns there, and is not counted.
     /// `number`: its own, if it stands in line; without, one that would come now.
     pub(super) fn before(&self, choice: &Choice, who: Who, number: Option<u64>) -> u64 {
-        let Some(line) = self.lines.get(&choice.line) else { return 0 };
+        let Some(line) = self.all.get(&choice.line) else { return 0 };
         let mine = self.key_line(choice, who);
         let turns = mine.map_or(0, |(key, mine)| {
             let turn = key.sessions.get(&who.session).map(|it| it.turn);
@@ -285,7 +290,7 @@ impl Lines {
     /// Rings for those who come first in the lines that compete with `choice`, or in all.
     pub(super) fn ring(&self, choice: Option<&Choice>) {
         let concerns = |it: &&Line| choice.is_none_or(|choice| choice.overlaps(&it.choice));
-        for line in self.lines.values().filter(concerns) {
+        for line in self.all.values().filter(concerns) {
             if let Some((_, bell)) = line.first() {
                 bell.notify_one();
             }
@@ -295,7 +300,7 @@ impl Lines {
     /// Does nobody wait, and is nothing kept of anybody?
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.keys.is_empty()
+        self.all.is_empty() && self.keys.is_empty()
     }
 }
 

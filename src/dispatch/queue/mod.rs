@@ -5,7 +5,7 @@
 //! share a bucket keep one order: what is free there goes to whoever has waited for its turn longest, in
 //! whichever line. Only the first in a line watches the quota; the others sleep until it is their turn, so
 //! a unit that comes free wakes one request of a line, not all of them. A place is given up by dropping it:
-//! callers who hang up leave the line at once. A line holds so many requests of one caller and no more:
+//! callers who hang up leave the line at once. So many requests of one caller may wait and no more:
 //! nobody fills it, or the gateway, for the others.
 
 mod lines;

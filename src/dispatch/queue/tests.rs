@@ -144,8 +144,9 @@ fn nobody_fills_a_line_for_the_others() {
     }
     assert_eq!(places.len(), MOST_OF_KEY);
     places.push(queue.join(one(), who(2, 0)).unwrap());
-    places.push(queue.join(models(&[2]), who(1, 0)).unwrap());
-    assert!(queue.join(one(), who(1, 0)).is_none());
+    for choice in [one(), models(&[2])] {
+        assert!(queue.join(choice, who(1, 9)).is_none(), "nor the gateway, by many lines");
+    }
     drop(places);
     assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
     assert!(queue.lock().is_empty());
