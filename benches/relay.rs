@@ -22,7 +22,7 @@ use relayfreellm::clock::{SharedClock, SystemClock};
 use relayfreellm::config;
 use relayfreellm::config::{FileChoice, Flags};
 use relayfreellm::context;
-use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _, Requirements};
+use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _, Requirements, Who};
 use relayfreellm::dispatch::{Books, Dispatcher, Params, Pool};
 use relayfreellm::normalize;
 use relayfreellm::openai::{ChatRequest, Chunk};
@@ -172,7 +172,7 @@ async fn stream(dispatcher: &Dispatcher, request: &ChatRequest) -> usize {
     let call = ChatCall {
         request,
         session: None,
-        caller: 0,
+        who: Who::default(),
         request_id: "measured".into(),
         style: None,
         normalize: true,

@@ -66,6 +66,8 @@ pub(super) struct Attempt {
     pub(super) estimated_prompt: Option<u64>,
     /// Tokens of its prompt as they were counted, if they were.
     pub(super) counted_prompt: Option<u64>,
+    /// It goes on with an answer that broke off: were a part's tokens counted here before?
+    pub(super) rest_of: Option<bool>,
     /// The session whose window follows what it really uses, and the tokens its prompt may have.
     pub(super) headroom: Option<(Arc<str>, u64)>,
 }
@@ -107,11 +109,12 @@ impl Attempt {
             tab: None,
             sent: SentMark::default(),
             started: now,
-            delivered: Delivered::default(),
+            delivered: Delivered::new(&core.texts),
             begun: false,
             usage: None,
             estimated_prompt: Some(estimated).filter(|_| request.media.is_none()),
             counted_prompt: None,
+            rest_of: None,
             headroom: None,
         })
     }
@@ -182,8 +185,7 @@ impl Attempt {
             return usage;
         }
         let request = Arc::clone(&self.request);
-        // A copy: a caller that leaves while this is counted still pays for what it got.
-        let usage = settlement::count(request, self.delivered.clone(), self.rules).await;
+        let usage = settlement::count(request, self.delivered.text(), self.rules).await;
         self.book(usage, true);
         usage
     }
@@ -209,7 +211,7 @@ impl Attempt {
                 pass.report(Outcome::Success, now);
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
-            self.core.books.usage.record(self.model, spent);
+            settlement::record(&self.core.books.usage, self.model, (spent, self.rest_of));
             self.core.books.latencies.ended(self.model, self.age());
             if let Some(tab) = &self.tab {
                 tab.record(spent);
@@ -265,7 +267,10 @@ impl Attempt {
     fn tell(&self, fault: &Fault, pass: Option<Pass>, (path, as_of): (&Path, &AsOf)) {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
-        books.usage.failed(self.model);
+        // What broke off after it had begun is an answer, as far as it went.
+        if !self.begun {
+            books.usage.failed(self.model);
+        }
         books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
         if let Some(tokens) = fault.context() {
@@ -304,9 +309,10 @@ impl Attempt {
             queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),
-            delivered: std::mem::take(&mut self.delivered),
+            delivered: std::mem::replace(&mut self.delivered, Delivered::new(&self.core.texts)),
             reported: self.usage,
             estimated_prompt: self.estimated_prompt,
+            rest_of: self.rest_of,
             rules: self.rules,
         }
     }

@@ -14,7 +14,6 @@ use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
-use crate::dispatch::demand::demand;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
@@ -28,6 +27,7 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::Who;
 use crate::dispatch::queue::Place;
 use crate::dispatch::refit::Told;
 use crate::dispatch::relay;
@@ -66,7 +66,7 @@ pub(super) async fn travel(
     let requested = shown(call.request.model.as_deref().unwrap_or("meta-model"));
     let no_training = call.requires.no_training || core.params.no_training;
     let requires = Requirements { no_training, ..call.requires };
-    let mut story = story(&core, &call, (&requested, requires));
+    let mut story = story(&core, &call, &progress, (&requested, requires));
     let found = destination(&pool, (&call.request, requires), story.record()).await;
     let found = found.and_then(|found| {
         let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
@@ -95,7 +95,7 @@ pub(super) async fn travel(
     }
     travel.normalize = normalize && !requires.strict;
     travel.story = Some(story);
-    travel.caller = call.caller;
+    travel.who = call.who;
     travel.tab = tab;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
@@ -127,14 +127,18 @@ pub(super) struct Travel {
     pub(super) attempts: u32,
     pub(super) rounds: u32,
     pub(super) waited: Duration,
+    /// Rounds that ended just before quota came free.
+    pub(super) missed: u32,
     /// Who asks, for taking turns.
-    pub(super) caller: u64,
+    pub(super) who: Who,
     /// What the key that was shown runs up, if one was.
     pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
     /// Has it waited where its session lives after it was refused there?
     pub(super) stayed_home: bool,
+    /// Does the next call need a connection of its own?
+    pub(super) on_new_connection: bool,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
@@ -146,6 +150,8 @@ pub(super) struct Travel {
     /// What the provider of a strict request has said last.
     pub(super) refusal: Option<Refusal>,
     pub(super) answered_by: Option<TargetId>,
+    /// Does it go on with an answer that broke off, and were a part's tokens counted here?
+    pub(super) rest_of: Option<bool>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
     pub(super) style: Styled,
@@ -177,10 +183,12 @@ impl Travel {
             attempts: 0,
             rounds: 0,
             waited: Duration::ZERO,
-            caller: 0,
+            missed: 0,
+            who: Who::default(),
             tab: None,
             place: None,
             stayed_home: false,
+            on_new_connection: false,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
@@ -189,6 +197,7 @@ impl Travel {
             last_route: None,
             refusal: None,
             answered_by: None,
+            rest_of: None,
             goal: None,
             style: Styled::default(),
             normalize: true,
@@ -266,6 +275,12 @@ impl Travel {
                             left_out.push(field);
                         }
                     }
+                    Next::Again
+                        if repeats < REPEATS && self.attempts <= self.core.params.max_retries =>
+                    {
+                        repeats += 1;
+                        self.on_new_connection = true;
+                    }
                     Next::Candidate { model_to_blame } => {
                         if Box::pin(self.stays_home(leg, candidate)).await {
                             walk = self.walk(leg);
@@ -276,7 +291,7 @@ impl Travel {
                         walk.skip(&self.told.waiting);
                         break;
                     }
-                    Next::RepeatWithout(_) => {
+                    Next::RepeatWithout(_) | Next::Again => {
                         walk.skip(&self.out);
                         break;
                     }
@@ -302,17 +317,8 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
-        let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
-        let early = self.pardons.now == Some(target.id);
         let before = self.core.books.ledger.left(target.id, self.core.clock.now());
-        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
-        let Ok(mut attempt) = opened else { return Err(None) };
-        attempt.tab.clone_from(&self.tab);
-        leg.sizes(&mut attempt);
-        attempt.headroom = self.headroom(target.model);
-        if let Some(place) = self.place.take() {
-            place.served();
-        }
+        let Some(attempt) = self.open(&target, leg) else { return Err(None) };
         self.attempts += 1;
         self.commit_to(target.provider.id);
         let mut route = self.route(&target, candidate.affinity, leg);

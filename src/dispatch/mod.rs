@@ -5,7 +5,7 @@
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
 //! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
-//! [`continuation`] and [`joining`] go on with a stream that was cut, [`learning`] takes in what an
+//! [`continuation`] and [`joining`] go on with a stream that was cut, [`keeping`] bounds what is kept for that, [`learning`] takes in what an
 //! answer says of quota, [`strict`] leaves a request and its answer as they are,
 //! [`story`] and [`noting`] tell of it, [`key`] says what a virtual key allows and opens its tab, [`settlement`] counts what nobody else
 //! has counted, [`exhausted`] says why nobody answered.
@@ -20,6 +20,7 @@ mod fitting;
 mod home;
 mod joining;
 mod journey;
+mod keeping;
 mod key;
 mod learning;
 mod legs;
@@ -68,6 +69,7 @@ use crate::telemetry::Metrics;
 use crate::trace::Traces;
 use crate::usage::UsageBook;
 
+use keeping::Keeping;
 use outcome::ChatCall;
 use outcome::ChatService;
 use outcome::Journey;
@@ -143,6 +145,7 @@ struct Core {
     params: Params,
     memory: Arc<context::Memory>,
     queue: Arc<Queue>,
+    texts: Keeping,
     refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
     /// Is the gateway about to end? What is cut off then is not the caller's doing.
@@ -166,6 +169,7 @@ impl Dispatcher {
             params,
             memory: Arc::default(),
             queue: Arc::default(),
+            texts: Keeping::default(),
             refusals: Arc::default(),
             settlements,
             stopping: Arc::default(),
@@ -195,6 +199,7 @@ impl Dispatcher {
             params,
             memory: Arc::clone(&old.memory),
             queue: Arc::clone(&old.queue),
+            texts: old.texts.clone(),
             refusals: Arc::clone(&old.refusals),
             settlements: old.settlements.clone(),
             stopping: Arc::clone(&old.stopping),

@@ -7,6 +7,7 @@ use crate::dispatch::Core;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::story::Story;
 use crate::dispatch::whole::Begun;
@@ -18,6 +19,7 @@ use crate::trace::Record;
 pub(super) fn story(
     core: &Arc<Core>,
     call: &ChatCall,
+    progress: &Arc<Progress>,
     (requested, requires): (&Arc<str>, Requirements),
 ) -> Story {
     let name = match plain(requested) {
@@ -28,7 +30,7 @@ pub(super) fn story(
     record.key = call.key.as_ref().map(|it| Arc::clone(&it.id));
     record.stream = call.request.stream;
     (record.no_training, record.strict) = (requires.no_training, requires.strict);
-    Story::begin(core, record)
+    Story::begin(core, progress, record)
 }
 
 impl Travel {

@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 use crate::dispatch::beside;
 use crate::dispatch::beside::Beside;
+use crate::dispatch::keeping::Kept;
+use crate::dispatch::keeping::Share;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::relay::Terms;
 use crate::dispatch::settlement::Delivered;
@@ -23,8 +25,6 @@ use crate::openai::Heads;
 use crate::openai::TokenUsage;
 use crate::openai::json_string;
 
-/// Longest text that is gone on with when it is cut, in bytes.
-const MOST_SENT: usize = 1024 * 1024;
 /// Choices followed in one stream; `n` beyond it is passed on as it comes.
 const CHOICES: usize = 128;
 
@@ -50,7 +50,9 @@ pub(super) struct Telling {
     /// The provider's usage chunk, kept back until the end.
     usage_chunk: Option<Chunk>,
     /// The text that has gone out, while another may have to go on with it.
-    sent: Option<String>,
+    sent: Option<Kept>,
+    /// Room for what is held back.
+    pub(super) room_held: Share,
     /// The seam, while white space at it may come twice.
     seam: Option<Box<Seam>>,
     /// Has it gone on with another one's chunks?
@@ -90,7 +92,7 @@ pub(super) fn answer_id() -> String {
 }
 
 impl Telling {
-    pub(super) fn new(terms: &Terms) -> Self {
+    pub(super) fn new(terms: &mut Terms) -> Self {
         Self {
             id: json_string(&answer_id()),
             model: json_string(&terms.model),
@@ -105,7 +107,8 @@ impl Telling {
             ended_on_purpose: false,
             usage_json: None,
             usage_chunk: None,
-            sent: terms.goes_on.then(String::new),
+            sent: terms.sent.take(),
+            room_held: terms.texts.share(),
             seam: None,
             joined: false,
             room: Room::Unbounded,
@@ -283,7 +286,7 @@ impl Telling {
     /// tool call.
     pub(super) fn sent(&self) -> Option<&str> {
         match self.choices.as_slice() {
-            [only] if !only.excused => self.sent.as_deref(),
+            [only] if !only.excused => self.sent.as_ref().map(Kept::text),
             _ => None,
         }
     }
@@ -297,7 +300,7 @@ impl Telling {
         if let (None, Some(choice)) = (&seam, self.choices.first_mut()) {
             choice.normalizer = Normalizer::new(self.mode);
         }
-        let seam = seam.or_else(|| self.sent.as_deref().map(|it| Box::new(Seam::after(it))));
+        let seam = seam.or_else(|| self.sent.as_ref().map(|it| Box::new(Seam::after(it.text()))));
         self.seam = seam.filter(|it| !it.is_passed());
     }
 
@@ -373,13 +376,9 @@ impl Telling {
 }
 
 /// Adds to what was sent, unless it grows beyond what is gone on with.
-fn keep(sent: &mut Option<String>, text: &str) {
-    if let Some(kept) = sent {
-        if kept.len() + text.len() > MOST_SENT {
-            *sent = None;
-        } else {
-            kept.push_str(text);
-        }
+fn keep(sent: &mut Option<Kept>, text: &str) {
+    if sent.as_mut().is_some_and(|it| !it.push(text)) {
+        *sent = None;
     }
 }
 

@@ -27,6 +27,10 @@ use crate::provider::masking::struck;
 use crate::select::Asked;
 use crate::select::JsonWay;
 
+/// Longest text that is gone on with when it is cut, in bytes: some 64,000 tokens, more than most models could be
+/// shown of it.
+const MOST_SENT: usize = 256 * 1024;
+
 impl Travel {
     pub(super) fn whole_terms(&self, target: &TargetView<'_>, way: JsonWay) -> whole::Terms {
         whole::Terms {
@@ -56,7 +60,8 @@ impl Travel {
                 None => self.text_mode(),
             },
             hold,
-            goes_on: self.goes_on(),
+            sent: self.goes_on().then(|| self.core.texts.text(MOST_SENT)),
+            texts: self.core.texts.clone(),
             goal: self.goal.clone().map(|goal| (goal, until)),
             include_usage: self.request.include_usage,
             first_content_by: deadline,

@@ -115,6 +115,10 @@ pub enum FaultKind {
     Astray,
     /// No connection could be made.
     Connect,
+    /// The connection was closed before a word of the answer had come.
+    Unanswered,
+    /// The same, and it was one that had been kept for a while: its end had given it up.
+    Stale,
     /// It took too long.
     Timeout(Waited),
 }
@@ -152,6 +156,8 @@ impl FaultKind {
             | Self::OffSchema
             | Self::NoJson
             | Self::Cut
+            | Self::Unanswered
+            | Self::Stale
             | Self::Astray => Scope::Request,
         }
     }
@@ -179,6 +185,8 @@ impl FaultKind {
             Self::Cut => "cut",
             Self::Astray => "astray",
             Self::Connect => "connect",
+            Self::Unanswered => "unanswered",
+            Self::Stale => "stale_connection",
             Self::Timeout(_) => "timeout",
         }
     }
@@ -257,6 +265,8 @@ impl Fault {
             FaultKind::Cut => "connection broke off".to_owned(),
             FaultKind::Astray => "did not go on where the answer broke off".to_owned(),
             FaultKind::Connect => "no connection".to_owned(),
+            FaultKind::Unanswered => "connection closed without an answer".to_owned(),
+            FaultKind::Stale => "kept connection was closed".to_owned(),
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
             FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),
             FaultKind::Timeout(Waited::Answer) => "timed out".to_owned(),

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::openai::ApiError;
 
-use super::slots::Slot;
+use super::slots::Room;
 
 /// What is set aside at once for a body that announces its length; a longer one grows as it comes.
 const FIRST_CAPACITY: usize = 256 * 1024;
@@ -65,10 +65,10 @@ pub(super) async fn read(
     body: Body,
     headers: &HeaderMap,
     bounds: Bounds,
-    slot: &mut Slot,
+    room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     let capacity = announced(headers).unwrap_or_default().min(FIRST_CAPACITY);
-    timeout(bounds.time, gather(body, capacity, bounds, slot)).await.unwrap_or_else(|_| {
+    timeout(bounds.time, gather(body, capacity, bounds, room)).await.unwrap_or_else(|_| {
         let message = format!("The body did not arrive within {} s.", bounds.time.as_secs());
         Err(ApiError::new(408, "timeout_error", message).with_code("request_timeout"))
     })
@@ -78,7 +78,7 @@ async fn gather(
     mut body: Body,
     capacity: usize,
     bounds: Bounds,
-    slot: &mut Slot,
+    room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     // Most bodies arrive in one piece, which is then used where it lies.
     let mut only = Bytes::new();
@@ -89,7 +89,7 @@ async fn gather(
         if only.len() + joined.len() + data.len() > bounds.bytes {
             return Err(too_large(bounds));
         }
-        slot.grow(data.len())?;
+        room.grow(data.len())?;
         if only.is_empty() && joined.is_empty() {
             only = data;
             continue;

@@ -318,7 +318,8 @@ mod tests {
             }
             if let Some(peer) = peer {
                 let (peer, ending) = (peer.parse().unwrap(), Ending::default());
-                request.extensions_mut().insert(Arrival { peer, ending });
+                let unread = Arc::default();
+                request.extensions_mut().insert(Arrival { unread, peer, ending });
             }
             let (parts, ()) = request.into_parts();
             let local = is_local(&parts.extensions, &parts.headers, &parts.uri);

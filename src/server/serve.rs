@@ -27,7 +27,7 @@ use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
 use super::params::Params;
 use super::request_id::RequestId;
-use super::socket::{Patience, Socket};
+use super::socket::{Patience, Signs, Socket};
 
 /// The largest head of a request, in bytes; also what a connection buffers in each direction.
 const MAX_HEAD: usize = 64 * 1024;
@@ -153,8 +153,10 @@ impl Server {
         let read = Arc::clone(&timer.read);
         http.timer(timer).keep_alive(!crowded);
         let refused = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, self.patience, (Arc::clone(&refused), read));
-        let arrival = Arrival { peer, ending: self.ending.clone() };
+        let unread = Arc::new(AtomicBool::new(false));
+        let signs = Signs { refused: Arc::clone(&refused), unread: Arc::clone(&unread), read };
+        let socket = Socket::new(stream, self.patience, signs);
+        let arrival = Arrival { unread, peer, ending: self.ending.clone() };
         let callee = Callee { router: self.router.clone(), arrival, refused, crowded };
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {
@@ -222,7 +224,7 @@ impl Callee {
         let status = response.status();
         let refuses = status.is_client_error() || status.is_server_error();
         // Whose time is up is not waited for, also not to take in the answer.
-        let lingers = refuses && !self.arrival.ending.announced();
+        let lingers = refuses && !self.arrival.ending.is_now();
         self.refused.store(lingers, Ordering::Relaxed);
         response
     }

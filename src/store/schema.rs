@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -117,6 +117,12 @@ CREATE TABLE contexts (
     until INTEGER NOT NULL,
     UNIQUE (provider, model)
 ) STRICT;
+";
+
+/// Answers that went on with another call's.
+const VERSION_5: &str = "
+ALTER TABLE usage ADD COLUMN continued INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN continued_estimated INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Random bytes of this file that keyed hashes are made with.

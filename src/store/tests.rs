@@ -600,8 +600,9 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE contexts; DROP TABLE virtual_keys; \
-                 DROP TABLE virtual_key_counts; PRAGMA user_version = 2";
+    let older = "DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);
     let mut process = Process::start(dir.path(), POOL, start());
@@ -638,8 +639,10 @@ fn an_older_file_is_brought_up_to_date() {
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
-                 PRAGMA user_version = 1",
+        "DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; \
+                 DROP TABLE virtual_key_counts; \
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 1",
     )
     .expect("obeyed");
     drop(sql);

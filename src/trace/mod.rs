@@ -115,6 +115,8 @@ pub enum Ending {
     Failed(u16, Option<String>),
     /// In the middle of an answer.
     Broken,
+    /// This gateway has ended it before its time, for this reason.
+    Cut(&'static str),
 }
 
 impl Record {

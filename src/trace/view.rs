@@ -113,13 +113,14 @@ impl Record {
     pub(super) fn to_json(&self) -> String {
         let (status, code) = match &self.ending {
             Ending::Failed(status, code) => (Some(*status), code.as_deref()),
+            Ending::Cut(why) => (None, Some(*why)),
             Ending::Abandoned | Ending::Answered(..) | Ending::Broken => (None, None),
         };
         let usage = match self.ending {
             Ending::Answered(prompt_tokens, completion_tokens) => {
                 Some(Usage { prompt_tokens, completion_tokens })
             }
-            Ending::Abandoned | Ending::Failed(..) | Ending::Broken => None,
+            Ending::Abandoned | Ending::Failed(..) | Ending::Broken | Ending::Cut(_) => None,
         };
         let document = Document {
             request_id: &self.request_id,
@@ -205,6 +206,7 @@ impl Ending {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Abandoned => "abandoned",
+            Self::Cut(_) => "cut",
             Self::Answered(..) => "answered",
             Self::Failed(..) => "failed",
             Self::Broken => "broken",

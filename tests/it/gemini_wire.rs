@@ -422,6 +422,8 @@ async fn an_https_image_is_refused_before_anything_is_sent() {
 async fn every_way_to_break_is_told() {
     let bench = Bench::new();
     for (wrong, whole, streamed) in [
+        // First, while no connection has been kept.
+        (Wrong::Reset, FaultKind::Unanswered, FaultKind::Unanswered),
         (Wrong::Status(503), FaultKind::Server, FaultKind::Server),
         (Wrong::Status(500), FaultKind::Server, FaultKind::Server),
         (Wrong::Garbage, FaultKind::Unreadable, FaultKind::Unreadable),
@@ -430,7 +432,6 @@ async fn every_way_to_break_is_told() {
         (Wrong::NoDone, FaultKind::Unreadable, FaultKind::Cut),
         (Wrong::ErrorIn200Stream, FaultKind::Server, FaultKind::Server),
         (Wrong::ErrorAfterChunks(2), FaultKind::Server, FaultKind::Server),
-        (Wrong::Reset, FaultKind::Cut, FaultKind::Cut),
     ] {
         bench.twin().script(None, vec![wrong.clone(), wrong.clone()]);
         let fault = bench.whole(FLASH, sky()).await.unwrap_err();

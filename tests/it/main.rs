@@ -15,6 +15,7 @@ mod chaos;
 mod chat;
 mod commands;
 mod configuration;
+mod connections;
 mod context;
 mod continuation;
 mod control;
