@@ -189,11 +189,11 @@ impl App {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
         let chat = Arc::clone(&live.dispatcher);
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
-        let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
+        let front = server::front(params.clone(), (desk, control), chat, Arc::new(views));
         let stopping = shutdown.clone();
         let asks_for_key = params.master_key.is_some();
         let serving = tasks
-            .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
+            .spawn(async move { server::serve(listener, front, &params, stopping, GRACE).await });
         Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, asks_for_key, chaos })
     }
 

@@ -1,16 +1,15 @@
 //! `POST /v1/chat/completions`.
 
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::callers::VirtualKey;
@@ -33,6 +32,9 @@ use super::route_headers;
 use super::slots::{Held, Slot};
 use super::sse::{EventBody, Source};
 
+/// Where chat requests go.
+pub(super) const PATH: &str = "/v1/chat/completions";
+
 /// The longest session id, in bytes.
 const MAX_SESSION_LEN: usize = 256;
 
@@ -44,23 +46,22 @@ const NORMALIZE_HEADER: HeaderName = HeaderName::from_static("x-relay-normalize"
 
 /// Answers one chat request, whole or streamed.
 pub(super) async fn chat(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(id): Extension<RequestId>,
-    arrival: Option<Extension<Arrival>>,
-    request: Request,
+    gateway: &Gateway,
+    id: &RequestId,
+    arrival: &Arrival,
+    request: Request<Incoming>,
 ) -> Response {
-    let user = match user(&gateway, &request) {
+    let user = match user(gateway, arrival.peer, &request) {
         Ok(user) => user,
-        Err(error) => return refuse(&error, &id),
+        Err(error) => return refuse(&error, id),
     };
-    let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
     let taken = match &user {
         Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
-        _ => take(&gateway, &id, request).await,
+        _ => take(gateway, id, request).await,
     };
     let mut response = match taken {
-        Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
-        Err(error) => refuse(&error, &id),
+        Ok((call, slot)) => answer(gateway, id, call, (&arrival.ending, slot)).await,
+        Err(error) => refuse(&error, id),
     };
     if let Some((identifier, left)) = user {
         identifier.stamp(left, response.headers_mut());
@@ -72,10 +73,12 @@ pub(super) async fn chat(
 ///
 /// # Errors
 /// A 400 for a name that can't be taken.
-fn user(gateway: &Gateway, request: &Request) -> Result<Option<(Identifier, Left)>, ApiError> {
+fn user(
+    gateway: &Gateway,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Result<Option<(Identifier, Left)>, ApiError> {
     let Some(identifiers) = &gateway.identifiers else { return Ok(None) };
-    let peer = request.extensions().get::<Arrival>().map(|it| it.peer);
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = client_address::client(peer, request.headers(), &gateway.params.trusted_proxies);
     let identifier = Identifier::of(request.headers(), client)?;
     let key = key_of(request.extensions()).map(|it| Arc::clone(&it.id));
@@ -95,7 +98,7 @@ fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
 async fn take(
     gateway: &Gateway,
     id: &RequestId,
-    request: Request,
+    request: Request<Incoming>,
 ) -> Result<(ChatCall, Slot), ApiError> {
     let (parts, body) = request.into_parts();
     let params = &gateway.params;
@@ -177,7 +180,7 @@ async fn answer(
     gateway: &Gateway,
     id: &RequestId,
     call: ChatCall,
-    (ending, slot): (Ending, Slot),
+    (ending, slot): (&Ending, Slot),
 ) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);
@@ -194,7 +197,8 @@ async fn answer(
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
-    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
+    let events =
+        EventBody::new(source, id.text(), gateway.params.keep_alive, (ending.clone(), slot));
     traced(stream(events, route.as_ref()), &progress)
 }
 
