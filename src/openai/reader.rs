@@ -260,8 +260,7 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(Broken)?;
-            let found = memchr2(b'"', b'\\', rest).ok_or(Broken)?;
-            self.at += found;
+            self.at += find_end(rest).ok_or(Broken)?;
             if self.byte() == Some(b'"') {
                 break;
             }
@@ -284,6 +283,18 @@ impl<'a> Reader<'a> {
             _ => return Err(Broken),
         };
         Ok(())
+    }
+}
+
+/// How many bytes of a string are looked at one by one before a wide search pays: keys are short.
+const SHORT: usize = 16;
+
+/// The first quote or backslash.
+fn find_end(text: &[u8]) -> Option<usize> {
+    let is_end = |it: &u8| matches!(it, b'"' | b'\\');
+    match text.iter().take(SHORT).position(is_end) {
+        None => Some(SHORT + memchr2(b'"', b'\\', text.get(SHORT..)?)?),
+        near => near,
     }
 }
 
