@@ -1,9 +1,11 @@
 //! How fast models have been, and how often they failed: a moving average of the time to the first
 //! token, which decides, and the last measurements, which people look at.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use crate::catalog::ModelId;
 use crate::clock::Now;
@@ -17,7 +19,7 @@ const RECENT: Duration = Duration::from_secs(3_600);
 
 /// Measured times. Bounded by the number of models.
 #[derive(Debug, Default)]
-pub struct Latencies(RwLock<HashMap<ModelId, Speed>>);
+pub struct Latencies(RwLock<FxHashMap<ModelId, Speed>>);
 
 #[derive(Debug, Default)]
 struct Speed {
@@ -74,7 +76,7 @@ impl Latencies {
         measured.faults.extend(speed.faults.iter().filter(recent).map(|it| it.1));
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ModelId, Speed>> {
+    fn write(&self) -> RwLockWriteGuard<'_, FxHashMap<ModelId, Speed>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
