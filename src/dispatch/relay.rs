@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use futures::stream::Fuse;
 use tokio::time::Instant;
 
+use crate::dispatch::alarm::Alarm;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::continuation::Thread;
@@ -83,6 +84,7 @@ pub(super) struct Relay {
     /// What it takes to go on elsewhere.
     pub(super) thread: Option<Box<Thread>>,
     pub(super) joining: Joining,
+    alarm: Alarm,
     _open: OpenStream,
 }
 
@@ -123,6 +125,7 @@ impl Relay {
             story: None,
             thread: None,
             joining: Joining::default(),
+            alarm: Alarm::default(),
             _open: open,
         }
     }
@@ -234,17 +237,17 @@ impl Relay {
                 self.end().await;
                 continue;
             }
-            let fault = match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
-                Ok(Some(Ok(chunk))) => {
+            let fault = match self.alarm.next(&mut self.chunks, self.terms.silence).await {
+                Some(Some(Ok(chunk))) => {
                     self.take(chunk);
                     continue;
                 }
-                Ok(None) => {
+                Some(None) => {
                     self.end().await;
                     continue;
                 }
-                Ok(Some(Err(fault))) => fault,
-                Err(_) => {
+                Some(Some(Err(fault))) => fault,
+                None => {
                     let message = format!("nothing for {:?}", self.terms.silence);
                     Fault::new(FaultKind::Timeout(Waited::NextEvent), message)
                 }
