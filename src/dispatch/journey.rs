@@ -302,8 +302,9 @@ impl Travel {
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
         let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
         let early = self.pardons.now == Some(target.id);
-        let before = self.core.books.ledger.left(target.id, self.core.clock.now());
-        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
+        let now = self.core.clock.now();
+        let before = self.core.books.ledger.left(target.id, now);
+        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request, now);
         let Ok(mut attempt) = opened else { return Err(None) };
         attempt.tab.clone_from(&self.tab);
         leg.sizes(&mut attempt);
@@ -314,11 +315,10 @@ impl Travel {
         self.attempts += 1;
         self.commit_to(target.provider.id);
         let mut route = self.route(&target, candidate.affinity, leg);
-        self.progress.set(route.clone());
+        self.set_out(&route);
         if let Some(story) = &mut self.story {
-            story.asks(&target, before);
+            story.asks(&target, before, now);
         }
-        self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
         let edits = self.handed_over(target.model.id, self.edits_for(way, target.model, edits));
         let bounded = Self::bounded(&edits);
@@ -335,8 +335,8 @@ impl Travel {
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
         let reply = tokio::time::timeout_at(deadline, client.send(call)).await;
         let secret = target.key.secret.clone();
-        let reply = reply.unwrap_or_else(|_| Err(late()));
-        let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
+        let reply = reply.unwrap_or_else(|_| Err(late())).map_err(|it| it.without(secret.as_ref()));
+        let answer = match reply {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
                 whole::answer(attempt, reply, route, self.whole_terms(&target, way)).await
@@ -367,6 +367,14 @@ impl Travel {
                 Err(Some(fault))
             }
         }
+    }
+
+    /// Keeps the route for whoever has to tell of it before there is an answer.
+    fn set_out(&mut self, route: &Route) {
+        if self.request.stream {
+            self.progress.set(route.clone());
+        }
+        self.last_route = Some(route.clone());
     }
 
     /// Ends a call that gave no answer, in the log and in the books.

@@ -128,7 +128,7 @@ impl Travel {
         for key in BOUNDS {
             let is_beyond = |it: &str| it.parse().is_ok_and(|it: u64| it > room);
             if self.request.member(key).is_some_and(is_beyond) {
-                edits.set.push((key, room.max(1).to_string()));
+                edits.set.push((key, room.max(1).to_string().into()));
             }
         }
     }

@@ -293,7 +293,7 @@ impl Chunk {
         ];
         for ((key, value), span) in values.into_iter().zip(&self.heads) {
             match span {
-                Some(span) => patch.replace(span.clone(), value.to_owned()),
+                Some(span) => patch.replace(span.clone(), value),
                 None => missing.extend(["\"", key, "\":", value, ","]),
             }
         }
@@ -302,7 +302,7 @@ impl Chunk {
             patch.insert(open + 1, missing);
         }
         if let (Some(span), Some(usage), true) = (&self.usage_span, usage, self.usage_is_own) {
-            patch.replace(span.clone(), usage.to_owned());
+            patch.replace(span.clone(), usage);
         }
         for (i, choice) in self.choices.iter().enumerate() {
             let text = texts.get(i).and_then(Option::as_ref);
@@ -348,7 +348,7 @@ impl ChunkChoice {
         !self.text.is_empty() || self.adds_else || (self.is_odd && self.delta.is_some())
     }
 
-    fn patch(&self, patch: &mut Patch, text: Option<&String>, role_due: bool) {
+    fn patch(&self, patch: &mut Patch<'_>, text: Option<&String>, role_due: bool) {
         if let Some(at) = self.index_due {
             patch.insert(at, format!(r#""index":{},"#, self.index));
         }

@@ -199,7 +199,7 @@ impl Completion {
             missing.extend([r#""created":"#, &created.to_string(), ","]);
         }
         match (&self.counted_usage, &self.usage_span) {
-            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.clone()),
+            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.as_str()),
             (Some(usage), None) => missing.extend([r#""usage":"#, usage, ","]),
             (None, _) => {}
         }

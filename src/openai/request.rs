@@ -99,8 +99,9 @@ pub struct ChatRequest {
 /// What to change in a request on its way to a provider.
 #[derive(Clone, Debug, Default)]
 pub struct RequestEdits {
-    /// Members to set, as key and JSON text; those the request lacks are added.
-    pub set: Vec<(&'static str, String)>,
+    /// Members to set, as key and JSON text; those the request lacks are added. The text is shared by
+    /// all copies: it may be a whole conversation.
+    pub set: Vec<(&'static str, ByteString)>,
     /// Members to leave out.
     pub leave_out: Vec<String>,
 }

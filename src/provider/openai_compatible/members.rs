@@ -1,6 +1,7 @@
 //! The body's members, made to fit a model's policy.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -102,9 +103,9 @@ impl<'a> Members<'a> {
         }
     }
 
-    pub(super) fn set(&mut self, key: &'static str, value: String) {
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<ByteString>) {
         self.edits.set.retain(|(it, _)| *it != key);
-        self.edits.set.push((key, value));
+        self.edits.set.push((key, value.into()));
     }
 
     fn leave_out(&mut self, key: &str) {
@@ -294,7 +295,7 @@ impl<'a> Members<'a> {
             // A model that refuses the one name of it wants the other.
             for (refused, other) in [(BOUNDS[0], BOUNDS[1]), (BOUNDS[1], BOUNDS[0])] {
                 let set = self.edits.set.iter().find(|(key, _)| *key == refused);
-                let value = set.map(|(_, it)| it.as_str()).or_else(|| self.asked.member(refused));
+                let value = set.map(|(_, it)| &**it).or_else(|| self.asked.member(refused));
                 if let Some(value) = value.map(str::to_owned)
                     && self.is_refused(refused)
                     && (self.get(other).is_none() || refused == BOUNDS[0])
