@@ -42,5 +42,8 @@ pub(super) async fn destination(
 
 /// A model's name as logs and headers show it: a caller may write anything there.
 pub(super) fn shown(name: &str) -> Arc<str> {
+    if name.len() <= 200 && name.bytes().all(|it| (b' '..=b'~').contains(&it)) {
+        return name.into();
+    }
     name.chars().filter(|it| !it.is_control()).take(200).collect::<String>().into()
 }

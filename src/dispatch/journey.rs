@@ -232,15 +232,16 @@ impl Travel {
     /// Walks the candidates of one leg.
     pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Begun>, Failure> {
         self.wait_for_home(leg).await;
-        let mut walk = self.walk(leg);
+        let mut now = self.core.clock.now();
+        let mut walk = self.walk(leg, now);
         let mut noted = 0;
-        while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
-            let Some(candidate) = self.next_candidate(&mut walk, leg) else {
+        while self.attempts <= self.core.params.max_retries && !self.time_left_at(now).is_zero() {
+            let Some(candidate) = self.next_candidate(&mut walk, leg, now) else {
                 self.note_rejected(&walk, &mut noted);
                 return Ok(None);
             };
             self.note_rejected(&walk, &mut noted);
-            let mut left_out = self.refused_before(candidate.target);
+            let mut left_out = self.refused_before(candidate.target, now);
             let mut repeats = 0;
             let mut edits = leg.edits.clone();
             edits.leave_out.extend(left_out.iter().cloned());
@@ -267,7 +268,7 @@ impl Travel {
                     }
                     Next::Candidate { model_to_blame } => {
                         if Box::pin(self.stays_home(leg, candidate)).await {
-                            walk = self.walk(leg);
+                            walk = self.walk(leg, self.core.clock.now());
                         } else if model_to_blame {
                             walk.blame_model();
                         }
@@ -280,6 +281,7 @@ impl Travel {
                     }
                 }
             }
+            now = self.core.clock.now();
         }
         Ok(None)
     }

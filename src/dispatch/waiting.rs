@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::breaker::Path;
 use crate::breaker::State;
 use crate::catalog::TargetId;
+use crate::clock::Now;
 use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
@@ -160,7 +161,12 @@ impl Travel {
 
     /// What is left of the time until the answer's first byte.
     pub(super) fn time_left(&self) -> Duration {
-        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.time_left_at(self.core.clock.now())
+    }
+
+    /// The same at a time that is known.
+    pub(super) fn time_left_at(&self, now: Now) -> Duration {
+        let spent = now.monotonic.saturating_sub(self.started.monotonic);
         self.core.params.deadline.saturating_sub(spent)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Now;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::journey::Travel;
@@ -11,10 +12,9 @@ use crate::select::Gates;
 use crate::select::Walk;
 
 impl Travel {
-    /// A walk through the candidates of a leg as things stand now.
-    pub(super) fn walk(&mut self, leg: &Leg) -> Walk {
+    /// A walk through the candidates of a leg as things stand `now`.
+    pub(super) fn walk(&mut self, leg: &Leg, now: Now) -> Walk {
         let home = self.home(&leg.eligible);
-        let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardons.now, ..gates(&self.core, &demand, now) };
         let selector = &self.pool.selector;
@@ -25,8 +25,12 @@ impl Travel {
     }
 
     /// The next to be asked; `None` when nobody is left.
-    pub(super) fn next_candidate(&mut self, walk: &mut Walk, leg: &Leg) -> Option<Candidate> {
-        let now = self.core.clock.now();
+    pub(super) fn next_candidate(
+        &mut self,
+        walk: &mut Walk,
+        leg: &Leg,
+        now: Now,
+    ) -> Option<Candidate> {
         let pool = Arc::clone(&self.pool);
         let core = Arc::clone(&self.core);
         let request = Arc::clone(&self.request);
@@ -41,7 +45,7 @@ impl Travel {
         if core.books.sessions.pin_if_absent(session, pin, now) == pin {
             return Some(candidate);
         }
-        *walk = self.walk(leg);
+        *walk = self.walk(leg, now);
         walk.next(&pool.selector, &gates, &mut self.rng)
     }
 }

@@ -200,8 +200,9 @@ impl<'a> Members<'a> {
                 }
             }
         }
-        let temperature = self.get("temperature").and_then(|it| it.parse::<f64>().ok());
-        if let Some(warmest) = self.policy.warmest.filter(|it| temperature > Some(*it)) {
+        let warmer =
+            |it: &f64| self.get("temperature").and_then(|it| it.parse::<f64>().ok()) > Some(*it);
+        if let Some(warmest) = self.policy.warmest.filter(warmer) {
             self.set("temperature", warmest.to_string());
             self.unmet.lowered.push("temperature");
         }
@@ -291,7 +292,9 @@ impl<'a> Members<'a> {
     /// Keeps the bound of the answer within the model's, and sets one where none does harm.
     pub(super) fn bound_answer(&mut self) {
         let bound = self.policy.bound;
-        if self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs)) {
+        if !self.refused.is_empty()
+            && self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs))
+        {
             // A model that refuses the one name of it wants the other.
             for (refused, other) in [(BOUNDS[0], BOUNDS[1]), (BOUNDS[1], BOUNDS[0])] {
                 let set = self.edits.set.iter().find(|(key, _)| *key == refused);
