@@ -1,9 +1,9 @@
 //! One HTTP exchange with a provider: what every dialect's requests and refusals have in common.
 
-use crate::provider::transport::Incoming;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
+use hyper::body::Incoming;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 

@@ -23,11 +23,11 @@ mod tests;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::provider::transport::Incoming;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{Request, Response, Uri};
+use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;

@@ -17,11 +17,11 @@ pub(super) mod written;
 
 use std::time::Duration;
 
-use crate::provider::transport::Incoming;
 use bytes::Bytes;
 use fastrand::Rng;
 use futures::stream::BoxStream;
 use http::Response;
+use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;

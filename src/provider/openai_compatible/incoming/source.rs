@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::provider::transport::Incoming;
 use bytes::Bytes;
 use fastrand::Rng;
 use http::Response;
 use http::header::CONTENT_TYPE;
+use hyper::body::Incoming;
 use memchr::memchr_iter;
 
 use crate::clock::Now;
