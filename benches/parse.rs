@@ -24,7 +24,7 @@ fn parse(c: &mut Criterion) {
         });
         let request = ChatRequest::parse(&body).expect("a good request");
         let edits = RequestEdits {
-            set: vec![("model", "\"another\"".to_owned())],
+            set: vec![("model", "\"another\"".into())],
             ..RequestEdits::default()
         };
         group.bench_function(format!("write with another model, {name}"), |b| {

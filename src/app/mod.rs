@@ -198,12 +198,12 @@ impl App {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
         let chat = Arc::clone(&live.dispatcher);
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
-        let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
+        let front = server::front(params.clone(), (desk, control), chat, Arc::new(views));
         let stop = Stop { asked: shutdown, hurried: CancellationToken::new(), grace: GRACE };
         let stopping = stop.clone();
         let asks_for_key = params.master_key.is_some();
         let serving =
-            tasks.spawn(async move { server::serve(listener, router, &params, stopping).await });
+            tasks.spawn(async move { server::serve(listener, front, &params, stopping).await });
         Ok(Self { addr, catalog, stop, serving, tasks, live, saving, sim, asks_for_key, chaos })
     }
 

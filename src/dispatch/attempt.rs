@@ -88,8 +88,8 @@ impl Attempt {
         target: &TargetView<'_>,
         (demand, early): (Demand, bool),
         request: &Arc<ChatRequest>,
+        now: Now,
     ) -> Result<Self, Shut> {
-        let now = core.clock.now();
         let path = Path::from(target);
         let breakers = &core.books.breakers;
         let pass =
@@ -123,7 +123,7 @@ impl Attempt {
     pub(super) fn begin(&mut self) {
         if !self.begun {
             self.begun = true;
-            let waited = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+            let waited = self.age();
             self.core.books.latencies.observe(self.model, waited);
             self.core.books.metrics.first_token((&self.names.0, &self.names.1), waited);
             if self.request.stream
@@ -212,7 +212,8 @@ impl Attempt {
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
             settlement::record(&self.core.books.usage, self.model, (spent, self.rest_of));
-            self.core.books.latencies.ended(self.model, self.age());
+            let took = now.monotonic.saturating_sub(self.started.monotonic);
+            self.core.books.latencies.ended(self.model, took);
             if let Some(tab) = &self.tab {
                 tab.record(spent);
             }

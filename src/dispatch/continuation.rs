@@ -207,10 +207,12 @@ impl Thread {
         let told = json_string(&instruction(seam));
         let messages = format!(r#"{messages}{shown},{{"role":"user","content":{told}}}]"#);
         let mut edits = RequestEdits::default();
-        edits.set.push(("messages", messages));
+        edits.set.push(("messages", messages.into()));
         for (bound, most) in self.bounds() {
             let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
-            edits.set.push((bound, most.saturating_sub(used).saturating_add(again).to_string()));
+            edits
+                .set
+                .push((bound, most.saturating_sub(used).saturating_add(again).to_string().into()));
         }
         ChatRequest::parse(&self.request.render(&edits)).ok()
     }

@@ -59,5 +59,8 @@ pub(super) async fn destination(
 
 /// A model's name as errors and headers show it to whoever has written it: anything may stand there.
 pub(super) fn shown(name: &str) -> Arc<str> {
+    if name.len() <= 100 && name.bytes().all(|it| (b' '..=b'~').contains(&it)) {
+        return name.into();
+    }
     name.chars().filter(|it| !it.is_control()).take(100).collect::<String>().into()
 }

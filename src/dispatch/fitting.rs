@@ -191,7 +191,8 @@ impl Travel {
     /// The edits for a conversation as it came, with the guide if there is room for it.
     pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
         let guide = self.style.guide.as_deref().filter(|_| guided);
-        let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
+        let messages =
+            guide.map(|it| ("messages", self.request.messages_with_instruction(it).into()));
         RequestEdits { set: messages.into_iter().collect(), ..RequestEdits::default() }
     }
 
@@ -202,7 +203,8 @@ impl Travel {
             Some(guide) => with_instruction(&fitted.json, guide),
             None => fitted.json,
         };
-        RequestEdits { set: vec![("messages", messages)], cut: true, ..RequestEdits::default() }
+        let set = vec![("messages", messages.into())];
+        RequestEdits { set, cut: true, ..RequestEdits::default() }
     }
 
     /// Tells a model that it takes the session over.
@@ -211,11 +213,11 @@ impl Travel {
             return edits;
         }
         let edited = edits.set.iter_mut().find(|(key, _)| *key == "messages");
-        match edited {
-            Some((_, messages)) => *messages = with_instruction(messages, HANDOFF),
-            None => {
-                edits.set.push(("messages", self.request.messages_with_instruction(HANDOFF)));
-            }
+        if let Some((_, messages)) = edited {
+            *messages = with_instruction(messages, HANDOFF).into();
+        } else {
+            let messages = self.request.messages_with_instruction(HANDOFF);
+            edits.set.push(("messages", messages.into()));
         }
         edits
     }

@@ -242,15 +242,16 @@ impl Travel {
     /// Walks the candidates of one leg.
     pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Begun>, Failure> {
         self.wait_for_home(leg).await;
-        let mut walk = self.walk(leg);
+        let mut now = self.core.clock.now();
+        let mut walk = self.walk(leg, now);
         let mut noted = 0;
-        while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
-            let Some(candidate) = self.next_candidate(&mut walk, leg) else {
+        while self.attempts <= self.core.params.max_retries && !self.time_left_at(now).is_zero() {
+            let Some(candidate) = self.next_candidate(&mut walk, leg, now) else {
                 self.note_rejected(&walk, &mut noted);
                 return Ok(None);
             };
             self.note_rejected(&walk, &mut noted);
-            let mut left_out = self.refused_before(candidate.target);
+            let mut left_out = self.refused_before(candidate.target, now);
             let mut repeats = 0;
             let mut edits = leg.edits.clone();
             edits.leave_out.extend(left_out.iter().cloned());
@@ -283,7 +284,7 @@ impl Travel {
                     }
                     Next::Candidate { model_to_blame } => {
                         if Box::pin(self.stays_home(leg, candidate)).await {
-                            walk = self.walk(leg);
+                            walk = self.walk(leg, self.core.clock.now());
                         } else if model_to_blame {
                             walk.blame_model();
                         }
@@ -297,6 +298,7 @@ impl Travel {
                     }
                 }
             }
+            now = self.core.clock.now();
         }
         Ok(None)
     }
@@ -317,16 +319,16 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
-        let before = self.core.books.ledger.left(target.id, self.core.clock.now());
-        let Some(attempt) = self.open(&target, leg) else { return Err(None) };
+        let now = self.core.clock.now();
+        let before = self.core.books.ledger.left(target.id, now);
+        let Some(attempt) = self.open(&target, leg, now) else { return Err(None) };
         self.attempts += 1;
         self.commit_to(target.provider.id);
         let mut route = self.route(&target, candidate.affinity, leg);
-        self.progress.set(route.clone());
+        self.set_out(&route);
         if let Some(story) = &mut self.story {
-            story.asks(&target, before);
+            story.asks(&target, before, now);
         }
-        self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
         let edits = self.handed_over(target.model.id, self.edits_for(way, target.model, edits));
         let bounded = Self::bounded(&edits);
@@ -344,8 +346,8 @@ impl Travel {
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
         let reply = tokio::time::timeout_at(deadline, client.send(call)).await;
         let secret = target.key.secret.clone();
-        let reply = reply.unwrap_or_else(|_| Err(late()));
-        let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
+        let reply = reply.unwrap_or_else(|_| Err(late())).map_err(|it| it.without(secret.as_ref()));
+        let answer = match reply {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
                 whole::answer(attempt, reply, route, self.whole_terms(&target, way)).await
@@ -375,6 +377,14 @@ impl Travel {
                 Err(Some(fault))
             }
         }
+    }
+
+    /// Keeps the route for whoever has to tell of it before there is an answer.
+    fn set_out(&mut self, route: &Route) {
+        if self.request.stream {
+            self.progress.set(route.clone());
+        }
+        self.last_route = Some(route.clone());
     }
 
     /// Ends a call that gave no answer, in the log and in the books.

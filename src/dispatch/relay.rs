@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use futures::stream::Fuse;
 use tokio::time::Instant;
 
+use crate::dispatch::alarm::Alarm;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::continuation::Thread;
@@ -91,6 +92,7 @@ pub(super) struct Relay {
     pub(super) thread: Option<Box<Thread>>,
     pub(super) joining: Joining,
     vigil: Vigil,
+    alarm: Alarm,
     _open: OpenStream,
 }
 
@@ -169,6 +171,7 @@ impl Relay {
             thread: None,
             joining: Joining::default(),
             vigil: Vigil::begin(),
+            alarm: Alarm::default(),
             _open: open,
         }
     }
@@ -284,18 +287,18 @@ impl Relay {
                 continue;
             }
             let (silence, by) = (self.terms.silence, self.vigil.end(self.terms.silence));
-            let fault = match tokio::time::timeout_at(by, self.chunks.next()).await {
-                Ok(Some(Ok(chunk))) => {
+            let fault = match self.alarm.next(&mut self.chunks, by).await {
+                Some(Some(Ok(chunk))) => {
                     self.vigil.event(chunk.adds_something());
                     self.take(chunk);
                     continue;
                 }
-                Ok(None) => {
+                Some(None) => {
                     self.end().await;
                     continue;
                 }
-                Ok(Some(Err(fault))) => fault,
-                Err(_) => {
+                Some(Some(Err(fault))) => fault,
+                None => {
                     let bytes = self.bytes_read();
                     if self.vigil.is_put_off(bytes, silence) {
                         continue;

@@ -3,6 +3,7 @@
 
 use crate::catalog::Model;
 use crate::catalog::TargetId;
+use crate::clock::Now;
 use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::journey::Travel;
@@ -27,11 +28,11 @@ const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 impl Travel {
     /// The members of the request that the target's model has refused before, as far as an answer can
     /// do without them: what was spared when it changed nothing may change something now.
-    pub(super) fn refused_before(&self, target: TargetId) -> Vec<String> {
+    pub(super) fn refused_before(&self, target: TargetId, now: Now) -> Vec<String> {
         let found = self.pool.selector.catalog.target(target);
         let Some(found) = found.filter(|_| !self.requires.strict) else { return Vec::new() };
         let is_there = |it: &str| self.may_bring(it) && !self.needs(it);
-        self.core.refusals.of(found.model.id, self.core.clock.now(), is_there)
+        self.core.refusals.of(found.model.id, now, is_there)
     }
 
     /// Remembers that the target's model has refused a member.
@@ -127,7 +128,7 @@ impl Travel {
         for key in BOUNDS {
             let is_beyond = |it: &str| it.parse().is_ok_and(|it: u64| it > room);
             if self.request.member(key).is_some_and(is_beyond) {
-                edits.set.push((key, room.max(1).to_string()));
+                edits.set.push((key, room.max(1).to_string().into()));
             }
         }
     }

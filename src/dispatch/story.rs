@@ -70,8 +70,7 @@ impl Story {
     }
 
     /// A target is being asked, of whose quota so much was left.
-    pub(super) fn asks(&mut self, target: &TargetView<'_>, before: Left) {
-        let now = self.core.clock.now();
+    pub(super) fn asks(&mut self, target: &TargetView<'_>, before: Left, now: Now) {
         self.asked = (Arc::clone(&target.provider.name), Arc::clone(&target.model.name));
         (self.asked_at, self.asked_target) = (now, Some(target.id));
         if let Some(record) = &mut self.record {

@@ -88,7 +88,15 @@ struct ChoiceState {
 
 /// An id in OpenAI's form.
 pub(super) fn answer_id() -> String {
-    format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
+    let random = fastrand::u128(..);
+    let digits = (8..32).map(|it| {
+        let digit = u32::try_from(random >> (4 * it) & 0xf).unwrap_or_default();
+        char::from_digit(digit, 16).unwrap_or('0')
+    });
+    let mut id = String::with_capacity(33);
+    id.push_str("chatcmpl-");
+    id.extend(digits);
+    id
 }
 
 impl Telling {

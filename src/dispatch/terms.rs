@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memchr::memmem;
+use memchr::memchr2_iter;
 use secrecy::SecretString;
 
 use crate::catalog::TargetView;
@@ -90,9 +90,9 @@ impl Travel {
             return true;
         }
         let said = request.member("messages").unwrap_or_default().as_bytes();
-        let has = |fence: &str| memmem::find(said, fence.as_bytes()).is_some();
+        let fence = |at: usize| said.get(at..at + 3).is_some_and(|it| it == b"```" || it == b"~~~");
         // Few conversations have any code in them.
-        (has("```") || has("~~~"))
+        memchr2_iter(b'`', b'~', said).any(fence)
             && request
                 .messages()
                 .iter()

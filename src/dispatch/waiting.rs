@@ -13,6 +13,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::catalog::Unit;
+use crate::clock::Now;
 use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
@@ -216,7 +217,12 @@ impl Travel {
 
     /// What is left of the time until the answer's first byte.
     pub(super) fn time_left(&self) -> Duration {
-        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.time_left_at(self.core.clock.now())
+    }
+
+    /// The same at a time that is known.
+    pub(super) fn time_left_at(&self, now: Now) -> Duration {
+        let spent = now.monotonic.saturating_sub(self.started.monotonic);
         self.core.params.deadline.saturating_sub(spent)
     }
 

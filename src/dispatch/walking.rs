@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::TargetView;
+use crate::clock::Now;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
@@ -15,10 +16,9 @@ use crate::select::Gates;
 use crate::select::Walk;
 
 impl Travel {
-    /// A walk through the candidates of a leg as things stand now.
-    pub(super) fn walk(&mut self, leg: &Leg) -> Walk {
+    /// A walk through the candidates of a leg as things stand `now`.
+    pub(super) fn walk(&mut self, leg: &Leg, now: Now) -> Walk {
         let home = self.home(&leg.eligible);
-        let now = self.core.clock.now();
         let demand = demand(&self.core, &self.request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardons.now, ..gates(&self.core, &demand, now) };
         let selector = &self.pool.selector;
@@ -29,8 +29,12 @@ impl Travel {
     }
 
     /// The next to be asked; `None` when nobody is left.
-    pub(super) fn next_candidate(&mut self, walk: &mut Walk, leg: &Leg) -> Option<Candidate> {
-        let now = self.core.clock.now();
+    pub(super) fn next_candidate(
+        &mut self,
+        walk: &mut Walk,
+        leg: &Leg,
+        now: Now,
+    ) -> Option<Candidate> {
         let pool = Arc::clone(&self.pool);
         let core = Arc::clone(&self.core);
         let request = Arc::clone(&self.request);
@@ -52,17 +56,22 @@ impl Travel {
         if core.books.sessions.pin_if_absent(session, pin, now) == pin {
             return Some(candidate);
         }
-        *walk = self.walk(leg);
+        *walk = self.walk(leg, now);
         walk.next(&pool.selector, &gates, &mut self.rng)
     }
 
     /// Takes what a call of `target` needs, and with it the request's turn in line. `None`: it has closed since it was
     /// chosen.
-    pub(super) fn open(&mut self, target: &TargetView<'_>, leg: &Leg) -> Option<Attempt> {
+    pub(super) fn open(
+        &mut self,
+        target: &TargetView<'_>,
+        leg: &Leg,
+        now: Now,
+    ) -> Option<Attempt> {
         let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
         let early = self.pardons.now == Some(target.id);
         let alone = std::mem::take(&mut self.on_new_connection);
-        let opened = Attempt::open(&self.core, target, (demand, early), &self.request);
+        let opened = Attempt::open(&self.core, target, (demand, early), &self.request, now);
         let mut attempt = opened.ok()?;
         attempt.tab.clone_from(&self.tab);
         attempt.rest_of = self.rest_of;

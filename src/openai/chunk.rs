@@ -319,7 +319,7 @@ impl Chunk {
         ];
         for ((key, value), span) in values.into_iter().zip(&self.heads) {
             match span {
-                Some(span) => patch.replace(span.clone(), value.to_owned()),
+                Some(span) => patch.replace(span.clone(), value),
                 None => missing.extend(["\"", key, "\":", value, ","]),
             }
         }
@@ -328,7 +328,7 @@ impl Chunk {
             patch.insert(open + 1, missing);
         }
         if let (Some(span), Some(usage), true) = (&self.usage_span, usage, self.usage_is_own) {
-            patch.replace(span.clone(), usage.to_owned());
+            patch.replace(span.clone(), usage);
         }
         for (i, choice) in self.choices.iter().enumerate() {
             choice.patch(&mut patch, edits.get(i).unwrap_or(&ChoiceEdit::default()));
@@ -376,7 +376,7 @@ impl ChunkChoice {
         !self.text.is_empty() || self.adds_else || (self.is_odd && self.delta.is_some())
     }
 
-    fn patch(&self, patch: &mut Patch, edit: &ChoiceEdit) {
+    fn patch(&self, patch: &mut Patch<'_>, edit: &ChoiceEdit) {
         let ChoiceEdit { text, logprobs, annotations, role_due } = edit;
         if let Some(at) = self.index_due {
             patch.insert(at, format!(r#""index":{},"#, self.index));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr_iter;
 use simdutf8::basic::from_utf8;
 
 use super::chunk::Said;
@@ -178,11 +179,16 @@ impl Completion {
     /// Is every choice surely in the form OpenAI would give it, and has it a number of its own? Not said of one that calls tools,
     /// or with a tag in its text: these take a closer look.
     pub fn is_plain(&self) -> bool {
-        let mut numbers = HashSet::new();
-        self.choices.iter().all(|it| {
-            let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
-            it.is_plain && !has_tag && numbers.insert(it.index)
-        })
+        let plain = |it: &Choice| {
+            it.is_plain && !it.content.as_ref().is_some_and(|(_, text)| has_think_tag(text))
+        };
+        match self.choices.as_slice() {
+            [only] => plain(only),
+            many => {
+                let mut numbers = HashSet::new();
+                many.iter().all(|it| plain(it) && numbers.insert(it.index))
+            }
+        }
     }
 
     /// All that costs tokens: the text of each choice, its calls and its reasoning.
@@ -218,7 +224,7 @@ impl Completion {
             missing.extend([r#""created":"#, &created.to_string(), ","]);
         }
         match (&self.counted_usage, &self.usage_span) {
-            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.clone()),
+            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.as_str()),
             (Some(usage), None) => missing.extend([r#""usage":"#, usage, ","]),
             (None, _) => {}
         }
@@ -249,6 +255,12 @@ impl Completion {
     fn raw(&self, span: Option<&Range<usize>>) -> Option<&str> {
         from_utf8(self.body.get(span?.clone())?).ok()
     }
+}
+
+/// Does `think>` stand in it? Texts have few such brackets, which are quickly found.
+fn has_think_tag(text: &str) -> bool {
+    let text = text.as_bytes();
+    memchr_iter(b'>', text).any(|at| text.get(..at).is_some_and(|it| it.ends_with(b"think")))
 }
 
 impl Choice {

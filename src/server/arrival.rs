@@ -28,9 +28,9 @@ pub(super) struct Parting {
 }
 
 impl Parting {
-    /// For an answer by that connection, where it is known.
-    pub(super) fn of(arrival: Option<Arrival>, progress: &Arc<Progress>) -> Self {
-        let (ending, unread) = arrival.map(|it| (it.ending, it.unread)).unwrap_or_default();
+    /// For an answer by that connection.
+    pub(super) fn of(arrival: &Arrival, progress: &Arc<Progress>) -> Self {
+        let Arrival { ending, unread, .. } = arrival.clone();
         Self { progress: Arc::clone(progress), ending, unread }
     }
 }

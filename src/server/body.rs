@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -62,7 +62,7 @@ pub(super) fn check_announced(headers: &HeaderMap, bounds: Bounds) -> Result<(),
 /// # Errors
 /// A 408, 413 or 503, or a 400 when the body breaks off.
 pub(super) async fn read(
-    body: Body,
+    body: Incoming,
     headers: &HeaderMap,
     bounds: Bounds,
     room: &mut Room,
@@ -75,7 +75,7 @@ pub(super) async fn read(
 }
 
 async fn gather(
-    mut body: Body,
+    mut body: Incoming,
     capacity: usize,
     bounds: Bounds,
     room: &mut Room,

@@ -1,17 +1,16 @@
 //! `POST /v1/chat/completions`.
 
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Extensions, Request};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::callers::VirtualKey;
@@ -33,6 +32,9 @@ use super::route_headers;
 use super::slots::{Held, Slot};
 use super::sse::{EventBody, Source};
 
+/// Where chat requests go.
+pub(super) const PATH: &str = "/v1/chat/completions";
+
 /// The longest session id, in bytes.
 const MAX_SESSION_LEN: usize = 256;
 
@@ -44,22 +46,22 @@ const NORMALIZE_HEADER: HeaderName = HeaderName::from_static("x-relay-normalize"
 
 /// Answers one chat request, whole or streamed.
 pub(super) async fn chat(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(id): Extension<RequestId>,
-    arrival: Option<Extension<Arrival>>,
-    request: Request,
+    gateway: &Gateway,
+    id: &RequestId,
+    arrival: &Arrival,
+    request: Request<Incoming>,
 ) -> Response {
-    let user = match user(&gateway, &request) {
+    let user = match user(gateway, arrival.peer, &request) {
         Ok(user) => user,
-        Err(error) => return refuse(&error, &id),
+        Err(error) => return refuse(&error, id),
     };
     let taken = match &user {
         Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
-        _ => take(&gateway, &id, request).await,
+        _ => take(gateway, id, arrival.peer, request).await,
     };
     let mut response = match taken {
-        Ok((call, slot)) => answer(&gateway, &id, call, (arrival.map(|it| it.0), slot)).await,
-        Err(error) => refuse(&error, &id),
+        Ok((call, slot)) => answer(gateway, id, call, (arrival, slot)).await,
+        Err(error) => refuse(&error, id),
     };
     if let Some((identifier, left)) = user {
         identifier.stamp(left, response.headers_mut());
@@ -71,9 +73,13 @@ pub(super) async fn chat(
 ///
 /// # Errors
 /// A 400 for a name that can't be taken.
-fn user(gateway: &Gateway, request: &Request) -> Result<Option<(Identifier, Left)>, ApiError> {
+fn user(
+    gateway: &Gateway,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Result<Option<(Identifier, Left)>, ApiError> {
     let Some(identifiers) = &gateway.identifiers else { return Ok(None) };
-    let client = client(gateway, request.extensions(), request.headers());
+    let client = client_address::client(peer, request.headers(), &gateway.params.trusted_proxies);
     let identifier = Identifier::of(request.headers(), client)?;
     let key = key_of(request.extensions()).map(|it| Arc::clone(&it.id));
     let left = identifiers.take(identifier.bucket(key), gateway.desk.clock.now());
@@ -92,7 +98,8 @@ fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
 async fn take(
     gateway: &Gateway,
     id: &RequestId,
-    request: Request,
+    peer: IpAddr,
+    request: Request<Incoming>,
 ) -> Result<(ChatCall, Slot), ApiError> {
     let (parts, body) = request.into_parts();
     let params = &gateway.params;
@@ -112,7 +119,7 @@ async fn take(
     let body = body::read(body, &parts.headers, bounds, &mut room).await?;
     let slot = gateway.slots.take(room)?;
     let request = ChatRequest::parse(&body)?;
-    let who = who(gateway, &parts, session.as_deref());
+    let who = who(gateway, peer, &parts, session.as_deref());
     let mut requires = requires;
     requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
     let request_id = id.text();
@@ -123,7 +130,7 @@ async fn take(
 /// Who shares a turn when quota is short: what comes with one key, or from one address where none is
 /// shown, and of that what is of one session. The numbers are made anew with each start, so that they tell nothing
 /// of key and address.
-fn who(gateway: &Gateway, parts: &Parts, session: Option<&str>) -> Who {
+fn who(gateway: &Gateway, peer: IpAddr, parts: &Parts, session: Option<&str>) -> Who {
     let numbers = &gateway.caller_numbers;
     let written = credentials::written(&parts.headers);
     let key = match parts.extensions.get::<Caller>() {
@@ -132,18 +139,13 @@ fn who(gateway: &Gateway, parts: &Parts, session: Option<&str>) -> Who {
         Some(Caller::Owner | Caller::Admin) => 0,
         _ if written.iter().any(Option::is_some) => numbers.hash_one(written),
         _ => {
-            let client = client(gateway, &parts.extensions, &parts.headers);
+            let proxies = &gateway.params.trusted_proxies;
+            let client = client_address::client(peer, &parts.headers, proxies);
             numbers.hash_one(client_address::number(client))
         }
     };
-    Who { key, session: numbers.hash_one(session) }
+    Who { key, session: session.map_or(0, |it| numbers.hash_one(it)) }
 }
-
-/// The address a request comes from.
-fn client(gateway: &Gateway, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-    let peer = extensions.get::<Arrival>().map(|it| it.peer);
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    client_address::client(peer, headers, &gateway.params.trusted_proxies)
 }
 
 /// The session a request names in `header`.
@@ -199,7 +201,7 @@ async fn answer(
     gateway: &Gateway,
     id: &RequestId,
     call: ChatCall,
-    (arrival, slot): (Option<Arrival>, Slot),
+    (arrival, slot): (&Arrival, Slot),
 ) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);

@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::openai::ApiError;
 use crate::telemetry::plain;
 
+use super::chat;
 use super::request_id::RequestId;
 
 /// The largest part of a caller's text that is repeated in an error, in characters.
@@ -79,6 +80,15 @@ pub(super) async fn wrong_method(
     let error = ApiError::new(405, "invalid_request_error", message);
     let error = error.with_code("method_not_allowed");
     refuse(&error.logged_as(format!("{method} is not allowed on {}", plain(uri.path()))), &id)
+}
+
+/// The one path that no router answers for.
+pub(super) fn chat_is_posted(method: &Method, id: &RequestId) -> Response {
+    let message = format!("{method} is not allowed on {}", chat::PATH);
+    let error = ApiError::new(405, "invalid_request_error", message);
+    let mut response = refuse(&error.with_code("method_not_allowed"), id);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 /// A model that is not there, under the id by which it was asked for.
