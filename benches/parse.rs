@@ -23,10 +23,8 @@ fn parse(c: &mut Criterion) {
             b.iter(|| ChatRequest::parse(black_box(&body)).expect("a good request"));
         });
         let request = ChatRequest::parse(&body).expect("a good request");
-        let edits = RequestEdits {
-            set: vec![("model", "\"another\"".into())],
-            ..RequestEdits::default()
-        };
+        let edits =
+            RequestEdits { set: vec![("model", "\"another\"".into())], ..RequestEdits::default() };
         group.bench_function(format!("write with another model, {name}"), |b| {
             b.iter(|| request.render(black_box(&edits)));
         });

@@ -62,12 +62,7 @@ impl Travel {
 
     /// Takes what a call of `target` needs, and with it the request's turn in line. `None`: it has closed since it was
     /// chosen.
-    pub(super) fn open(
-        &mut self,
-        target: &TargetView<'_>,
-        leg: &Leg,
-        now: Now,
-    ) -> Option<Attempt> {
+    pub(super) fn open(&mut self, target: &TargetView<'_>, leg: &Leg, now: Now) -> Option<Attempt> {
         let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
         let early = self.pardons.now == Some(target.id);
         let alone = std::mem::take(&mut self.on_new_connection);

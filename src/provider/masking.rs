@@ -10,7 +10,9 @@ use secrecy::SecretString;
 /// Stands where a key stood.
 const STRUCK: &str = "[key]";
 /// Characters of a key's beginning or end that are too many to be shown; a label has four.
-const TELLING: usize = 6;
+const TELLING: usize = 5;
+/// A key shorter than this has no pieces: they would be words.
+const SHORT: usize = 12;
 /// How often text may have been escaped: a body in a string in a body.
 const LAYERS: usize = 3;
 
@@ -31,7 +33,7 @@ pub fn struck<'a>(
         for key in whole.iter().filter(|it| !it.is_empty()) {
             found.extend(find_iter(&layer.text, key).map(|at| layer.place(at..at + key.len())));
         }
-        if let Some(key) = part.filter(|it| it.len() >= 2 * TELLING) {
+        if let Some(key) = part.filter(|it| it.len() >= SHORT) {
             found.extend(pieces(&layer.text, key).map(|it| layer.place(it)));
         }
         match layer.unescaped() {
@@ -150,8 +152,8 @@ mod tests {
         check("provided: sk-ab/cd", "provided: [key]");
         check("provided: sk-ab/c**********456789.", "provided: [key]**********[key].");
         check("bad key sk-ab/cd+ef01…", "bad key [key]…");
-        check("sk-ab", "sk-ab");
-        check("56789", "56789");
+        check("sk-ab, 56789", "[key], [key]");
+        check("sk-a, 6789", "sk-a, 6789");
         check("é%", "é%");
         check("é sk-ab/cd+ef0123456789é", "é [key]é");
         check("no key: \\", "no key: \\");

@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Extensions, Request};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
@@ -145,7 +145,6 @@ fn who(gateway: &Gateway, peer: IpAddr, parts: &Parts, session: Option<&str>) ->
         }
     };
     Who { key, session: session.map_or(0, |it| numbers.hash_one(it)) }
-}
 }
 
 /// The session a request names in `header`.

@@ -669,7 +669,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 4); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 5); use \
          that one, or another --data-dir",
         file.display()
     );
