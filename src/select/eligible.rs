@@ -67,14 +67,7 @@ pub fn holds(model: &Model) -> Option<u64> {
 /// # Errors
 /// A 400 that names what leaves none: the filter, or what the request needs.
 pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligible, ApiError> {
-    let mut left: Eligible = Vec::new();
-    for (p, provider) in catalog.providers().iter().enumerate() {
-        for (m, model) in provider.models.iter().enumerate() {
-            if is_asked_for(asked, provider, model) {
-                left.push((p, m));
-            }
-        }
-    }
+    let mut left = asked_for(catalog, asked);
     if left.is_empty() {
         return Err(nobody_yet());
     }
@@ -101,12 +94,17 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
             return Err(nothing_fits("model_name", wanted));
         }
     }
-    let models: Vec<&Model> = left.iter().filter_map(|it| model_at(catalog, *it)).collect();
-    left.retain(|it| model_at(catalog, *it).is_some_and(|it| needs.fit(it)));
-    if left.is_empty() {
+    if !left.is_empty() && needs.is_none() {
+        return Ok(left);
+    }
+    let models = left.iter().filter_map(|it| Some((*it, model_at(catalog, *it)?)));
+    let (places, models): (Eligible, Vec<&Model>) = models.unzip();
+    let fitting = places.into_iter().zip(&models).filter(|(_, it)| needs.fit(it));
+    let fitting: Eligible = fitting.map(|(place, _)| place).collect();
+    if fitting.is_empty() {
         return Err(cannot(&needs.unmet(&models)));
     }
-    Ok(left)
+    Ok(fitting)
 }
 
 /// The models that were asked for and are not among the `eligible` many that can answer, each with what
@@ -116,27 +114,38 @@ pub fn ruled_out(
     (asked, needs): (&Asked, &Needs),
     (eligible, most): (usize, usize),
 ) -> (Vec<(Arc<str>, String)>, usize) {
-    let models = catalog.providers().iter().flat_map(|it| it.models.iter().map(move |m| (it, m)));
-    let asked_for = || models.clone().filter(|(provider, it)| is_asked_for(asked, provider, it));
-    let count = asked_for().count().saturating_sub(eligible);
+    let asked_for = asked_for(catalog, asked);
+    let count = asked_for.len().saturating_sub(eligible);
     if count == 0 {
         return (Vec::new(), 0);
     }
     let routed = !matches!(asked, Asked::Direct { .. });
-    let lacks =
-        |(_, it): (_, &Model)| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
-    (asked_for().filter_map(lacks).take(most).collect(), count)
+    let models = asked_for.into_iter().filter_map(|it| model_at(catalog, it));
+    let lacks = |it: &Model| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
+    (models.filter_map(lacks).take(most).collect(), count)
 }
 
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
     catalog.providers().get(provider)?.models.get(model)
 }
 
-fn is_asked_for(asked: &Asked, provider: &Provider, model: &Model) -> bool {
+/// The models that `asked` means.
+fn asked_for(catalog: &Catalog, asked: &Asked) -> Eligible {
+    let providers = catalog.providers().iter().enumerate();
+    let places = |(p, provider): (usize, &Provider), is_meant: &dyn Fn(&Model) -> bool| {
+        let models = provider.models.iter().enumerate().filter(|(_, it)| is_meant(it));
+        models.map(|(m, _)| (p, m)).collect::<Eligible>()
+    };
     match asked {
-        Asked::Any | Asked::Fast | Asked::Smart => model.successor.is_none(),
-        Asked::Direct { provider: p, model: m, .. } => provider.name == *p && model.name == *m,
-        Asked::Named(name) => model.successor.is_none() && model.name == *name,
+        Asked::Any | Asked::Fast | Asked::Smart => catalog.routed().to_vec(),
+        Asked::Direct { provider, model, .. } => {
+            let providers = providers.filter(|(_, it)| it.name == *provider);
+            providers.flat_map(|it| places(it, &|it| it.name == *model)).collect()
+        }
+        Asked::Named(name) => {
+            let bears = |it: &Model| it.successor.is_none() && it.name == *name;
+            providers.flat_map(|it| places(it, &bears)).collect()
+        }
     }
 }
 
