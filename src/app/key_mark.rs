@@ -33,8 +33,7 @@ impl KeyMark {
 
     /// Tells `callers` of keys that there were, and remembers those that there are.
     pub(super) fn compare(&self, callers: &Callers) {
-        // Where the system does not say, nobody is let in by mistake.
-        if self.path.try_exists().unwrap_or(true) {
+        if self.is_there() {
             callers.had_others();
         } else if !callers.is_empty()
             && let Err(fault) = self.set()
@@ -45,6 +44,12 @@ impl KeyMark {
                 self.path.display()
             );
         }
+    }
+
+    /// Where the system does not say, nobody is let in by mistake. What is no directory has never held it.
+    fn is_there(&self) -> bool {
+        let nowhere = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        fs::metadata(&self.path).map_or_else(|it| !nowhere.contains(&it.kind()), |_| true)
     }
 
     fn set(&self) -> io::Result<()> {
@@ -76,5 +81,8 @@ mod tests {
         assert!(!is_open());
         fs::remove_file(mark.path()).unwrap();
         assert!(is_open());
+        let file = dir.path().join("no directory");
+        fs::write(&file, "").unwrap();
+        assert!(!KeyMark::in_directory(&file).is_there());
     }
 }

@@ -13,6 +13,9 @@ const STRUCK: &str = "[key]";
 const TELLING: usize = 5;
 /// A key shorter than this has no pieces: they would be words.
 const SHORT: usize = 12;
+/// Shorter ones of the other keys are words (`none`, `dummy`) rather than secrets, and texts have words in
+/// them.
+const SHORTEST: usize = 8;
 /// How often text may have been escaped: a body in a string in a body.
 const LAYERS: usize = 3;
 
@@ -25,8 +28,8 @@ pub fn struck<'a>(
     others: impl IntoIterator<Item = &'a SecretString>,
 ) -> Option<String> {
     let part = asked_with.map(|it| it.expose_secret().as_bytes());
-    let whole: Vec<&[u8]> =
-        others.into_iter().map(|it| it.expose_secret().as_bytes()).chain(part).collect();
+    let others = others.into_iter().map(|it| it.expose_secret().as_bytes());
+    let whole: Vec<&[u8]> = others.filter(|it| it.len() >= SHORTEST).chain(part).collect();
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut layer = Layer { text: text.as_bytes().into(), places: (0..=text.len()).collect() };
     for _ in 0..=LAYERS {
@@ -161,13 +164,15 @@ mod tests {
 
     #[test]
     fn others_are_struck_out_whole() {
-        let (own, others) = (SecretString::from("sk-own-0123456789"), ["master of all", "sk-two"]);
+        let (own, others) =
+            (SecretString::from("sk-own-0123456789"), ["master of all", "sk-two-4567", "none"]);
         let others = others.map(SecretString::from);
         let check = |text: &str, expected: &str| {
             assert_eq!(struck(text, Some(&own), &others).as_deref().unwrap_or(text), expected);
         };
-        check("sk-two, sk-own-0123456789 and master of all", "[key], [key] and [key]");
+        check("sk-two-4567, sk-own-0123456789 and master of all", "[key], [key] and [key]");
         check("the master of some", "the master of some");
+        check("there is none", "there is none");
         check("", "");
     }
 

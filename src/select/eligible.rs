@@ -119,8 +119,8 @@ pub fn ruled_out(
         return (Vec::new(), 0);
     }
     let routed = !matches!(asked, Asked::Direct { .. });
+    let models = asked_for.into_iter().filter_map(|it| model_at(catalog, it));
     let lacks = |it: &Model| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
-    let models = asked_for.iter().filter_map(|place| model_at(catalog, *place));
     (models.filter_map(lacks).take(most).collect(), count)
 }
 
