@@ -17,6 +17,7 @@ pub mod size;
 pub mod style;
 pub mod summary;
 pub mod tokens;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
