@@ -39,7 +39,7 @@ impl Drop for Parting {
     fn drop(&mut self) {
         if self.unread.load(Ordering::Relaxed) {
             self.progress.tell_cut("the caller left it unread for too long");
-        } else if self.ending.announced() {
+        } else if self.ending.is_now() {
             self.progress.tell_cut("the gateway stops");
         }
     }
