@@ -9,6 +9,7 @@ pub mod fit;
 mod fuzz;
 mod kind;
 mod layout;
+mod lines;
 mod memory;
 mod middle;
 pub mod plan;

@@ -71,13 +71,11 @@ impl RollingCount {
     }
 
     pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
-        let Ok(at) = self.granules.binary_search_by_key(&stamp.0, |it| it.index) else {
-            return;
-        };
-        if let Some(granule) = self.granules.get_mut(at) {
-            let amount = replace(granule.amount, was, is);
-            self.used = replace(self.used, granule.amount, amount);
+        if let Some(granule) = self.granule_at(stamp.0) {
+            let before = granule.amount;
+            let amount = replace(before, was, is);
             granule.amount = amount;
+            self.used = replace(self.used, before, amount);
         }
     }
 
@@ -153,6 +151,11 @@ impl RollingCount {
     fn put(&mut self, amount: u64, time: u64) -> Stamp {
         let index = time / self.granule;
         self.used = self.used.saturating_add(amount);
+        if let Some(last) = self.granules.back_mut().filter(|it| it.index == index) {
+            last.amount = last.amount.saturating_add(amount);
+            last.latest = last.latest.max(time);
+            return Stamp(index);
+        }
         let at = self.granules.partition_point(|it| it.index < index);
         match self.granules.get_mut(at) {
             Some(it) if it.index == index => {
@@ -162,6 +165,15 @@ impl RollingCount {
             _ => self.granules.insert(at, Granule { index, latest: time, amount }),
         }
         Stamp(index)
+    }
+
+    /// The granule number `index`, most often the latest.
+    fn granule_at(&mut self, index: u64) -> Option<&mut Granule> {
+        if self.granules.back().is_some_and(|it| it.index == index) {
+            return self.granules.back_mut();
+        }
+        let at = self.granules.binary_search_by_key(&index, |it| it.index).ok()?;
+        self.granules.get_mut(at)
     }
 
     /// The monotonic time at which `granule` leaves.
