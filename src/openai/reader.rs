@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(Broken)?;
-            self.at += find_end(rest).ok_or(Broken)?;
+            self.at += memchr2(b'"', b'\\', rest).ok_or(Broken)?;
             if self.byte() == Some(b'"') {
                 break;
             }
@@ -286,18 +286,6 @@ impl<'a> Reader<'a> {
             _ => return Err(Broken),
         };
         Ok(())
-    }
-}
-
-/// How many bytes of a string are looked at one by one before a wide search pays: keys are short.
-const SHORT: usize = 16;
-
-/// The first quote or backslash.
-fn find_end(text: &[u8]) -> Option<usize> {
-    let is_end = |it: &u8| matches!(it, b'"' | b'\\');
-    match text.iter().take(SHORT).position(is_end) {
-        None => Some(SHORT + memchr2(b'"', b'\\', text.get(SHORT..)?)?),
-        near => near,
     }
 }
 
@@ -335,8 +323,6 @@ fn controls_from(text: &[u8]) -> usize {
     text.chunks(WIDE).position(has_control).map_or(text.len(), |it| it * WIDE)
 }
 
-// Inlined among other code it has come out byte by byte: 8,000 instructions of a short request.
-#[inline(never)]
 fn has_control(piece: &[u8]) -> bool {
     piece.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' '
 }
