@@ -49,9 +49,12 @@ pub fn struck<'a>(
 fn pieces(text: &[u8], key: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let same =
         |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(a, b)| a == b).count();
+    // Keys of one provider begin alike: what goes on otherwise is another one's, and goes with it.
+    let goes_on = |it: &&u8| it.is_ascii_alphanumeric() || matches!(**it, b'-' | b'_');
     let begins = move |at: usize| {
         let rest = text.get(at..).unwrap_or_default();
-        at..at + same(&mut rest.iter().zip(key))
+        let alike = same(&mut rest.iter().zip(key));
+        at..at + alike + rest.iter().skip(alike).take_while(goes_on).count()
     };
     let ends = move |at: usize| {
         let end = at + TELLING;
@@ -155,6 +158,7 @@ mod tests {
         check("bad key sk-ab/cd+ef01…", "bad key [key]…");
         check("sk-ab…", "[key]…");
         check("sk-a", "sk-a");
+        check("not sk-ab/xyz_9876-5, but mine", "not [key], but mine");
         check("6789", "6789");
         check("é%", "é%");
         check("é sk-ab/cd+ef0123456789é", "é [key]é");
