@@ -11,8 +11,6 @@ use secrecy::SecretString;
 const STRUCK: &str = "[key]";
 /// Characters of a key's beginning or end that are too many to be shown; a label has four.
 const TELLING: usize = 5;
-/// A key shorter than this has no pieces: they would be words.
-const SHORT: usize = 12;
 /// Shorter ones of the other keys are words (`none`, `dummy`) rather than secrets, and texts have words in
 /// them.
 const SHORTEST: usize = 8;
@@ -51,9 +49,12 @@ pub fn struck<'a>(
 fn pieces(text: &[u8], key: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let same =
         |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(a, b)| a == b).count();
+    // Keys of one provider begin alike: what goes on otherwise is another one's, and goes with it.
+    let goes_on = |it: &&u8| it.is_ascii_alphanumeric() || matches!(**it, b'-' | b'_');
     let begins = move |at: usize| {
         let rest = text.get(at..).unwrap_or_default();
-        at..at + same(&mut rest.iter().zip(key))
+        let alike = same(&mut rest.iter().zip(key));
+        at..at + alike + rest.iter().skip(alike).take_while(goes_on).count()
     };
     let ends = move |at: usize| {
         let end = at + TELLING;
@@ -155,8 +156,10 @@ mod tests {
         check("provided: sk-ab/cd", "provided: [key]");
         check("provided: sk-ab/c**********456789.", "provided: [key]**********[key].");
         check("bad key sk-ab/cd+ef01…", "bad key [key]…");
-        check("sk-ab, 56789", "[key], [key]");
-        check("sk-a, 6789", "sk-a, 6789");
+        check("sk-ab…", "[key]…");
+        check("sk-a", "sk-a");
+        check("not sk-ab/xyz_9876-5, but mine", "not [key], but mine");
+        check("6789", "6789");
         check("é%", "é%");
         check("é sk-ab/cd+ef0123456789é", "é [key]é");
         check("no key: \\", "no key: \\");
@@ -178,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_short_key_has_no_pieces() {
-        let key = SecretString::from("secret-key");
-        assert_eq!(struck("a secret that is no key", Some(&key), []), None);
-        assert_eq!(struck("a secret-key", Some(&key), []).as_deref(), Some("a [key]"));
+        let key = SecretString::from("a-secret");
+        assert_eq!(struck("a-secre and a secret that is no key", Some(&key), []), None);
+        assert_eq!(struck("it is a-secret", Some(&key), []).as_deref(), Some("it is [key]"));
         assert_eq!(struck("anything", Some(&SecretString::from("")), []), None);
     }
 }
