@@ -18,6 +18,7 @@ use crate::quota::account::Account;
 use crate::quota::denial::Denial;
 use crate::quota::reservation::Reservation;
 use crate::quota::target::Target;
+use crate::window::Owner;
 use crate::window::Window;
 
 /// Both are always counted, bounded or not.
@@ -47,7 +48,7 @@ impl Budget {
         let place = state.book_of(Some(ModelId(0)));
         if let Some(book) = state.book(place) {
             for unit in UNITS {
-                book.counter_of(unit, Period::Day, Reset::UtcDay);
+                book.counter_of(unit, Period::Day, Reset::UtcDay, Now::default());
             }
         }
         drop(state);
@@ -63,7 +64,7 @@ impl Budget {
             reset: Reset::UtcDay,
             max_concurrent: None,
         };
-        Self { target: Arc::new(Target::new(books, account, Arc::default())) }
+        Self { target: Arc::new(Target::new(books, account, Arc::default(), Now::default())) }
     }
 
     /// Takes one request with as many tokens as there are, from `least` to `most`, or nothing. Few
@@ -91,13 +92,13 @@ impl Budget {
     /// When the units were used, and how many: requests and tokens. Open reservations are in it as
     /// if they were used: a crash must not free what was under way.
     pub fn snapshot(&self, now: Now) -> [Vec<(u64, u64)>; 2] {
-        UNITS.map(|unit| self.of_unit(unit, |it| it.snapshot(now)))
+        UNITS.map(|unit| self.of_unit(unit, |it| it.snapshot(Owner::ONLY, now)))
     }
 
     /// Adds what an earlier process saved.
     pub fn restore(&self, saved: &[Vec<(u64, u64)>; 2], now: Now) {
         for (unit, entries) in UNITS.into_iter().zip(saved) {
-            self.of_unit(unit, |it| it.restore(entries, now));
+            self.of_unit(unit, |it| it.restore(entries, Owner::ONLY, now));
         }
     }
 

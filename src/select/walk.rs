@@ -111,7 +111,7 @@ impl Selector {
     ) -> Walk {
         let slots = self.slots(asked, &eligible, gates, rng);
         let preferred = home.filter(|it| eligible.contains(it));
-        let preferred = preferred.map(|(p, m)| self.keys_by_turn(p, m)).unwrap_or_default();
+        let preferred = preferred.map(|it| self.keys_by_turn(it, gates)).unwrap_or_default();
         let asked = asked.clone();
         Walk {
             eligible,
@@ -178,10 +178,16 @@ impl Selector {
         models.filter(|(_, it)| shares(it)).count() as f64
     }
 
-    fn keys_by_turn(&self, p: usize, m: usize) -> VecDeque<Spot> {
-        let keys = self.at(p, m).map_or(0, |(_, it)| it.targets.len());
-        let mut spots: Vec<Spot> = (0..keys).map(|k| (p, m, k)).collect();
-        spots.sort_by_key(|(_, _, k)| self.turns.key(p, *k));
+    /// Whoever has waited longest first; keys that somebody else uses too after the others.
+    fn keys_by_turn(&self, (p, m): (usize, usize), gates: &Gates<'_>) -> VecDeque<Spot> {
+        let targets = self.at(p, m).map_or(&[][..], |(_, it)| it.targets.as_slice());
+        let mut spots: Vec<Spot> = (0..targets.len()).map(|k| (p, m, k)).collect();
+        if spots.len() > 1 {
+            let elsewhere = |it| gates.ledger.is_used_elsewhere(it, gates.now);
+            spots.sort_by_cached_key(|(_, _, k)| {
+                (targets.get(*k).copied().is_some_and(elsewhere), self.turns.key(p, *k))
+            });
+        }
         spots.into()
     }
 
@@ -216,7 +222,7 @@ impl Walk {
             }
         }
         while let Some(mut slot) = self.slots.pop_front() {
-            let Some(spot) = slot.next(selector) else { continue };
+            let Some(spot) = slot.next(selector, gates) else { continue };
             let seen = selector.turns.provider(spot.0);
             let first = self.rejected.is_empty();
             let open = self.open(selector, spot, gates);
@@ -272,11 +278,11 @@ impl Walk {
 }
 
 impl Slot {
-    fn next(&mut self, selector: &Selector) -> Option<Spot> {
+    fn next(&mut self, selector: &Selector, gates: &Gates<'_>) -> Option<Spot> {
         if self.keys.is_empty()
             && let Some(Reverse((_, p, m))) = self.models.pop()
         {
-            self.keys = selector.keys_by_turn(p, m);
+            self.keys = selector.keys_by_turn((p, m), gates);
         }
         self.keys.pop_front().or_else(|| self.last.pop_front())
     }
