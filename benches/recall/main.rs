@@ -85,7 +85,7 @@ fn all_ways(messages: &[serde_json::Value], budget: u64) -> [String; 4] {
     let request = ChatRequest::parse(&Bytes::from(body)).expect("a request");
     let all = request.messages();
     let old: Vec<&Message<'_>> = all.iter().collect();
-    let made = summary::of(&old, &[], budget, &Memory::default());
+    let made = summary::of((&old, None), &[], budget, &Memory::default());
     let sentences: Vec<String> = all.iter().flat_map(|it| sentences(&it.text())).collect();
     [
         made.map(|it| it.text).unwrap_or_default(),

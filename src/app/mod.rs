@@ -51,6 +51,7 @@ use crate::select::Selector;
 use crate::server;
 use crate::server::Control;
 use crate::server::Reloaded;
+use crate::server::Stop;
 use crate::session;
 use crate::session::Sessions;
 use crate::sim::Chaos;
@@ -77,13 +78,13 @@ pub use keys::StoredKeys;
 pub use live::Reread;
 
 /// How long running answers may take to finish once the gateway is told to stop.
-const GRACE: Duration = Duration::from_secs(30);
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// A gateway that is serving.
 pub struct App {
     addr: SocketAddr,
     catalog: Arc<Catalog>,
-    shutdown: CancellationToken,
+    stop: Stop,
     serving: tokio::task::JoinHandle<usize>,
     tasks: TaskTracker,
     live: Arc<Live>,
@@ -190,11 +191,12 @@ impl App {
         let chat = Arc::clone(&live.dispatcher);
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
         let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
-        let stopping = shutdown.clone();
+        let stop = Stop { asked: shutdown, hurried: CancellationToken::new(), grace: GRACE };
+        let stopping = stop.clone();
         let asks_for_key = params.master_key.is_some();
-        let serving = tasks
-            .spawn(async move { server::serve(listener, router, &params, stopping, GRACE).await });
-        Ok(Self { addr, catalog, shutdown, serving, tasks, live, saving, sim, asks_for_key, chaos })
+        let serving =
+            tasks.spawn(async move { server::serve(listener, router, &params, stopping).await });
+        Ok(Self { addr, catalog, stop, serving, tasks, live, saving, sim, asks_for_key, chaos })
     }
 
     /// Reads the configuration anew and puts it in force, but for what takes a restart. Counts,
@@ -233,10 +235,15 @@ impl App {
         self.chaos
     }
 
-    /// Stops accepting, lets running answers finish (30 s at most), saves, and says how many
+    /// Once cancelled, a [`stop`](Self::stop) under way waits for no running answer any more.
+    pub fn hurried(&self) -> CancellationToken {
+        self.stop.hurried.clone()
+    }
+
+    /// Stops accepting, lets running answers finish ([`GRACE`] at most), saves, and says how many
     /// connections had to be cut.
     pub async fn stop(self) -> usize {
-        self.shutdown.cancel();
+        self.stop.asked.cancel();
         let cut = self.serving.await.unwrap_or(0);
         drop(self.live);
         // With the last connection the dispatcher is gone, and so the settlements come to an end.

@@ -1,5 +1,6 @@
 //! `serve`: the gateway, until it is told to stop.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use crate::app::App;
+use crate::app::GRACE;
 use crate::app::Reread;
 use crate::catalog::IdBook;
 use crate::cli::EXIT_FAILED;
@@ -76,12 +78,30 @@ async fn run(config: Config, ids: IdBook, reread: Reread) -> ExitCode {
             Told::Stop(by) => break by,
         }
     };
-    tracing::info!("{told}: no new requests; running answers may finish");
-    let cut = app.stop().await;
-    if cut > 0 {
-        tracing::warn!("{cut} connections were still open after 30 s and were closed");
-    }
+    stop(app, &mut signals, told).await;
     ExitCode::SUCCESS
+}
+
+/// Lets running answers finish, unless it is told to stop once more.
+async fn stop(app: App, signals: &mut Signals, told: &str) {
+    tracing::info!(
+        "{told}: no new requests; running answers have {} s, or until you say it again",
+        GRACE.as_secs()
+    );
+    let hurried = app.hurried();
+    let mut stopping = pin!(app.stop());
+    let cut = loop {
+        tokio::select! {
+            cut = &mut stopping => break cut,
+            told = signals.next() => match told {
+                Told::Stop(_) => hurried.cancel(),
+                Told::Reload => {}
+            },
+        }
+    };
+    if cut > 0 {
+        tracing::warn!("answers that were still under way and have been cut: {cut}");
+    }
 }
 
 async fn reload(app: &App) {

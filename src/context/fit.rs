@@ -15,9 +15,6 @@ use crate::context::tokens;
 use crate::openai::Message;
 use crate::openai::json_string;
 
-/// Most tokens that become more where a text meets those before and after it.
-const MEETS: u64 = 4;
-
 /// A conversation made to fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fitted {
@@ -40,7 +37,8 @@ pub struct Fitted {
 /// What may not be dropped is already too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
-    /// Tokens of the instructions, the last message of the user and the exchange open at the end.
+    /// Tokens of the instructions, the last message of the user and what may not be cut of the exchange
+    /// open at the end.
     pub needed: u64,
     /// Tokens there is room for.
     pub budget: u64,
@@ -51,11 +49,12 @@ pub struct TooLong {
 ///
 /// Instructions (system and developer messages), the last message of the user and the exchange open
 /// at the end always stay; the results of a call stay or go together with it; order is kept. Nothing
-/// is cut inside a message, unless that message alone exceeds the budget: then its middle goes, with
-/// a mark in its place; of instructions and the last message of the user never.
+/// is cut inside a message, unless that message alone exceeds the budget, or has to stay and what has
+/// to stay exceeds it together: then the middle of the longest goes, with a mark in its place; of
+/// instructions and the last message of the user never.
 ///
 /// # Errors
-/// [`TooLong`] when what must stay does not fit.
+/// [`TooLong`] when what must stay does not fit, though all that may be cut of it were.
 pub fn fit(
     messages: &[Message<'_>],
     costs: &[u64],
@@ -64,10 +63,7 @@ pub fn fit(
 ) -> Result<Option<Fitted>, TooLong> {
     let mut fitting = Fitting::of(messages, costs, budget);
     fitting.cut_giants();
-    let needed = fitting.tokens_of(Fitting::keep);
-    if needed > budget {
-        return Err(TooLong { needed, budget });
-    }
+    let needed = fitting.squeeze()?;
     let mut window = fitting.keep.clone();
     if fitting.widen(&mut window, share(budget, plan.target).max(needed), plan) {
         fitting.keep = window;
@@ -82,8 +78,8 @@ pub fn fit(
     fitting.keep = window;
     let left_out: Vec<&Message<'_>> = fitting.chosen(messages, false);
     let recent: Vec<&Message<'_>> = fitting.chosen(messages, true);
-    let summary =
-        (room > 0).then(|| summary::of(&left_out, &recent, room - AROUND_MESSAGE, memory));
+    let old = (&left_out[..], fitting.gone_before_user());
+    let summary = (room > 0).then(|| summary::of(old, &recent, room - AROUND_MESSAGE, memory));
     Ok(Some(fitting.finish(summary.flatten())))
 }
 
@@ -123,40 +119,62 @@ impl<'m, 'a> Fitting<'m, 'a> {
         (0..self.costs.len()).filter(|i| chosen(self, *i)).map(|i| self.cost(i)).sum()
     }
 
-    /// Takes the middle out of every message that exceeds the budget by itself. Those that have to
-    /// stay share three quarters of what the others leave; one that may go gets a quarter of the budget.
+    /// Takes the middle out of every message that exceeds the budget by itself and may go: it gets a
+    /// quarter of the budget.
     fn cut_giants(&mut self) {
-        let giant = |it: &Self, i: usize| it.cost(i) > it.budget && !is(&it.layout.untouchable, i);
-        let giants: Vec<usize> = (0..self.costs.len()).filter(|i| giant(self, *i)).collect();
-        if giants.is_empty() {
-            return;
-        }
-        let rest = self.tokens_of(|it, i| it.keep(i) && !giant(it, i));
-        let staying = giants.iter().filter(|i| self.keep(**i)).count() as u64;
-        let free = self.budget.saturating_sub(rest);
-        for i in giants {
-            let most = if self.keep(i) { free / 4 * 3 / staying.max(1) } else { self.budget / 4 };
-            self.cut(i, most);
+        for i in 0..self.costs.len() {
+            if self.cost(i) > self.budget && !self.keep(i) {
+                let around = self.cost(i) - self.said(i);
+                self.cut(i, (self.budget / 4).saturating_sub(around));
+            }
         }
     }
 
+    /// Has what must stay fit, and gives its tokens. Where it does not, all its texts that may be cut get
+    /// the same room: the middle of those that are longer goes. A quarter of the room is left to what
+    /// was said before, if anything was and there is that much.
+    fn squeeze(&mut self) -> Result<u64, TooLong> {
+        let all = self.tokens_of(Self::keep);
+        if all <= self.budget {
+            return Ok(all);
+        }
+        let pinned = (0..self.costs.len()).filter(|i| self.keep(*i));
+        let cuttable = pinned.filter(|i| !is(&self.layout.untouchable, *i));
+        let texts: Vec<(usize, u64)> = cuttable.map(|i| (i, self.said(i))).collect();
+        let sizes = || texts.iter().map(|(_, tokens)| *tokens);
+        let fixed = all - sizes().sum::<u64>();
+        let free = self.budget.saturating_sub(fixed);
+        let alone = self.keep.iter().all(|it| *it);
+        let levels = [free / 4 * 3, free].map(|room| level(sizes().collect(), room));
+        let least = if alone { u64::MAX } else { middle::FEWEST };
+        let most = levels.into_iter().find(|it| *it >= least).unwrap_or(levels[1]);
+        for (i, tokens) in texts.iter().filter(|(_, tokens)| *tokens > most) {
+            self.cut(*i, most.min(*tokens));
+        }
+        let needed = self.tokens_of(Self::keep);
+        if needed > self.budget {
+            let least = sizes().map(|it| it.min(middle::FEWEST)).sum::<u64>();
+            return Err(TooLong { needed: fixed + least, budget: self.budget });
+        }
+        Ok(needed)
+    }
+
+    /// The tokens of what a message says, without its calls, media and whatever else it has.
+    fn said(&self, i: usize) -> u64 {
+        let said = self.messages.get(i).map_or(0, |it| tokens::count(&it.text()));
+        said.min(self.cost(i))
+    }
+
+    /// Takes the middle out of what a message says, so that at most `most` tokens of it are left, if
+    /// that can be.
     fn cut(&mut self, i: usize, most: u64) {
-        let Some(message) = self.messages.get(i) else { return };
-        let Some(text) = message.longest_text() else { return };
-        // What is not its longest text stays: calls, images, other parts. Where parts meet, tokens
-        // may fall otherwise than before.
-        let meets = if message.text().len() == text.len() { 0 } else { MEETS };
-        let around = self.cost(i).saturating_sub(tokens::count(&text)) + meets;
-        let shorter = middle::without_middle(&text, most.saturating_sub(around));
-        let Some((shorter, json)) =
-            shorter.and_then(|it| message.with_text(&it).map(|json| (it, json)))
-        else {
-            return;
-        };
-        let cost = around + tokens::count(&shorter);
-        if let (Some(old), Some(place)) = (self.costs.get_mut(i), self.texts.get_mut(i)) {
-            *old = cost;
-            *place = Cow::Owned(json);
+        let around = self.cost(i) - self.said(i);
+        let shorter = self.messages.get(i).and_then(|it| middle::shorten(it, most));
+        if let (Some(it), Some(cost), Some(text)) =
+            (shorter, self.costs.get_mut(i), self.texts.get_mut(i))
+        {
+            *cost = around + it.tokens;
+            *text = Cow::Owned(it.json);
         }
     }
 
@@ -201,10 +219,28 @@ impl<'m, 'a> Fitting<'m, 'a> {
         all.filter(|(i, _)| self.keep(*i) == kept && turn(*i)).map(|(_, it)| it).collect()
     }
 
-    fn finish(self, summary: Option<summary::Summary>) -> Fitted {
-        let first_gone = self.keep.iter().position(|it| !it).unwrap_or(self.keep.len());
+    /// How many messages went from before the last message of the user, where others went from after it.
+    fn gone_before_user(&self) -> Option<usize> {
+        let (before, after) = self.keep.split_at_checked(self.layout.last_user)?;
+        let gone = |part: &[bool]| part.iter().filter(|it| !**it).count();
+        Some(gone(before)).filter(|it| *it > 0 && gone(after) > 0)
+    }
+
+    /// Before which message a summary stands. It speaks of what was said before the last message of the
+    /// user, unless something went from after that: then it follows it, and what belongs to it.
+    fn place_of_summary(&self) -> usize {
+        let user = self.layout.last_user;
+        let gone = |i: &usize| !self.keep(*i);
+        if (user..self.keep.len()).any(|i| gone(&i)) {
+            let unit = self.layout.units.iter().find(|it| it.contains(&user));
+            return unit.map_or(user, |it| it.end);
+        }
         // The last word stays the user's.
-        let place = first_gone.min(self.layout.last_user);
+        (0..self.keep.len()).find(gone).unwrap_or(user).min(user)
+    }
+
+    fn finish(self, summary: Option<summary::Summary>) -> Fitted {
+        let place = self.place_of_summary();
         let said = |it: &summary::Summary| {
             format!(r#"{{"role":"user","content":{}}}"#, json_string(&it.text))
         };
@@ -233,6 +269,19 @@ impl<'m, 'a> Fitting<'m, 'a> {
             cut: self.texts.iter().enumerate().filter_map(lost).collect(),
         }
     }
+}
+
+/// The most each of `sizes` may have so that all of them have `room` together.
+fn level(mut sizes: Vec<u64>, mut room: u64) -> u64 {
+    sizes.sort_unstable();
+    for (i, size) in sizes.iter().enumerate() {
+        let left = (sizes.len() - i) as u64;
+        if size.saturating_mul(left) > room {
+            return room / left;
+        }
+        room -= size;
+    }
+    u64::MAX
 }
 
 /// Rows of messages that are not kept.

@@ -27,7 +27,7 @@ pub fn fuzz(text: &str) {
     let request = ChatRequest::parse(&body).expect("what was made is a request");
     let (all, memory) = (request.messages(), Memory::default());
     let old: Vec<&Message<'_>> = all.iter().collect();
-    if let Some(made) = summary::of(&old, &[], 100, &memory) {
+    if let Some(made) = summary::of((&old, None), &[], 100, &memory) {
         assert!(made.tokens <= 100 && tokens::count(&made.text) == made.tokens);
     }
     let costs: Vec<u64> =

@@ -1,13 +1,15 @@
 //! What kind of conversation it is, by what can be measured in it.
 
+use crate::context::lines::Line;
+use crate::context::lines::is_code_together;
 use crate::context::middle::head;
 use crate::openai::Message;
 use crate::openai::Role;
 
 /// Bytes of each message that are looked at.
-const LOOKED_AT: usize = 4 * 1024;
+const LOOKED_AT: usize = 2 * 1024;
 /// Messages that are looked at, the last ones.
-const MESSAGES: usize = 200;
+const MESSAGES: usize = 100;
 
 /// Kinds of conversations that are best cut in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +69,31 @@ impl Measured {
             self.asked += usize::from(text.trim_end().ends_with(['?', '？', '؟']));
         }
         let mut fenced = false;
+        let mut paragraph: Vec<(&str, Line)> = Vec::new();
         for line in text.lines() {
             let fence = line.trim_start().starts_with("```");
             fenced ^= fence;
-            if fenced || fence || looks_like_code(line) {
+            if fenced || fence {
                 self.code += line.len() + 1;
-            } else if message.role.answers_call() || looks_like_data(line) {
+            } else if line.trim().is_empty() {
+                self.end_paragraph(&mut paragraph, message.role);
+            } else {
+                paragraph.push((line, Line::of(line)));
+            }
+        }
+        self.end_paragraph(&mut paragraph, message.role);
+    }
+
+    fn end_paragraph(&mut self, paragraph: &mut Vec<(&str, Line)>, role: Role) {
+        let is_code = is_code_together(paragraph);
+        for (line, kind) in paragraph.drain(..) {
+            if is_code {
+                self.code += line.len() + 1;
+            } else if role.answers_call() || kind == Line::Data {
                 self.data += line.len() + 1;
             }
         }
     }
-}
-
-/// Prose ends its lines in other ways, is not indented, and has few such signs.
-fn looks_like_code(line: &str) -> bool {
-    let body = line.trim();
-    let ends = body.ends_with(['{', '}', ';']) || body.ends_with("):") || body.ends_with("=>");
-    let signs = body.bytes().filter(|it| b"(){}[]=<>;_&|".contains(it)).count();
-    let indented = line.starts_with("    ") || line.starts_with('\t');
-    body.len() > 1 && ((ends && signs >= 1) || (indented && signs >= 2)) && signs * 25 >= body.len()
-}
-
-/// Lines of numbers, tables and records.
-fn looks_like_data(line: &str) -> bool {
-    let body = line.trim();
-    let digits = body.bytes().filter(u8::is_ascii_digit).count();
-    let bars = body.bytes().filter(|it| b"|,\t:\"".contains(it)).count();
-    body.len() > 8 && (digits * 4 >= body.len() || bars * 8 >= body.len() || body.starts_with('|'))
 }
 
 #[cfg(test)]
@@ -142,6 +142,26 @@ mod tests {
                 ("assistant", "It fails at 3."),
             ],
             Kind::Code,
+        );
+        check(
+            &[
+                (
+                    "user",
+                    "import json\n\ndef load(path):\n    with open(path) as f:\n        return json.load(f)",
+                ),
+                ("assistant", "It reads the file at once. For a large one that is too much."),
+            ],
+            Kind::Code,
+        );
+        check(
+            &[
+                (
+                    "user",
+                    "The woods are lovely, dark and deep,\n    But I have promises to keep,\n    And miles to go before I sleep;",
+                ),
+                ("assistant", "- milk (2 bottles);\n- eggs;\n- bread:\n    - rye\n    - white\n"),
+            ],
+            Kind::Chat,
         );
         check(
             &[

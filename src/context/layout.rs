@@ -26,9 +26,9 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn of(messages: &[Message<'_>]) -> Self {
         let mut summed: Vec<bool> = messages.iter().map(summary::is_summary).collect();
-        // The last word is always the user's own, whatever it begins with.
         let last = messages.iter().rposition(|it| it.role == Role::User);
-        if let Some(it) = last.and_then(|i| summed.get_mut(i)) {
+        if let Some(it) = last.filter(|i| !may_follow(messages, *i)).and_then(|i| summed.get_mut(i))
+        {
             *it = false;
         }
         let is_summary = |i: usize| summed.get(i).copied().unwrap_or(false);
@@ -56,6 +56,16 @@ impl Layout {
             messages.iter().enumerate().map(|(i, it)| !instructs(it) && !is_summary(i)).collect();
         Self { units, pinned, untouchable, turn, last_user }
     }
+}
+
+/// May the user's message at `at`, the last one, be a summary of what came after the one before it? Only
+/// between that (or the results that belong to it) and what followed: else it is the user's own last
+/// word, whatever it begins with.
+fn may_follow(messages: &[Message<'_>], at: usize) -> bool {
+    let (before, from) = messages.split_at_checked(at).unwrap_or((messages, &[]));
+    let turn = |it: &&Message<'_>| !it.role.instructs();
+    let asked = before.iter().rev().find(turn);
+    asked.is_some_and(|it| it.role != Role::Assistant) && from.iter().skip(1).any(|it| turn(&it))
 }
 
 fn units(messages: &[Message<'_>]) -> Vec<Range<usize>> {

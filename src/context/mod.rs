@@ -9,6 +9,7 @@ pub mod fit;
 mod fuzz;
 mod kind;
 mod layout;
+mod lines;
 mod memory;
 mod middle;
 pub mod plan;
@@ -16,6 +17,7 @@ pub mod size;
 pub mod style;
 pub mod summary;
 pub mod tokens;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;

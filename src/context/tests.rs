@@ -11,6 +11,8 @@ use crate::context::Plan;
 use crate::context::Rules;
 use crate::context::TooLong;
 use crate::context::fit;
+use crate::context::layout::Layout;
+use crate::context::middle;
 use crate::context::size;
 use crate::context::size::AROUND_MESSAGE;
 use crate::context::summary;
@@ -114,6 +116,28 @@ fn the_users_last_word_is_no_summary() {
 }
 
 #[test]
+fn a_summary_is_told_from_the_users_last_word_by_its_place() {
+    let head = "[Earlier conversation, shortened: extracts of 2 messages]";
+    let check = |roles: &str, expected: usize| {
+        let message = |role: char| match role {
+            's' => message("system", "S"),
+            'h' => message("user", head),
+            'u' => message("user", "U"),
+            _ => message("assistant", "A"),
+        };
+        let request = request(&roles.chars().map(message).collect::<Vec<_>>());
+        assert_eq!(Layout::of(&request.messages()).last_user, expected, "{roles}");
+    };
+    check("uha", 0);
+    check("uhsa", 0);
+    check("uh", 1);
+    check("uahs", 2);
+    check("uaha", 2);
+    check("shua", 2);
+    check("ha", 0);
+}
+
+#[test]
 fn of_a_long_row_of_calls_the_open_one_stays() {
     check("uaucttct", 7, 10, Ok("1234567"));
     check("uaucttct", 5, 10, Ok("267"));
@@ -184,7 +208,7 @@ fn a_summary_grows_with_its_conversation() {
         let request = request(&support_chat(turns));
         let messages = request.messages();
         let old: Vec<&Message<'_>> = messages.iter().skip(1).take(turns * 2 - 10).collect();
-        summary::of(&old, &[], 300, &memory).unwrap()
+        summary::of((&old, None), &[], 300, &memory).unwrap()
     };
     let first = summary(40);
     assert_eq!(summary(40), first);
@@ -195,7 +219,7 @@ fn a_summary_grows_with_its_conversation() {
         let request = request(&support_chat(turns));
         let messages = request.messages();
         let old: Vec<&Message<'_>> = messages.iter().skip(1).take(turns * 2 - 10).collect();
-        summary::of(&old, &[], 300, &Memory::default()).unwrap()
+        summary::of((&old, None), &[], 300, &Memory::default()).unwrap()
     };
     assert_eq!(anew(40), first);
 }
@@ -221,6 +245,88 @@ fn only_a_message_that_is_too_long_alone_loses_its_middle() {
     }
 }
 
+#[test]
+fn results_that_do_not_fit_beside_what_must_stay_share_its_room() {
+    let call = |ids: &[&str]| {
+        let calls: Vec<Value> =
+            ids.iter().map(|id| json!({"id": id, "function": {"name": "f"}})).collect();
+        json!({"role": "assistant", "tool_calls": calls})
+    };
+    let result = |id: &str, words: usize| {
+        let text = format!("BEGIN {} END", "word ".repeat(words));
+        json!({"role": "tool", "tool_call_id": id, "content": text})
+    };
+    // Smaller than the budget, and larger than what is left of it.
+    let head = [message("system", &"rule ".repeat(300)), message("user", "U")];
+    let open = [call(&["a", "b", "c"]), result("a", 500), result("b", 20), result("c", 900)];
+    let all = [&head[..], &open[..]].concat();
+    let made = fitted(&all, 1_000, &STATIC).unwrap().unwrap();
+    assert_eq!((made.kept, made.dropped, &made.cut[..]), (6, 0, &[3, 5][..]));
+    assert!((900..=1_000).contains(&made.tokens), "all the room is used: {}", made.tokens);
+    let messages = Message::list(&made.json);
+    let sizes: Vec<u64> = messages.iter().skip(3).map(|it| tokens::count(&it.text())).collect();
+    assert!(sizes[0].abs_diff(sizes[2]) < 40 && sizes[1] < 30, "{sizes:?}");
+    for it in messages.iter().skip(3) {
+        assert!(it.text().starts_with("BEGIN") && it.text().ends_with("END"), "{}", it.text());
+    }
+    // What was said before has a quarter of it.
+    let before = [message("user", "Hi there"), message("assistant", "Hello")];
+    let all = [&head[..1], &before, &head[1..], &open].concat();
+    let made = fitted(&all, 1_000, &STATIC).unwrap().unwrap();
+    assert_eq!((made.kept, made.dropped), (8, 0));
+    // The instructions and the user's last word are never cut.
+    let error = fitted(&all, 320, &STATIC).unwrap_err();
+    assert!(error.needed > 320 && error.needed < 480, "{error:?}");
+}
+
+#[test]
+fn a_summary_follows_the_request_whose_work_it_sums_up() {
+    let exchange = |i: usize| {
+        let call = json!({"id": format!("c{i}"), "function": {"name": "read_file"}});
+        let text = format!("The file number {i}77 was written by Ada. {}", "word ".repeat(40));
+        [
+            json!({"role": "assistant", "content": null, "tool_calls": [call]}),
+            json!({"role": "tool", "tool_call_id": format!("c{i}"), "content": text}),
+        ]
+    };
+    let work: Vec<Value> = (0..30).flat_map(exchange).collect();
+    let ask = [message("system", "S"), message("user", "Who wrote the files?")];
+    let roles = |made: &Fitted| {
+        let messages = Message::list(&made.json);
+        let role = |it: &Message<'_>| if summary::is_summary(it) { 'S' } else { letter(it.role) };
+        messages.iter().map(role).collect::<String>()
+    };
+    let all = [&ask[..], &work[..]].concat();
+    let made = fitted(&all, 800, &RESERVOIR).unwrap().unwrap();
+    assert!(roles(&made).starts_with("suSctct"), "{}", roles(&made));
+    let text = Message::list(&made.json)[2].text().into_owned();
+    assert!(text.contains("\nResult of read_file: The file number"), "{text}");
+    assert!(!text.contains("User: ") && !text.contains("The request before"), "{text}");
+    // What was said before it is told apart from what came of it.
+    let earlier: Vec<Value> = support_chat(10).into_iter().skip(1).collect();
+    let all = [&ask[..1], &earlier[..], &ask[1..], &work[..]].concat();
+    let made = fitted(&all, 800, &RESERVOIR).unwrap().unwrap();
+    assert!(roles(&made).starts_with("suSctct"), "{}", roles(&made));
+    let text = Message::list(&made.json)[2].text().into_owned();
+    let (before, after) =
+        text.split_once("[The request before this message was made here]").unwrap();
+    assert!(before.contains("User: ") && !before.contains("read_file"), "{text}");
+    assert!(after.contains("read_file") && !after.contains("User: "), "{text}");
+    // Where nothing went from after the request, it stays the last word.
+    let all = [&earlier[..], &ask[1..]].concat();
+    let made = fitted(&all, 300, &RESERVOIR).unwrap().unwrap();
+    assert!(roles(&made).starts_with('S') && roles(&made).ends_with('u'), "{}", roles(&made));
+}
+
+fn letter(role: Role) -> char {
+    match role {
+        Role::System | Role::Developer => 's',
+        Role::User => 'u',
+        Role::Assistant => 'c',
+        Role::Tool | Role::Function => 't',
+    }
+}
+
 /// What a message is made of: who speaks, how much, and whether it is a call or the result of one.
 fn turn() -> impl Strategy<Value = (u8, usize, u8)> {
     (0_u8..12, prop_oneof![8 => 0_usize..60, 1 => 60_usize..900], 0_u8..4)
@@ -240,8 +346,13 @@ fn build(turns: &[(u8, usize, u8)]) -> Vec<Value> {
                 message(if i % 2 == 0 { "system" } else { "developer" }, &few)
             }
             1..=4 => message("user", &text),
-            5 => json!({"role": "user", "content": [
-                {"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": "data:,"}}]}),
+            5 => {
+                let (first, more) = (format!("<{i}>"), unit.repeat(*length / 3));
+                json!({"role": "user", "content": [
+                    {"type": "text", "text": first + &more},
+                    {"type": "image_url", "image_url": {"url": "data:,"}},
+                    {"type": "text", "text": more}, {"type": "text", "text": more + "."}]})
+            }
             6 | 7 => {
                 calls += 1;
                 json!({"role": "assistant", "content": text, "tool_calls": [
@@ -249,7 +360,9 @@ fn build(turns: &[(u8, usize, u8)]) -> Vec<Value> {
             }
             8 | 9 if calls > 0 => {
                 let id = if *word == 0 && calls > 1 { calls - 1 } else { calls };
-                json!({"role": "tool", "tool_call_id": format!("c{id}"), "content": text})
+                let parts = json!([{"type": "text", "text": text}, {"type": "text", "text": unit}]);
+                let content = if *kind == 8 { json!(text) } else { parts };
+                json!({"role": "tool", "tool_call_id": format!("c{id}"), "content": content})
             }
             _ => message("assistant", &text),
         });
@@ -267,8 +380,14 @@ fn hold(messages: &[Value], budget: u64, plan: &Plan) -> Result<(), TestCaseErro
     let (request, memory) = (request(messages), Memory::default());
     let before = request.messages();
     let costs_before = costs(&request, &memory);
-    let Ok(made) = fit(&before, &costs_before, (budget, plan), &memory) else {
-        return Ok(());
+    let layout = Layout::of(&before);
+    let made = match fit(&before, &costs_before, (budget, plan), &memory) {
+        Ok(made) => made,
+        Err(it) => {
+            prop_assert_eq!(it, TooLong { needed: least(&before, &costs_before, &layout), budget });
+            prop_assert!(it.needed > budget);
+            return Ok(());
+        }
     };
     let Some(made) = made else {
         prop_assert!(costs_before.iter().sum::<u64>() <= budget);
@@ -297,8 +416,12 @@ fn hold(messages: &[Value], budget: u64, plan: &Plan) -> Result<(), TestCaseErro
             .position(|old| old.json == it.json || (mark(old).is_some() && mark(old) == mark(it)));
         let found = at + found.expect("it was there before, and in this order");
         if before[found].json != it.json {
-            prop_assert!(costs_before[found] > budget);
-            prop_assert!(it.text().contains("left out here"));
+            let pinned: u64 =
+                (0..before.len()).filter(|i| layout.pinned[*i]).map(|i| costs_before[i]).sum();
+            let alone = costs_before[found] > budget;
+            prop_assert!(alone || (layout.pinned[found] && pinned > budget));
+            prop_assert!(!layout.untouchable[found]);
+            prop_assert_eq!(it.text().matches("left out here").count(), 1);
         }
         at = found + 1;
     }
@@ -307,6 +430,15 @@ fn hold(messages: &[Value], budget: u64, plan: &Plan) -> Result<(), TestCaseErro
     prop_assert!(made.summary_tokens <= plan.summary);
     prop_assert_eq!(after.len(), made.kept + summaries);
     whole(&before, &after)
+}
+
+/// The tokens of what must stay, if all that may be cut of it is cut as far as it can be.
+fn least(messages: &[Message<'_>], costs: &[u64], layout: &Layout) -> u64 {
+    let of = |i: usize| {
+        let said = tokens::count(&messages[i].text());
+        if layout.untouchable[i] { costs[i] } else { costs[i] - said + said.min(middle::FEWEST) }
+    };
+    (0..messages.len()).filter(|i| layout.pinned[*i]).map(of).sum()
 }
 
 /// Instructions and the last user turn are there, and no call without its results or the reverse.

@@ -1,12 +1,14 @@
 //! Tokens of text: cheap bounds and estimates, and the exact count where it is worth its cost.
 //!
-//! Counts are in `cl100k_base` tokens. The vocabulary takes 0.1 to 0.3 s and some tens of MiB to
-//! load, so it is loaded by the first exact count and never at start.
+//! Counts are in `cl100k_base` tokens. The [vocabulary](super::vocabulary) is indexed by the first
+//! exact count and never at start.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
+
+use crate::context::vocabulary::Vocabulary;
 
 /// Bytes of different pieces that one count gives to the tokenizer, which takes about 10 MB/s.
 /// More of them than a long English novel has, and few enough for 30 ms.
@@ -72,7 +74,7 @@ impl<'a> Counter<'a> {
             return most(part.len());
         }
         self.worked += cost;
-        let tokens = tiktoken_rs::cl100k_base_singleton().encode_ordinary(part).len();
+        let tokens = Vocabulary::get().count(part.as_bytes());
         self.known.insert(part, u32::try_from(tokens).unwrap_or(u32::MAX));
         tokens as u64
     }

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use memchr::memchr2;
-use serde::de::IgnoredAny;
+use memchr::memrchr;
 
 use crate::normalize::repair::Mended;
 use crate::normalize::repair::mend;
+use crate::normalize::scan::value_end;
 use crate::normalize::trimmer::JsonTrimmer;
 
 /// How far is looked to tell a value from a bracket in prose. Undecided there means a value.
@@ -124,9 +126,7 @@ fn value_at(text: &str) -> Found<'_> {
 
 /// The value that `text` begins with, if it is whole.
 fn value_at_start(text: &str) -> Option<&str> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    text.get(..values.byte_offset())
+    text.get(..value_end(text)?)
 }
 
 /// The first fenced block that is one value and nothing else; if there is none, the first that is
@@ -135,9 +135,8 @@ fn fenced_value(text: &str) -> Option<Found<'_>> {
     let mut open: Option<(&str, usize)> = None;
     let mut nearly = None;
     let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let begin = at;
-        at += line.len();
+    while let Some((begin, line)) = line_with_fence(text, at) {
+        at = begin + line.len();
         let (fence, info) = split_fence(line.trim());
         match open {
             None if fence.len() >= 3 => open = Some((fence, at)),
@@ -155,6 +154,16 @@ fn fenced_value(text: &str) -> Option<Found<'_>> {
     let last = open.and_then(|(_, content)| text.get(content..)).unwrap_or_default();
     let mended = || nearly.or_else(|| only_mended(last)).map(Found::Mended);
     only_value(last).map(Found::Value).or_else(mended)
+}
+
+/// The next line from byte `from` on that has what fences are made of, and where it begins. `from` is
+/// the beginning of a line.
+fn line_with_fence(text: &str, from: usize) -> Option<(usize, &str)> {
+    let rest = text.get(from..)?;
+    let found = memchr2(b'`', b'~', rest.as_bytes())?;
+    let begin = memrchr(b'\n', rest.as_bytes().get(..found)?).map_or(0, |it| it + 1);
+    let end = memchr(b'\n', rest.as_bytes().get(found..)?).map_or(rest.len(), |it| found + it + 1);
+    Some((from + begin, rest.get(begin..end)?))
 }
 
 /// Splits a line into its run of fence characters and the rest.

@@ -10,6 +10,7 @@ mod fuzz;
 mod json;
 mod opener;
 mod repair;
+mod scan;
 pub mod seam;
 mod text;
 mod trimmer;

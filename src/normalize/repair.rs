@@ -2,7 +2,9 @@
 //! mistakes that models make. Text is read token by token and written anew; whether it is JSON then,
 //! a parser says.
 
-use serde::de::IgnoredAny;
+use crate::normalize::scan::is_number;
+use crate::normalize::scan::special;
+use crate::normalize::scan::value_end;
 
 /// Deeper nesting is left alone: the parser would refuse it too.
 const MAX_DEPTH: usize = 120;
@@ -20,10 +22,10 @@ pub(super) enum Mended {
 
 /// Mends the object or array that `text` begins with. What follows it is not looked at.
 pub(super) fn mend(text: &str) -> Mended {
-    let mut mender = Mender { text, at: 0, out: String::new(), begun: false };
+    let mut mender = Mender { text, at: 0, copied: 0, out: String::new(), begun: false };
     let whole = mender.value().filter(|()| {
-        let mut values = serde_json::Deserializer::from_str(&mender.out);
-        serde::Deserialize::deserialize(&mut values).is_ok_and(|_: IgnoredAny| values.end().is_ok())
+        mender.copy();
+        value_end(&mender.out) == Some(mender.out.len())
     });
     match whole {
         Some(()) => Mended::Value(mender.out, mender.at),
@@ -36,6 +38,8 @@ struct Mender<'a> {
     text: &'a str,
     /// Bytes read.
     at: usize,
+    /// Bytes that are in `out` or were left out; those from there to `at` are still to be copied.
+    copied: usize,
     out: String,
     /// Has more been read of it than a bracket and what may be a word behind it?
     begun: bool,
@@ -64,13 +68,15 @@ impl Mender<'_> {
     fn value(&mut self) -> Option<()> {
         let mut open: Vec<Open> = vec![self.opened()?];
         let mut next = Next::First;
+        // Where the last comma stands in `out`.
+        let mut comma = 0;
         while let Some(inside) = open.last().copied() {
-            let comma = if next == Next::Entry { self.out.len() } else { usize::MAX };
             self.space()?;
             if self.closed(inside) {
-                // The comma before it was one too many.
-                if comma != usize::MAX {
-                    self.out.remove(comma.checked_sub(1)?);
+                if next == Next::Entry {
+                    // The comma before it was one too many.
+                    self.copy();
+                    self.out.remove(comma);
                 }
                 self.begun = true;
                 open.pop();
@@ -78,6 +84,8 @@ impl Mender<'_> {
                 continue;
             }
             if next == Next::Comma {
+                self.copy();
+                comma = self.out.len();
                 self.taken(b',').then_some(())?;
                 next = Next::Entry;
                 continue;
@@ -106,13 +114,23 @@ impl Mender<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// Copies what was read and stays.
+    fn copy(&mut self) {
+        self.out.push_str(self.text.get(self.copied..self.at).unwrap_or_default());
+        self.copied = self.at;
+    }
+
+    /// Passes by what ends at `end`, and puts `new` in its place.
+    fn replace(&mut self, end: usize, new: &str) {
+        self.copy();
+        self.out.push_str(new);
+        (self.at, self.copied) = (end, end);
+    }
+
     /// Takes `byte` over, if it comes next.
     fn taken(&mut self, byte: u8) -> bool {
         let comes = self.peek() == Some(byte);
-        if comes {
-            self.at += 1;
-            self.out.push(char::from(byte));
-        }
+        self.at += usize::from(comes);
         comes
     }
 
@@ -128,18 +146,16 @@ impl Mender<'_> {
     fn space(&mut self) -> Option<()> {
         loop {
             match self.peek() {
-                Some(byte @ (b' ' | b'\t' | b'\r' | b'\n')) => {
-                    self.taken(byte);
-                }
-                Some(b'#') => self.at = self.line_end(),
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
+                Some(b'#') => self.replace(self.line_end(), ""),
                 Some(b'/') => {
                     let rest = self.text.get(self.at..)?;
                     if rest.starts_with("//") {
-                        self.at = self.line_end();
+                        self.replace(self.line_end(), "");
                     } else if rest.starts_with("/*") {
                         // From here on it can be nothing else than a value.
                         self.begun = true;
-                        self.at += rest.get(2..)?.find("*/")? + 4;
+                        self.replace(self.at + rest.get(2..)?.find("*/")? + 4, "");
                     } else {
                         return None;
                     }
@@ -169,44 +185,53 @@ impl Mender<'_> {
     fn bare_key(&mut self) -> Option<()> {
         let rest = self.text.get(self.at..)?;
         let within = |it: char| it.is_alphanumeric() || matches!(it, '_' | '$' | '-');
-        let end = rest.find(|it: char| !within(it))?;
-        let key = rest.get(..end)?;
+        let key = rest.get(..rest.find(|it: char| !within(it))?)?;
         let starts = key.starts_with(|it: char| it.is_alphabetic() || matches!(it, '_' | '$'));
         starts.then_some(())?;
-        self.out.extend(["\"", key, "\""]);
-        self.at += end;
+        self.replace(self.at, "\"");
+        self.at += key.len();
+        self.replace(self.at, "\"");
         Some(())
     }
 
     /// A string, in double quotes whichever it has.
     fn string(&mut self, quote: u8) -> Option<()> {
-        self.out.push('"');
-        self.at += 1;
+        if quote == b'"' {
+            self.at += 1;
+        } else {
+            self.replace(self.at + 1, "\"");
+        }
         loop {
-            let rest = self.text.get(self.at..)?;
-            let found = memchr::memchr3(quote, b'\\', b'"', rest.as_bytes());
-            let Some(found) = found else {
+            let rest = self.text.as_bytes().get(self.at..)?;
+            self.at += special(rest, quote);
+            let Some(byte) = self.peek() else {
                 // A quotation mark without another is prose only where nothing came before it.
                 self.begun |= quote == b'"';
                 return None;
             };
-            self.out.push_str(rest.get(..found)?);
-            self.at += found + 1;
-            match rest.as_bytes().get(found)? {
+            match byte {
                 b'\\' => {
-                    let escaped = self.text.get(self.at..)?.chars().next()?;
-                    if escaped != '\'' {
-                        self.out.push('\\');
+                    let escaped = self.text.get(self.at + 1..)?.chars().next()?;
+                    if escaped == '\'' {
+                        self.replace(self.at + 1, "");
+                    } else {
+                        self.at += 1;
                     }
-                    self.out.push(escaped);
                     self.at += escaped.len_utf8();
                 }
-                byte if *byte == quote => break,
-                _ => self.out.push_str("\\\""),
+                b'"' if quote == b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\'' => {
+                    self.replace(self.at + 1, "\"");
+                    return Some(());
+                }
+                b'"' => self.replace(self.at + 1, "\\\""),
+                // A control character, which the parser will refuse.
+                _ => self.at += 1,
             }
         }
-        self.out.push('"');
-        Some(())
     }
 
     /// A string, a number, or a literal.
@@ -215,11 +240,10 @@ impl Mender<'_> {
             return self.string(quote);
         }
         let rest = self.text.get(self.at..)?;
-        let within = |it: char| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.');
-        let word = rest.get(..rest.find(|it: char| !within(it))?)?;
+        let within = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'-' | b'.');
+        let word = rest.get(..rest.bytes().position(|it| !within(it))?)?;
         let literal = matches!(word, "true" | "false" | "null");
-        (literal || serde_json::from_str::<f64>(word).is_ok()).then_some(())?;
-        self.out.push_str(word);
+        (literal || is_number(word)).then_some(())?;
         self.at += word.len();
         Some(())
     }

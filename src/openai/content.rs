@@ -41,6 +41,17 @@ struct CallId<'a> {
     id: Option<Cow<'a, str>>,
 }
 
+/// What becomes of one text of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewText {
+    /// It stays as it is.
+    Same,
+    /// It goes.
+    Gone,
+    /// This stands in its place.
+    Is(String),
+}
+
 /// A part with text as it stands.
 #[derive(Deserialize)]
 struct RawPart<'a> {
@@ -70,25 +81,42 @@ impl<'a> Message<'a> {
         Some((end, addition))
     }
 
-    /// The longest text in the message, which is all of it but where the content is a list.
-    pub fn longest_text(&self) -> Option<Cow<'a, str>> {
-        text_of(self.longest_raw()?)
-    }
-
-    /// The message as JSON text with `text` in place of its longest text; `None` when it has none.
-    pub fn with_text(&self, text: &str) -> Option<String> {
-        let span = span_of(self.json.as_bytes(), self.longest_raw()?);
-        let (before, after) = (self.json.get(..span.start)?, self.json.get(span.end..)?);
-        Some([before, &json_string(text), after].concat())
-    }
-
-    fn longest_raw(&self) -> Option<&'a str> {
-        let content = self.content?;
-        if content.starts_with('"') {
-            return Some(content);
+    /// The texts of the message in order: its content, or those of the content's parts. Joined by line
+    /// ends they are [`text`](Self::text).
+    pub fn texts(&self) -> Vec<Cow<'a, str>> {
+        match self.content.and_then(text_of) {
+            Some(text) => vec![text],
+            None => self.parts().into_iter().filter_map(|it| it.text).collect(),
         }
-        let parts: Vec<RawPart<'a>> = serde_json::from_str(content).ok()?;
-        parts.into_iter().filter_map(|it| it.text.map(RawValue::get)).max_by_key(|it| it.len())
+    }
+
+    /// The message as JSON text with each of its [`texts`](Self::texts) as `new` has it. A part whose
+    /// text goes, goes with it. `None` where that makes no message.
+    pub fn with_texts(&self, new: &[NewText]) -> Option<String> {
+        let content = self.content?;
+        let span = span_of(self.json.as_bytes(), content);
+        let (before, after) = (self.json.get(..span.start)?, self.json.get(span.end..)?);
+        let mut new = new.iter();
+        if content.starts_with('"') {
+            let NewText::Is(text) = new.next()? else { return None };
+            return Some([before, &json_string(text), after].concat());
+        }
+        let parts: Vec<&RawValue> = serde_json::from_str(content).ok()?;
+        let mut written: Vec<Cow<'_, str>> = Vec::with_capacity(parts.len());
+        for part in parts.into_iter().map(RawValue::get) {
+            let text: RawPart<'_> = serde_json::from_str(part).ok()?;
+            match text.text.map(|it| (it.get(), new.next())) {
+                None | Some((_, Some(NewText::Same))) => written.push(Cow::Borrowed(part)),
+                Some((_, Some(NewText::Gone))) => {}
+                Some((old, Some(NewText::Is(text)))) => {
+                    let span = span_of(part.as_bytes(), old);
+                    let (before, after) = (part.get(..span.start)?, part.get(span.end..)?);
+                    written.push(Cow::Owned([before, &json_string(text), after].concat()));
+                }
+                Some((_, None)) => return None,
+            }
+        }
+        Some([before, "[", &written.join(","), "]", after].concat())
     }
 
     /// The ids of the calls in this message.

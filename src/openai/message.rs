@@ -118,7 +118,7 @@ pub(super) struct Part<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
+    pub(super) text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) image_url: Option<&'a RawValue>,
     #[serde(borrow, default)]

@@ -22,6 +22,7 @@ mod usage;
 
 pub use chunk::{Chunk, ChunkChoice, Heads};
 pub use completion::{Completion, Spoken};
+pub use content::NewText;
 pub use defaults::is_default;
 pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};
 pub use instruction::with_instruction;

@@ -1,12 +1,12 @@
 //! One account: all that its one lock protects.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::catalog::AccountId;
 use crate::catalog::ModelId;
@@ -16,6 +16,7 @@ use crate::clock::Now;
 use crate::quota::Demand;
 use crate::quota::book::Book;
 use crate::quota::book::Mark;
+use crate::quota::book::Marks;
 use crate::quota::denial::Bound;
 use crate::quota::denial::Denial;
 use crate::quota::denial::FreeAt;
@@ -52,9 +53,8 @@ impl Account {
         self.used_elsewhere_until.load(Ordering::Relaxed) > millis(now.monotonic)
     }
 
-    /// Every step under this lock leaves the counts whole, so a poisoned one is as good.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -191,7 +191,7 @@ impl State {
     }
 
     /// Charges `demand`, unconditionally. Says where, in the order of the book's counters.
-    pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Vec<Mark> {
+    pub(crate) fn open(&mut self, target: &Target, demand: Demand, now: Now) -> Marks {
         if let Some(seat) = self.seats.get_mut(target.seat) {
             seat.open = seat.open.saturating_add(1);
         }

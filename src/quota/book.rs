@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::catalog::ModelId;
 use crate::catalog::Period;
 use crate::catalog::QuotaScope;
@@ -69,6 +71,10 @@ pub(crate) struct Mark {
     /// What of that was counted then.
     pub(crate) used: u64,
 }
+
+/// The charges of one call, in the order of the book's counters: no book of a known provider has
+/// more.
+pub(crate) type Marks = SmallVec<[Mark; 7]>;
 
 /// A limit the provider told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +165,7 @@ impl Book {
     }
 
     /// Every counter is charged, also those that this target has no bound for: others may.
-    pub(crate) fn open(&mut self, demand: Demand, owner: Owner, now: Now) -> Vec<Mark> {
+    pub(crate) fn open(&mut self, demand: Demand, owner: Owner, now: Now) -> Marks {
         self.counters.iter_mut().map(|it| it.charge(demand.of(it.unit), owner, now)).collect()
     }
 

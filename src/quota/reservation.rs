@@ -8,6 +8,7 @@ use crate::catalog::Unit;
 use crate::quota::Demand;
 use crate::quota::account::Closing;
 use crate::quota::book::Mark;
+use crate::quota::book::Marks;
 use crate::quota::target::Target;
 
 /// Quota taken for one call, charged to the windows of the moment it was made.
@@ -20,7 +21,7 @@ use crate::quota::target::Target;
 pub struct Reservation {
     target: Arc<Target>,
     reserved: Demand,
-    marks: Vec<Mark>,
+    marks: Marks,
     sent: AtomicBool,
     closed: bool,
 }
@@ -28,7 +29,7 @@ pub struct Reservation {
 /// A moment in the life of a target's windows: that of a call, or, by default, the present one.
 #[derive(Clone, Debug, Default)]
 pub struct AsOf {
-    marks: Vec<Mark>,
+    marks: Marks,
     /// What the call had reserved and did not use.
     unused: Demand,
 }
@@ -42,7 +43,7 @@ impl AsOf {
 }
 
 impl Reservation {
-    pub(crate) fn new(target: Arc<Target>, reserved: Demand, marks: Vec<Mark>) -> Self {
+    pub(crate) fn new(target: Arc<Target>, reserved: Demand, marks: Marks) -> Self {
         Self { target, reserved, marks, sent: AtomicBool::new(false), closed: false }
     }
 

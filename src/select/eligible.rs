@@ -61,14 +61,7 @@ pub fn holds(model: &Model) -> Option<u64> {
 /// # Errors
 /// A 400 that names what leaves none: the filter, or what the request needs.
 pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligible, ApiError> {
-    let mut left: Eligible = Vec::new();
-    for (p, provider) in catalog.providers().iter().enumerate() {
-        for (m, model) in provider.models.iter().enumerate() {
-            if is_asked_for(asked, provider, model) {
-                left.push((p, m));
-            }
-        }
-    }
+    let mut left = asked_for(catalog, asked);
     let direct = matches!(asked, Asked::Direct { .. });
     let mut keep = |fits: &dyn Fn(&Model) -> bool| {
         left.retain(|place| model_at(catalog, *place).is_some_and(fits));
@@ -92,23 +85,40 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
             return Err(nothing_fits("model_name", wanted));
         }
     }
-    let models: Vec<&Model> = left.iter().filter_map(|it| model_at(catalog, *it)).collect();
-    left.retain(|it| model_at(catalog, *it).is_some_and(|it| needs.fit(it)));
-    if left.is_empty() {
+    if !left.is_empty() && needs.is_none() {
+        return Ok(left);
+    }
+    let models = left.iter().filter_map(|it| Some((*it, model_at(catalog, *it)?)));
+    let (places, models): (Eligible, Vec<&Model>) = models.unzip();
+    let fitting = places.into_iter().zip(&models).filter(|(_, it)| needs.fit(it));
+    let fitting: Eligible = fitting.map(|(place, _)| place).collect();
+    if fitting.is_empty() {
         return Err(cannot(&needs.unmet(&models)));
     }
-    Ok(left)
+    Ok(fitting)
 }
 
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
     catalog.providers().get(provider)?.models.get(model)
 }
 
-fn is_asked_for(asked: &Asked, provider: &Provider, model: &Model) -> bool {
+/// The models that `asked` means.
+fn asked_for(catalog: &Catalog, asked: &Asked) -> Eligible {
+    let providers = catalog.providers().iter().enumerate();
+    let places = |(p, provider): (usize, &Provider), is_meant: &dyn Fn(&Model) -> bool| {
+        let models = provider.models.iter().enumerate().filter(|(_, it)| is_meant(it));
+        models.map(|(m, _)| (p, m)).collect::<Eligible>()
+    };
     match asked {
-        Asked::Any | Asked::Fast | Asked::Smart => model.successor.is_none(),
-        Asked::Direct { provider: p, model: m, .. } => provider.name == *p && model.name == *m,
-        Asked::Named(name) => model.successor.is_none() && model.name == *name,
+        Asked::Any | Asked::Fast | Asked::Smart => catalog.routed().to_vec(),
+        Asked::Direct { provider, model, .. } => {
+            let providers = providers.filter(|(_, it)| it.name == *provider);
+            providers.flat_map(|it| places(it, &|it| it.name == *model)).collect()
+        }
+        Asked::Named(name) => {
+            let bears = |it: &Model| it.successor.is_none() && it.name == *name;
+            providers.flat_map(|it| places(it, &bears)).collect()
+        }
     }
 }
 

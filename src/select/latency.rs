@@ -1,9 +1,11 @@
 //! How fast models have been, and how often they failed: a moving average of the time to the first
 //! token, which decides, and the last measurements, which people look at.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::collections::VecDeque;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use crate::catalog::ModelId;
 use crate::clock::Now;
@@ -17,7 +19,7 @@ const RECENT: Duration = Duration::from_secs(3_600);
 
 /// Measured times. Bounded by the number of models.
 #[derive(Debug, Default)]
-pub struct Latencies(RwLock<HashMap<ModelId, Speed>>);
+pub struct Latencies(RwLock<FxHashMap<ModelId, Speed>>);
 
 #[derive(Debug, Default)]
 struct Speed {
@@ -26,6 +28,9 @@ struct Speed {
     whole: VecDeque<u32>,
     faults: VecDeque<(Duration, &'static str)>,
 }
+
+/// How fast each model is, on the average.
+pub(super) struct Averages<'a>(RwLockReadGuard<'a, FxHashMap<ModelId, Speed>>);
 
 /// The last measurements of one model or of several.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -59,14 +64,14 @@ impl Latencies {
         keep(&mut self.write().entry(model).or_default().faults, (now.monotonic, fault));
     }
 
-    /// Seconds to the first token; `None` for a model that was never measured.
-    pub fn seconds(&self, model: ModelId) -> Option<f64> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&model)?.average
+    /// The averages as they are now. Nothing is taken in while this is held.
+    pub(super) fn averages(&self) -> Averages<'_> {
+        Averages(self.read())
     }
 
     /// The last measurements of `model`, added to `measured`.
     pub fn add_to(&self, measured: &mut Measured, model: ModelId, now: Now) {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.read();
         let Some(speed) = all.get(&model) else { return };
         measured.first_token.extend(&speed.first_token);
         measured.whole.extend(&speed.whole);
@@ -74,8 +79,19 @@ impl Latencies {
         measured.faults.extend(speed.faults.iter().filter(recent).map(|it| it.1));
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ModelId, Speed>> {
+    fn read(&self) -> RwLockReadGuard<'_, FxHashMap<ModelId, Speed>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, FxHashMap<ModelId, Speed>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Averages<'_> {
+    /// Seconds to the first token; `None` for a model that was never measured.
+    pub(super) fn seconds(&self, model: ModelId) -> Option<f64> {
+        self.0.get(&model)?.average
     }
 }
 
@@ -97,13 +113,13 @@ mod tests {
     #[test]
     fn the_average_follows_what_is_measured() {
         let all = Latencies::default();
-        assert_eq!(all.seconds(ModelId(1)), None);
+        assert_eq!(all.averages().seconds(ModelId(1)), None);
         all.observe(ModelId(1), Duration::from_secs(1));
-        assert_eq!(all.seconds(ModelId(1)), Some(1.0));
+        assert_eq!(all.averages().seconds(ModelId(1)), Some(1.0));
         for _ in 0..20 {
             all.observe(ModelId(1), Duration::from_secs(3));
         }
-        assert!(all.seconds(ModelId(1)).is_some_and(|it| (2.9..3.0).contains(&it)));
+        assert!(all.averages().seconds(ModelId(1)).is_some_and(|it| (2.9..3.0).contains(&it)));
     }
 
     #[test]
@@ -115,7 +131,7 @@ mod tests {
         }
         all.failed(ModelId(1), "server", at(0));
         all.failed(ModelId(1), "busy", at(100));
-        assert_eq!(all.seconds(ModelId(1)), None);
+        assert_eq!(all.averages().seconds(ModelId(1)), None);
         let mut measured = Measured::default();
         all.add_to(&mut measured, ModelId(1), at(3_600));
         assert_eq!((measured.whole.len(), measured.whole.first()), (KEPT, Some(&72)));

@@ -45,13 +45,6 @@ pub struct Selector {
     weights: Weights,
 }
 
-impl Params {
-    /// Does any of the strategies draw by weight?
-    fn weighs(self) -> bool {
-        [self.provider_strategy, self.model_strategy].contains(&Strategy::Weighted)
-    }
-}
-
 impl Selector {
     /// A selector over `catalog` in which nobody has had a turn yet.
     pub fn new(catalog: Arc<Catalog>, params: Params) -> Self {

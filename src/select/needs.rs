@@ -84,6 +84,11 @@ impl Needs {
         self
     }
 
+    /// Does every model have all of it?
+    pub(super) fn is_none(&self) -> bool {
+        self.needs.is_empty()
+    }
+
     /// Has `model` all of it?
     pub(super) fn fit(&self, model: &Model) -> bool {
         self.needs.iter().all(|it| it.fits(model))

@@ -1,17 +1,17 @@
 //! One request's way through the candidates: best first, found only as far as they are needed.
 //!
 //! Providers take turns, so that a failover tries another provider before the same one's next
-//! model. Within a provider the models stand in a heap that is popped lazily: with a thousand
-//! models, choosing the first costs one pass over them and no sorting.
+//! model. A provider's models are ranked when the walk first reaches it, and stand in a heap that is
+//! popped lazily: with a thousand models, most requests rank those of one provider alone.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 
 use crate::breaker::Blocked;
 use crate::breaker::Breakers;
 use crate::catalog::Model;
 use crate::catalog::Provider;
-use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
 use crate::catalog::TargetView;
 use crate::clock::Now;
@@ -23,6 +23,7 @@ use crate::select::eligible::Eligible;
 use crate::select::latency::Latencies;
 use crate::select::names::Asked;
 use crate::select::order::Rank;
+use crate::select::order::Strategy;
 
 /// What decides, at this moment, whether a candidate may be asked.
 pub struct Gates<'a> {
@@ -71,12 +72,14 @@ pub enum Shut {
 type Spot = (usize, usize, usize);
 
 /// Candidates that take turns as one: a provider's models, or all models when one order spans all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    rank: Option<Rank>,
-    /// Of all its models together.
-    weight: f64,
-    models: BinaryHeap<Reverse<(Rank, usize, usize)>>,
+    /// Where its models stand among those that are eligible.
+    places: Range<usize>,
+    /// What they weigh, where the provider was drawn by that; else nothing.
+    weights: Vec<f64>,
+    /// Those not reached yet; `None` until the first is asked for.
+    models: Option<BinaryHeap<Reverse<(Rank, usize, usize)>>>,
     /// Keys of the model that was reached last.
     keys: VecDeque<Spot>,
     /// Keys of models that were blamed: tried when nothing else is left here.
@@ -131,51 +134,68 @@ impl Selector {
         gates: &Gates<'_>,
         rng: &mut fastrand::Rng,
     ) -> VecDeque<Slot> {
-        let mut slots: Vec<(usize, Slot)> = Vec::new();
-        let spans_all = matches!(asked, Asked::Fast | Asked::Smart);
-        let weighs = !spans_all && self.params.weighs();
-        let mut sharing = (usize::MAX, 1.0);
-        for &(p, m) in eligible {
-            let Some((_, model)) = self.at(p, m) else { continue };
-            let turn = self.turns.model(p, m);
-            let mut weight = 1.0;
-            if weighs {
-                weight = self.weights.of((p, m), model, eligible.len(), gates);
-                if sharing.0 != p {
-                    sharing = (p, self.sharing(eligible, p));
-                }
-                if shares(model) {
-                    weight /= sharing.1;
-                }
-            }
-            let rank = match asked {
-                Asked::Fast => Rank::fast(gates.latencies.seconds(model.id), turn),
-                Asked::Smart => Rank::smart(model, turn),
-                _ => self.params.model_strategy.rank(turn, weight, rng),
+        if spans_all(asked) {
+            return [Slot::new(0..eligible.len(), Vec::new())].into();
+        }
+        let strategy = self.params.provider_strategy;
+        let mut slots: Vec<(Rank, Slot)> = Vec::new();
+        let mut from = 0;
+        for models in eligible.chunk_by(|a, b| a.0 == b.0) {
+            let places = from..from + models.len();
+            from = places.end;
+            let weights = match strategy {
+                Strategy::Weighted => self.weights.of(models, (&self.catalog, eligible), gates),
+                Strategy::RoundRobin | Strategy::Random => Vec::new(),
             };
-            if slots.last().is_none_or(|(at, _)| !spans_all && *at != p) {
-                slots.push((p, Slot::default()));
-            }
-            if let Some((_, slot)) = slots.last_mut() {
-                slot.weight += weight;
-                slot.models.push(Reverse((rank, p, m)));
-            }
+            let turn = models.first().map_or(0, |(p, _)| self.turns.provider(*p));
+            let rank = strategy.rank(turn, weights.iter().sum(), rng);
+            slots.push((rank, Slot::new(places, weights)));
         }
-        for (p, slot) in &mut slots {
-            let turn = self.turns.provider(*p);
-            slot.rank = Some(self.params.provider_strategy.rank(turn, slot.weight, rng));
-        }
-        slots.sort_by_key(|(_, it)| it.rank);
+        slots.sort_by_key(|(rank, _)| *rank);
         slots.into_iter().map(|(_, it)| it).collect()
     }
 
-    /// How many of provider `p`'s models that may answer draw on their account's one bucket.
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    fn sharing(&self, eligible: &Eligible, p: usize) -> f64 {
-        let from = eligible.partition_point(|it| it.0 < p);
-        let mine = eligible.iter().skip(from).take_while(|it| it.0 == p);
-        let models = mine.filter_map(|(p, m)| self.at(*p, *m));
-        models.filter(|(_, it)| shares(it)).count() as f64
+    /// The models of `slot` in the order in which they are to be asked.
+    fn ranked(
+        &self,
+        slot: &Slot,
+        (asked, eligible): (&Asked, &Eligible),
+        gates: &Gates<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> BinaryHeap<Reverse<(Rank, usize, usize)>> {
+        let places = eligible.get(slot.places.clone()).unwrap_or_default();
+        let strategy = self.params.model_strategy;
+        let mut ranked = Vec::with_capacity(places.len());
+        let models = places.iter().filter_map(|&(p, m)| Some((p, m, self.at(p, m)?.1)));
+        let turn = |p, m| self.turns.model(p, m);
+        match asked {
+            Asked::Fast => {
+                let averages = gates.latencies.averages();
+                ranked.extend(
+                    models
+                        .map(|(p, m, it)| (Rank::fast(averages.seconds(it.id), turn(p, m)), p, m)),
+                );
+            }
+            Asked::Smart => {
+                ranked.extend(models.map(|(p, m, it)| (Rank::smart(it, turn(p, m)), p, m)));
+            }
+            _ => {
+                let weights = match strategy {
+                    Strategy::Weighted if slot.weights.is_empty() => {
+                        &self.weights.of(places, (&self.catalog, eligible), gates)
+                    }
+                    _ => &slot.weights,
+                };
+                let weights = weights.iter().copied().chain(std::iter::repeat(1.0));
+                ranked.extend(
+                    places
+                        .iter()
+                        .zip(weights)
+                        .map(|(&(p, m), weight)| (strategy.rank(turn(p, m), weight, rng), p, m)),
+                );
+            }
+        }
+        ranked.into_iter().map(Reverse).collect::<Vec<_>>().into()
     }
 
     /// Whoever has waited longest first; keys that somebody else uses too after the others.
@@ -197,9 +217,9 @@ impl Selector {
     }
 }
 
-/// Is its quota that of all models of the account? Then its weight, unless given, is too.
-fn shares(model: &Model) -> bool {
-    model.scope == QuotaScope::Account && model.weight.is_none()
+/// Does one order span all models, whoever has them?
+fn spans_all(asked: &Asked) -> bool {
+    matches!(asked, Asked::Fast | Asked::Smart)
 }
 
 impl Walk {
@@ -222,7 +242,7 @@ impl Walk {
             }
         }
         while let Some(mut slot) = self.slots.pop_front() {
-            let Some(spot) = slot.next(selector, gates) else { continue };
+            let Some(spot) = self.next_of(&mut slot, selector, gates, rng) else { continue };
             let seen = selector.turns.provider(spot.0);
             let first = self.rejected.is_empty();
             let open = self.open(selector, spot, gates);
@@ -255,6 +275,27 @@ impl Walk {
         }
     }
 
+    /// The next key of `slot`: of the model that was reached last, else of the next.
+    fn next_of(
+        &self,
+        slot: &mut Slot,
+        selector: &Selector,
+        gates: &Gates<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Spot> {
+        if slot.keys.is_empty() {
+            let mut models = match slot.models.take() {
+                Some(models) => models,
+                None => selector.ranked(slot, (&self.asked, &self.eligible), gates, rng),
+            };
+            if let Some(Reverse((_, p, m))) = models.pop() {
+                slot.keys = selector.keys_by_turn((p, m), gates);
+            }
+            slot.models = Some(models);
+        }
+        slot.keys.pop_front().or_else(|| slot.last.pop_front())
+    }
+
     fn open(
         &mut self,
         selector: &Selector,
@@ -278,13 +319,8 @@ impl Walk {
 }
 
 impl Slot {
-    fn next(&mut self, selector: &Selector, gates: &Gates<'_>) -> Option<Spot> {
-        if self.keys.is_empty()
-            && let Some(Reverse((_, p, m))) = self.models.pop()
-        {
-            self.keys = selector.keys_by_turn((p, m), gates);
-        }
-        self.keys.pop_front().or_else(|| self.last.pop_front())
+    fn new(places: Range<usize>, weights: Vec<f64>) -> Self {
+        Self { places, weights, models: None, keys: VecDeque::new(), last: VecDeque::new() }
     }
 }
 

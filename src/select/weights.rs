@@ -12,6 +12,8 @@ use crate::catalog::AccountId;
 use crate::catalog::Catalog;
 use crate::catalog::Model;
 use crate::catalog::Provider;
+use crate::catalog::QuotaScope;
+use crate::select::eligible::Eligible;
 use crate::select::walk::Gates;
 
 /// Pools up to this many models are weighed anew for each request.
@@ -19,53 +21,95 @@ const SMALL: usize = 64;
 /// How long a weight holds in larger ones, in milliseconds.
 const HOLDS_MS: u64 = 100;
 
-/// The last weight of each model, by place.
+/// The last weights of each provider's models, by place.
 #[derive(Debug)]
-pub(super) struct Weights(Vec<Vec<Cell>>);
+pub(super) struct Weights(Vec<Scales>);
+
+/// One provider's.
+#[derive(Debug)]
+struct Scales {
+    /// The part of what its keys have that counts, for some have the same.
+    share: f64,
+    cells: Vec<Cell>,
+}
 
 #[derive(Debug)]
 struct Cell {
-    /// The part of what its keys have that counts, for some have the same.
-    share: f64,
+    /// Is its quota that of all models of the account, and its weight with it?
+    shares: bool,
     /// The bits of the weight.
     weight: AtomicU64,
-    /// Monotonic milliseconds of the measurement, plus one; 0 = never measured.
+    /// Monotonic milliseconds of the measurement, plus one; 0 = never measured; [`GIVEN`].
     at: AtomicU64,
 }
 
+/// The time of a weight that was not measured and holds for ever.
+const GIVEN: u64 = u64::MAX;
+
 impl Weights {
     pub(super) fn new(catalog: &Catalog) -> Self {
-        let cells = |provider: &Provider| {
-            let share = share(provider);
-            let cell = |_| Cell { share, weight: AtomicU64::new(0), at: AtomicU64::new(0) };
-            provider.models.iter().map(cell).collect()
+        let scales = |it: &Provider| Scales {
+            share: share(it),
+            cells: it.models.iter().map(Cell::new).collect(),
         };
-        Self(catalog.providers().iter().map(cells).collect())
+        Self(catalog.providers().iter().map(scales).collect())
     }
 
-    /// The weight of the model at place (`p`, `m`), one of `models` that may be drawn.
+    /// What the models at `places`, all of one provider, weigh among those that are `eligible`.
     pub(super) fn of(
         &self,
-        (p, m): (usize, usize),
-        model: &Model,
-        models: usize,
+        places: &[(usize, usize)],
+        (catalog, eligible): (&Catalog, &Eligible),
         gates: &Gates<'_>,
-    ) -> f64 {
-        if let Some(given) = model.weight {
-            return given;
+    ) -> Vec<f64> {
+        let provider = places.first().map_or(usize::MAX, |it| it.0);
+        let models = catalog.providers().get(provider).map(|it| it.models.as_slice());
+        let (Some(scales), Some(models)) = (self.0.get(provider), models) else {
+            return vec![0.0; places.len()];
+        };
+        let holds = if eligible.len() <= SMALL { 0 } else { HOLDS_MS };
+        let sharing = scales.sharing(places);
+        let weigh = |(_, m): &(usize, usize)| {
+            let (Some(cell), Some(model)) = (scales.cells.get(*m), models.get(*m)) else {
+                return 0.0;
+            };
+            let measured = || scales.share * measure(model, gates);
+            let weight = cell.weight(holds, gates.now.monotonic.as_millis(), measured);
+            if cell.shares { weight / sharing } else { weight }
+        };
+        places.iter().map(weigh).collect()
+    }
+}
+
+impl Scales {
+    /// How many of the models at `places` draw on their account's one bucket.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    fn sharing(&self, places: &[(usize, usize)]) -> f64 {
+        let cells = places.iter().filter_map(|(_, m)| self.cells.get(*m));
+        cells.filter(|it| it.shares).count() as f64
+    }
+}
+
+impl Cell {
+    fn new(model: &Model) -> Self {
+        let (weight, at) = model.weight.map_or((0.0, 0), |it| (it, GIVEN));
+        Self {
+            shares: model.scope == QuotaScope::Account && model.weight.is_none(),
+            weight: AtomicU64::new(f64::to_bits(weight)),
+            at: AtomicU64::new(at),
         }
-        let Some(cell) = self.0.get(p).and_then(|it| it.get(m)) else { return 0.0 };
-        if models <= SMALL {
-            return cell.share * measure(model, gates);
+    }
+
+    /// The weight at `now`, in monotonic milliseconds; measured if it is older than `holds`.
+    fn weight(&self, holds: u64, now: u128, measured: impl FnOnce() -> f64) -> f64 {
+        let now = u64::try_from(now).unwrap_or(GIVEN - 2) + 1;
+        let at = self.at.load(Ordering::Relaxed);
+        if at == GIVEN || (at > 0 && now.saturating_sub(at) < holds) {
+            return f64::from_bits(self.weight.load(Ordering::Relaxed));
         }
-        let now = u64::try_from(gates.now.monotonic.as_millis()).unwrap_or(u64::MAX - 1) + 1;
-        let at = cell.at.load(Ordering::Relaxed);
-        if at > 0 && now.saturating_sub(at) < HOLDS_MS {
-            return f64::from_bits(cell.weight.load(Ordering::Relaxed));
-        }
-        let weight = cell.share * measure(model, gates);
-        cell.weight.store(weight.to_bits(), Ordering::Relaxed);
-        cell.at.store(now, Ordering::Relaxed);
+        let weight = measured();
+        self.weight.store(weight.to_bits(), Ordering::Relaxed);
+        self.at.store(now, Ordering::Relaxed);
         weight
     }
 }

@@ -24,7 +24,7 @@ use super::body::{self, Bounds};
 use super::client_address;
 use super::credentials;
 use super::ending::Ending;
-use super::errors::{refuse, told};
+use super::errors::{refuse, stopping, told};
 use super::guard::Caller;
 use super::identifier::Identifier;
 use super::request_id::RequestId;
@@ -184,7 +184,10 @@ async fn answer(
     let begun = if streamed {
         timeout(gateway.params.hold_headers, &mut answer).await.ok()
     } else {
-        Some(answer.as_mut().await)
+        let Some(ended) = ending.before(answer.as_mut()).await else {
+            return traced(refuse(&stopping(), id), &progress);
+        };
+        Some(ended)
     };
     let (source, route) = match begun {
         Some(Ok(Answer::Whole { route, body })) => {

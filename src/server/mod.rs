@@ -47,6 +47,7 @@ pub use control::Reloaded;
 pub use control::Reset;
 pub use desk::Desk;
 pub use desk::SaveNow;
+pub use ending::Stop;
 pub use params::Params;
 pub use serve::CROWD;
 pub use serve::serve;

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::arrival::Arrival;
-use super::ending::Ending;
+use super::ending::{Ending, Stop};
 use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
 use super::params::Params;
@@ -35,7 +35,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long to wait when the system has no socket to give: some will be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long before the end of its grace a stream is told of it.
+/// How long before the end of its grace an answer is told of it.
 const LEAVE: Duration = Duration::from_millis(500);
 
 /// Connections beyond the bound that are told so at once.
@@ -43,25 +43,20 @@ pub const CROWD: usize = 256;
 /// How long each of them may stay.
 const CROWD_STAYS: Duration = Duration::from_secs(5);
 
-/// Serves `router` on `listener` until `shutdown`; then takes no new connections, lets what is
-/// under way finish within `grace`, and cuts the rest. Gives the number of connections cut.
+/// Serves `router` on `listener` until it is to `stop`; then takes no new connections, lets what is
+/// under way finish within the grace, and cuts the rest. Gives the number of connections cut.
 ///
 /// axum's own `serve` sets no limit on the time a head may take, nor on connections.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    params: &Params,
-    shutdown: CancellationToken,
-    grace: Duration,
-) -> usize {
-    let server = Server::new(router, params, shutdown);
+pub async fn serve(listener: TcpListener, router: Router, params: &Params, stop: Stop) -> usize {
+    let server = Server::new(router, params, stop.asked);
     server.accept_all(&listener).await;
     // From here on the system refuses connections.
     drop(listener);
     server.connections.close();
-    // Streams are told shortly before the end, so that what they are told still goes out.
-    let leave = (grace / 4).min(LEAVE);
-    if timeout(grace.saturating_sub(leave), server.connections.wait()).await.is_ok() {
+    // Callers are told shortly before the end, so that what they are told still goes out.
+    let leave = (stop.grace / 4).min(LEAVE);
+    let quiet = timeout(stop.grace.saturating_sub(leave), server.connections.wait());
+    if let Some(Ok(())) = stop.hurried.run_until_cancelled(quiet).await {
         return 0;
     }
     server.ending.announce();
@@ -220,13 +215,15 @@ impl Callee {
             id.stamp(response.headers_mut());
             response
         } else {
-            request.extensions_mut().insert(self.arrival);
+            request.extensions_mut().insert(self.arrival.clone());
             let Ok(response) = self.router.oneshot(request).await;
             response
         };
         let status = response.status();
         let refuses = status.is_client_error() || status.is_server_error();
-        self.refused.store(refuses, Ordering::Relaxed);
+        // Whose time is up is not waited for, also not to take in the answer.
+        let lingers = refuses && !self.arrival.ending.announced();
+        self.refused.store(lingers, Ordering::Relaxed);
         response
     }
 }

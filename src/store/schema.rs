@@ -211,6 +211,11 @@ pub(super) fn open(file: &Path, new_salt: &Salt) -> Result<(Connection, Salt), U
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags(file, flags)?;
     check(&sql)?;
+    if sql.query_row("PRAGMA page_count", (), |row| row.get::<_, i64>(0))? == 0 {
+        // A new file holds nothing that a power failure could take. Waiting for the disk after each step of
+        // making it would be most of the time that a first start takes.
+        sql.execute_batch("PRAGMA synchronous = OFF")?;
+    }
     migrate(&sql)?;
     let salt = salt(&sql, new_salt)?;
     // Last, for it changes the file. With the log, what was committed survives the end of the process at any moment. NORMAL does

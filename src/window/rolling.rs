@@ -81,14 +81,11 @@ impl RollingCount {
     }
 
     pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
-        let place = (stamp.place, stamp.owner);
-        let Ok(at) = self.granules.binary_search_by_key(&place, |it| (it.index, it.owner)) else {
-            return;
-        };
-        if let Some(granule) = self.granules.get_mut(at) {
-            let amount = replace(granule.amount, was, is);
-            self.used = replace(self.used, granule.amount, amount);
+        if let Some(granule) = self.granule_at(stamp) {
+            let before = granule.amount;
+            let amount = replace(before, was, is);
             granule.amount = amount;
+            self.used = replace(self.used, before, amount);
         }
     }
 
@@ -170,6 +167,14 @@ impl RollingCount {
     fn put(&mut self, amount: u64, owner: Owner, time: u64) -> Stamp {
         let index = time / self.granule;
         self.used = self.used.saturating_add(amount);
+        let mine = |it: &Granule| (it.index, it.owner) == (index, owner);
+        let before = self.granules.len().checked_sub(2).and_then(|it| self.granules.get(it));
+        let shared = before.is_some_and(|it| it.index == index);
+        if !shared && let Some(last) = self.granules.back_mut().filter(|it| mine(it)) {
+            last.amount = last.amount.saturating_add(amount);
+            last.latest = last.latest.max(time);
+            return Stamp { place: index, owner };
+        }
         let mut at = self.granules.partition_point(|it| (it.index, it.owner) < (index, owner));
         match self.granules.get_mut(at) {
             Some(it) if (it.index, it.owner) == (index, owner) => {
@@ -191,6 +196,16 @@ impl RollingCount {
             }
         }
         Stamp { place: index, owner }
+    }
+
+    /// Where a charge was put, most often the latest granule.
+    fn granule_at(&mut self, stamp: Stamp) -> Option<&mut Granule> {
+        let place = (stamp.place, stamp.owner);
+        if self.granules.back().is_some_and(|it| (it.index, it.owner) == place) {
+            return self.granules.back_mut();
+        }
+        let at = self.granules.binary_search_by_key(&place, |it| (it.index, it.owner)).ok()?;
+        self.granules.get_mut(at)
     }
 
     /// The monotonic time at which `granule` leaves.

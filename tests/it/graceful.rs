@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use relayfreellm::sim::Pace;
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::support::{Gateway, SOON, ask};
+use crate::support::{Gateway, Program, SOON, ask, call};
 
 #[tokio::test]
 async fn a_running_stream_finishes() {
@@ -51,6 +52,31 @@ async fn a_running_answer_finishes() {
     let both = async { tokio::join!(asking, stopping) };
     let (status, (cut, _sim)) = tokio::time::timeout(SOON, both).await.expect("in time");
     assert_eq!((status, cut), (200, 0));
+}
+
+#[test]
+fn who_says_stop_twice_waits_for_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let upstream = format!("http://{}/v1", silent.local_addr().expect("an address"));
+    let dir = TempDir::new().expect("a directory");
+    let keys = [("GROQ_API_KEY", "gsk-example"), ("GROQ_BASE_URL", upstream.as_str())];
+    let (mut program, addr) = Program::start(dir.path(), &[], &keys);
+    let asking = std::thread::spawn(move || {
+        let body = r#"{"messages":[{"role":"user","content":"Hello?"}]}"#;
+        call(&addr, "POST /v1/chat/completions", body)
+    });
+    let _asked = silent.accept().expect("a call");
+    program.signal("INT");
+    let (tells, told) = std::sync::mpsc::channel();
+    let ending = std::thread::spawn(move || tells.send(program.terminate().success()));
+    // Of the 30 s that it may take.
+    assert_eq!(told.recv_timeout(Duration::from_secs(15)), Ok(true));
+    assert!(ending.join().is_ok());
+    let answer = asking.join().expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("stream_interrupted"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Filling the budget: the sentence that adds most for its length first, each only for what those
 //! before it have not said.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::HashSet;
 
 use crate::context::summary::digest::Candidate;
 use crate::context::summary::digest::Digest;
+use crate::context::summary::digest::Speaker;
 use crate::context::summary::digest::TOPIC;
 use crate::context::summary::words::Terms;
 use crate::context::tokens;
@@ -151,28 +153,39 @@ pub(super) fn drop_least(chosen: &mut Vec<Chosen<'_>>) {
     }
 }
 
-/// The summary: a line for each turn of speech, with who speaks.
-pub(super) fn tell(head: &str, chosen: &[Chosen<'_>]) -> String {
+/// The summary: a line for each turn of speech, with who speaks. The last message of the user stood after
+/// the first `asked_after` messages, where it did not stand after all of them.
+pub(super) fn tell(head: &str, chosen: &[Chosen<'_>], asked_after: Option<usize>) -> String {
     let mut text = head.to_owned();
     let mut speaker = None;
+    let mut unasked = asked_after;
     for Chosen { candidate, .. } in chosen {
-        if speaker == Some(candidate.role) {
+        if unasked.is_some_and(|it| candidate.message >= it) {
+            unasked = None;
+            speaker = None;
+            text.push_str(ASKED_HERE);
+        }
+        if speaker == Some(&candidate.speaker) {
             text.push(' ');
         } else {
             text.push('\n');
-            text.push_str(named(candidate.role));
+            text.push_str(&named(&candidate.speaker));
             text.push_str(": ");
-            speaker = Some(candidate.role);
+            speaker = Some(&candidate.speaker);
         }
         text.push_str(&candidate.text);
     }
     text
 }
 
-fn named(role: Role) -> &'static str {
-    match role {
-        Role::User => "User",
-        Role::Tool | Role::Function => "Tool",
-        _ => "Assistant",
+/// What parts the conversation before the user's last message from what came of it.
+const ASKED_HERE: &str = "\n[The request before this message was made here]";
+
+fn named(speaker: &Speaker) -> Cow<'static, str> {
+    match (speaker.role, &speaker.tool) {
+        (Role::User, _) => Cow::Borrowed("User"),
+        (Role::Tool | Role::Function, Some(tool)) => Cow::Owned(format!("Result of {tool}")),
+        (Role::Tool | Role::Function, None) => Cow::Borrowed("Result of a tool"),
+        _ => Cow::Borrowed("Assistant"),
     }
 }

@@ -1,6 +1,8 @@
 //! What is worth keeping of history, as it grows: the best sentences with what is in them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::context::middle::head;
 use crate::context::summary::cues;
@@ -9,6 +11,7 @@ use crate::context::summary::facts::Fact;
 use crate::context::summary::sentences::Piece;
 use crate::context::summary::sentences::pieces;
 use crate::context::summary::words::Term;
+use crate::context::summary::words::term;
 use crate::context::summary::words::terms;
 use crate::openai::Message;
 use crate::openai::Role;
@@ -22,14 +25,27 @@ const SPARE: u64 = 4;
 pub(super) const TOPIC: f32 = 3.0;
 /// Sentences of one message that are looked at.
 const SENTENCES: usize = 4_096;
+/// Calls of one turn whose names are remembered, and bytes of a name.
+const CALLS: usize = 128;
+const NAME: usize = 40;
 /// Sentences held while a long history is read: some MiB.
 const CROWD: usize = 16_384;
+
+/// Who says a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Speaker {
+    pub(super) role: Role,
+    /// The tool's name, where a tool says it and its call is known.
+    pub(super) tool: Option<Arc<str>>,
+}
 
 /// A sentence that may stand in the summary.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) text: String,
-    pub(super) role: Role,
+    pub(super) speaker: Speaker,
+    /// Its message's place among those that were left out.
+    pub(super) message: usize,
     /// Its place among all sentences.
     pub(super) place: u32,
     pub(super) facts: Vec<Fact>,
@@ -65,7 +81,9 @@ pub struct Digest {
     pub(super) counts: HashMap<Term, u32>,
     /// Sentences read.
     pub(super) sentences: u32,
-    messages: u32,
+    messages: usize,
+    /// The last calls: by what id each is known, and the function's name.
+    calls: Vec<(Term, Arc<str>)>,
     /// Words that begin with a capital without need, and all words.
     capitals: (u32, u32),
 }
@@ -78,6 +96,7 @@ impl Digest {
             counts: HashMap::new(),
             sentences: 0,
             messages: 0,
+            calls: Vec::new(),
             capitals: (0, 0),
         }
     }
@@ -93,21 +112,32 @@ impl Digest {
     /// Takes in what a message says.
     pub(super) fn add(&mut self, message: &Message<'_>) {
         let text = message.text();
+        let speaker = Speaker { role: message.role, tool: self.tool(message) };
         for (i, piece) in pieces(&text).into_iter().take(SENTENCES).enumerate() {
             self.sentences += 1;
-            self.take(piece, message.role, i == 0);
+            self.take(piece, &speaker, i == 0);
         }
         if let Some(calls) = message.calls_json() {
-            let names = called(calls);
+            self.calls = called(calls);
+            let names: Vec<&str> = self.calls.iter().take(4).map(|(_, name)| &**name).collect();
             if !names.is_empty() {
+                let names = names.join(", ");
                 self.sentences += 1;
-                self.take(Piece::Code(format!("[called {names}]")), message.role, false);
+                self.take(Piece::Code(format!("[called {names}]")), &speaker, false);
             }
         }
         self.messages += 1;
     }
 
-    fn take(&mut self, piece: Piece, role: Role, first: bool) {
+    /// The tool whose result a message is.
+    fn tool(&self, message: &Message<'_>) -> Option<Arc<str>> {
+        let id = message.role.answers_call().then(|| message.answered_id().unwrap_or_default())?;
+        let known = term(&id);
+        let call = self.calls.iter().find(|(id, _)| *id == known);
+        call.map(|(_, name)| Arc::clone(name))
+    }
+
+    fn take(&mut self, piece: Piece, speaker: &Speaker, first: bool) {
         let (text, code) = match piece {
             Piece::Sentence(text) => (text, false),
             Piece::Code(text) => (text, true),
@@ -127,11 +157,12 @@ impl Digest {
             }
         }
         let known: f32 = facts.iter().map(|it| it.weight).sum();
-        let factor = factor(&text, (role, code, first), self.messages);
+        let factor = factor(&text, (speaker.role, code, first), self.messages);
         self.candidates.push(Candidate {
             length: length(&text),
             text,
-            role,
+            speaker: speaker.clone(),
+            message: self.messages,
             place: self.sentences,
             facts,
             terms: distinct,
@@ -198,7 +229,7 @@ impl Digest {
     }
 }
 
-fn factor(text: &str, (role, code, first): (Role, bool, bool), messages: u32) -> f32 {
+fn factor(text: &str, (role, code, first): (Role, bool, bool), messages: usize) -> f32 {
     let speaker = match role {
         Role::User => 1.15,
         Role::Tool | Role::Function => 0.5,
@@ -224,19 +255,28 @@ pub(super) fn ratio(part: u32, whole: u32) -> f32 {
     ratio
 }
 
-/// The names of the functions that are called.
-fn called(calls: &str) -> String {
+/// The functions that are called, with what their calls' ids are known by. In OpenAI's older form there
+/// is one, without an id.
+fn called(calls: &str) -> Vec<(Term, Arc<str>)> {
     #[derive(serde::Deserialize)]
     struct Call<'a> {
+        #[serde(borrow, default)]
+        id: Option<Cow<'a, str>>,
         #[serde(borrow, default)]
         function: Option<Function<'a>>,
     }
     #[derive(serde::Deserialize)]
     struct Function<'a> {
         #[serde(borrow, default)]
-        name: Option<std::borrow::Cow<'a, str>>,
+        name: Option<Cow<'a, str>>,
     }
-    let calls: Vec<Call<'_>> = serde_json::from_str(calls).unwrap_or_default();
-    let names = calls.iter().filter_map(|it| it.function.as_ref()?.name.as_deref());
-    names.take(4).map(|it| head(it, 40)).collect::<Vec<_>>().join(", ")
+    let older = || serde_json::from_str(calls).ok().map(|it| Call { id: None, function: Some(it) });
+    let calls: Vec<Call<'_>> =
+        serde_json::from_str(calls).unwrap_or_else(|_| older().into_iter().collect());
+    let named = |it: &Call<'_>| {
+        let name = it.function.as_ref()?.name.as_deref()?;
+        let plain: String = head(name, NAME).chars().filter(|it| !it.is_control()).collect();
+        Some((term(it.id.as_deref().unwrap_or_default()), Arc::from(plain)))
+    };
+    calls.iter().take(CALLS).filter_map(named).collect()
 }

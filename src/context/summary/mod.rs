@@ -47,12 +47,13 @@ pub fn is_summary(message: &Message<'_>) -> bool {
 }
 
 /// The summary of the messages `left_out` in at most `most` tokens, made with what `recent` ones
-/// refer back to in mind. `None` when there is nothing to say.
+/// refer back to in mind. Where the last message of the user stood after some of them, as many as are
+/// told with them, the summary says so. `None` when there is nothing to say.
 ///
 /// What is found in the messages is kept in `memory`: when more are left out later, only those are
 /// read.
 pub fn of(
-    left_out: &[&Message<'_>],
+    (left_out, asked_after): (&[&Message<'_>], Option<usize>),
     recent: &[&Message<'_>],
     most: u64,
     memory: &Memory,
@@ -74,7 +75,7 @@ pub fn of(
         if chosen.is_empty() {
             return None;
         }
-        let text = choice::tell(&head, &chosen);
+        let text = choice::tell(&head, &chosen, asked_after);
         let tokens = tokens::count(&text);
         if tokens <= most {
             return Some(Summary { text, tokens });

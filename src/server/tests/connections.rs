@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::server::Params;
@@ -14,8 +14,8 @@ use crate::server::Params;
 use crate::dispatch::outcome::Event;
 
 use super::support::{
-    Client, STREAM, Script, Server, WHOLE, at_once, chat, request, start, start_with_grace,
-    streamed,
+    Client, STREAM, Script, Server, WHOLE, after, at_once, chat, request, route, start,
+    start_with_grace, streamed, whole,
 };
 
 /// A stream of ten events, 50 ms apart.
@@ -80,6 +80,24 @@ async fn a_stop_cuts_what_takes_too_long() {
     let rest = running.rest().await;
     assert!(!rest.contains("[DONE]"));
     assert!(rest.contains(r#""code":"stream_interrupted""#), "it is told why: {rest}");
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_takes_too_long_is_refused() {
+    let (came, mut comes) = mpsc::unbounded_channel();
+    let never = Script::new(move |_| {
+        came.send(()).unwrap();
+        after(Duration::from_secs(60), Ok(whole(&route())))
+    });
+    let grace = Duration::from_millis(150);
+    let server = start_with_grace(Params::default(), never, grace).await;
+    let mut running = Client::connect(&server).await;
+    running.send(chat(&[], WHOLE)).await;
+    timeout(Duration::from_secs(3), comes.recv()).await.unwrap();
+    server.shutdown.cancel();
+    let reply = running.reply().await;
+    assert_eq!((reply.status, &*reply.error("code")), (503, "stream_interrupted"));
+    assert_eq!(ended(server).await, 1);
 }
 
 #[tokio::test]

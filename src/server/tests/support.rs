@@ -17,7 +17,7 @@ use crate::dispatch::outcome::{
     Answer, ChatCall, ChatService, Event, Events, Failure, Journey, Progress, Route, RouteReason,
 };
 use crate::openai::ApiError;
-use crate::server::{Control, Desk, Order, Params, Reloaded, Reset, router, serve};
+use crate::server::{Control, Desk, Order, Params, Reloaded, Reset, Stop, router, serve};
 use crate::status::Views;
 
 /// A chat request whose answer is whole, and one whose answer is streamed.
@@ -118,7 +118,7 @@ pub(super) async fn start_with_grace(params: Params, script: Script, grace: Dura
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
+    let stop = Stop { asked: shutdown.clone(), hurried: CancellationToken::new(), grace };
     let ended = TaskTracker::new().spawn(async move {
         let app = router(
             params.clone(),
@@ -126,7 +126,7 @@ pub(super) async fn start_with_grace(params: Params, script: Script, grace: Dura
             Arc::new(script),
             Arc::new(FixedViews),
         );
-        serve(listener, app, &params, stop, grace).await
+        serve(listener, app, &params, stop).await
     });
     Server { address, shutdown, ended }
 }

@@ -1,6 +1,9 @@
 //! The immutable facts: which providers, models and keys there are, what they can do and what they
 //! allow. A catalog is built whole, shared behind an `Arc` and swapped whole.
 
+mod ids;
+mod limits;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,127 +11,8 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use secrecy::SecretString;
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(pub u32);
-    };
-}
-
-id!(
-    /// A provider by name. Never reused while the process lives, so state survives a reload.
-    ProviderId
-);
-id!(
-    /// One provider's model by name.
-    ModelId
-);
-id!(
-    /// One key of one provider.
-    KeyId
-);
-id!(
-    /// What a provider counts as one customer: a key, or all keys of one group.
-    AccountId
-);
-id!(
-    /// One (provider, key, model): what a request is sent to.
-    TargetId
-);
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Unit {
-    /// Upstream requests.
-    Requests,
-    /// Prompt and completion tokens together.
-    Tokens,
-}
-
-impl Unit {
-    /// As written in the limits file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Tokens => "tokens",
-        }
-    }
-}
-
-/// How long a limit's window is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Period {
-    /// One second.
-    Second,
-    /// One minute.
-    Minute,
-    /// One hour.
-    Hour,
-    /// One day; see [`Reset`] for where it begins.
-    Day,
-    /// One month: 30 days when rolling, the calendar's (UTC) otherwise.
-    Month,
-}
-
-impl Period {
-    /// As written in the limits file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Second => "second",
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
-            Self::Month => "month",
-        }
-    }
-
-    /// The window's length when it rolls. A rolling month is 30 days.
-    pub fn rolling(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Second => 1,
-            Self::Minute => 60,
-            Self::Hour => 3_600,
-            Self::Day => 86_400,
-            Self::Month => 30 * 86_400,
-        })
-    }
-}
-
-/// When day and month windows begin anew. Shorter windows always roll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Reset {
-    /// Each unit comes back one period after it was used.
-    #[default]
-    Rolling,
-    /// Days begin at midnight UTC, months on the first at midnight UTC.
-    UtcDay,
-    /// Days begin at midnight in Los Angeles (daylight saving included), months on the first UTC.
-    PacificDay,
-    /// Days roll; months begin on the first at midnight UTC.
-    Month,
-}
-
-/// One upper bound: at most `max` units a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// What is counted.
-    pub unit: Unit,
-    /// Over how long.
-    pub period: Period,
-    /// The most that may be used in one window.
-    pub max: u64,
-}
-
-/// Do a provider's models share one bucket?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum QuotaScope {
-    /// Each model of a key has its own.
-    #[default]
-    Model,
-    /// All models of an account draw on the same.
-    Account,
-}
+pub use ids::{AccountId, IdBook, KeyId, ModelId, ProviderId, TargetId};
+pub use limits::{Limit, Period, QuotaScope, Reset, Unit};
 
 /// What a provider does with prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -363,25 +247,36 @@ pub struct TargetView<'a> {
 pub struct Catalog {
     providers: Vec<Provider>,
     places: FxHashMap<TargetId, Place>,
+    routed: Vec<(usize, usize)>,
 }
 
 impl Catalog {
     /// Indexes `providers`.
     pub fn new(providers: Vec<Provider>) -> Self {
         let mut places = FxHashMap::default();
+        let mut routed = Vec::new();
         for (p, provider) in providers.iter().enumerate() {
             for (m, model) in provider.models.iter().enumerate() {
+                if model.successor.is_none() {
+                    routed.push((p, m));
+                }
                 for (k, target) in model.targets.iter().enumerate() {
                     places.insert(*target, Place { provider: p, model: m, key: k });
                 }
             }
         }
-        Self { providers, places }
+        Self { providers, places, routed }
     }
 
     /// The providers in the limits file's order.
     pub fn providers(&self) -> &[Provider] {
         &self.providers
+    }
+
+    /// The models that a request may be routed to, as (provider, model) indices: all but retired
+    /// names.
+    pub fn routed(&self) -> &[(usize, usize)] {
+        &self.routed
     }
 
     /// Every model with its provider.
@@ -404,45 +299,5 @@ impl Catalog {
     /// All targets.
     pub fn targets(&self) -> impl Iterator<Item = TargetView<'_>> {
         self.models().flat_map(|(provider, model)| provider.targets(model))
-    }
-}
-
-/// Gives out ids by name and never gives one out twice, so that what is remembered under an id
-/// keeps its meaning across reloads.
-#[derive(Debug, Default)]
-pub struct IdBook {
-    ids: HashMap<String, u32>,
-}
-
-impl IdBook {
-    /// The id of `name` within `space`: the same one each time it is asked for.
-    fn id(&mut self, space: &str, name: &str) -> u32 {
-        let next = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
-        *self.ids.entry(format!("{space}\u{0}{name}")).or_insert(next)
-    }
-
-    /// A provider's id.
-    pub fn provider(&mut self, name: &str) -> ProviderId {
-        ProviderId(self.id("provider", name))
-    }
-
-    /// The id of a provider's model.
-    pub fn model(&mut self, provider: &str, model: &str) -> ModelId {
-        ModelId(self.id("model", &format!("{provider}\u{0}{model}")))
-    }
-
-    /// The id of a provider's key, told by its secret.
-    pub fn key(&mut self, provider: &str, secret: &str) -> KeyId {
-        KeyId(self.id("key", &format!("{provider}\u{0}{secret}")))
-    }
-
-    /// The id of a provider's account: a group's name, or the secret of a key that stands alone.
-    pub fn account(&mut self, provider: &str, group_or_secret: &str) -> AccountId {
-        AccountId(self.id("account", &format!("{provider}\u{0}{group_or_secret}")))
-    }
-
-    /// The id of a (provider, key, model).
-    pub fn target(&mut self, key: KeyId, model: ModelId) -> TargetId {
-        TargetId(self.id("target", &format!("{}\u{0}{}", key.0, model.0)))
     }
 }
