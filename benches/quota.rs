@@ -39,7 +39,7 @@ fn ledger() -> Ledger {
         max_concurrent: Some(1 << 20),
     });
     let ledger = Ledger::new();
-    ledger.configure(books);
+    ledger.configure(books, Now::default());
     ledger
 }
 

@@ -102,7 +102,7 @@ fn books(catalog: &Catalog) -> impl Iterator<Item = TargetBooks> + '_ {
 fn select(c: &mut Criterion) {
     let catalog = Arc::new(catalog());
     let ledger = Ledger::new();
-    ledger.configure(books(&catalog));
+    ledger.configure(books(&catalog), Now::default());
     let (breakers, latencies) = (Breakers::new(), Latencies::default());
     let body = br#"{"messages":[{"role":"user","content":"hi"}]}"#;
     let request = ChatRequest::parse(&body.as_slice().into()).expect("a good request");

@@ -49,6 +49,7 @@ fn scenarios(minutes: u64) -> Vec<Scenario> {
         (round_robin, true, true),
         (round_robin, true, false),
         (Gateway::Naive, false, false),
+        (Gateway::Yardstick, false, false),
     ];
     let demands = [(Demand::Saturating, 10), (Demand::Bursty, 10), (Demand::Bursty, 0)];
     let mut all = Vec::new();
@@ -76,6 +77,7 @@ fn row(scenario: &Scenario, figures: &[Figures]) -> String {
         Gateway::Ours(Strategy::Random) => "random",
         Gateway::Ours(Strategy::RoundRobin) => "round robin",
         Gateway::Naive => "(naive)",
+        Gateway::Yardstick => "(yardstick)",
     };
     format!(
         "| {}{}{} | {}, waiting {} s | {gateway} | {:.4} | {worst:.4} | {:.2} | {:.0} |",

@@ -93,7 +93,7 @@ impl Live {
 
     fn use_catalog(&self, catalog: Catalog, state: &State) {
         let catalog = Arc::new(catalog);
-        self.books.ledger.configure(super::target_books(&catalog));
+        self.books.ledger.configure(super::target_books(&catalog), self.clock.now());
         self.catalog.store(catalog);
         self.use_pool(state);
     }

@@ -13,10 +13,11 @@ use crate::store::OpenError;
 use crate::store::Rooms;
 use crate::store::Saving;
 use crate::store::Store;
+use crate::store::Unopened;
 
 /// Opens the store, gives back what is in it, and saves from then on. A disk that can't be used
 /// (read-only, full, forbidden) takes the memory, not the service: the log says so, what can be read
-/// is taken over, and nothing more is kept.
+/// is taken over, and all is kept as soon as the disk can be used.
 ///
 /// # Errors
 /// When the directory is not for this process.
@@ -36,15 +37,19 @@ pub(super) fn remember(
     let begun = match Store::open(dir, clock.now()) {
         Ok(mut store) => {
             store.restore(&rooms, &catalog.load_full(), clock.now());
-            store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock)).map(Some)
+            store.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
         }
-        Err(fault) => {
-            let unusable = matches!(fault, OpenError::Unusable { .. });
-            if unusable && Store::recall(dir, &rooms, &catalog.load_full(), clock.now()) {
+        Err(fault @ OpenError::Unusable { .. }) => {
+            let unopened = Unopened::recall(dir, &rooms, &catalog.load_full(), clock.now());
+            if unopened.has_read() {
                 tracing::warn!("took over what {} holds, to be read alone", dir.display());
             }
-            Err(fault)
+            tracing::warn!(
+                "{fault}; serving goes on, with usage and quota in memory alone until it can be used"
+            );
+            unopened.start_saving(rooms, Arc::clone(catalog), Arc::clone(clock))
         }
+        Err(fault) => return Err(fault),
     };
     match begun {
         Err(fault @ OpenError::Unusable { .. }) => {
@@ -53,6 +58,6 @@ pub(super) fn remember(
             );
             Ok(None)
         }
-        begun => begun,
+        begun => begun.map(Some),
     }
 }

@@ -151,7 +151,7 @@ impl App {
         let Parts { catalog, clients, transport, sim, chaos } =
             Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
         let books = books(&config.settings);
-        books.ledger.configure(target_books(&catalog));
+        books.ledger.configure(target_books(&catalog), clock.now());
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
         let callers = Arc::new(Callers::new());
         let saving = match &config.data_dir {

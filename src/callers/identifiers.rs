@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::callers::lru::Lru;
 use crate::clock::Now;
+use crate::window::Owner;
 use crate::window::Shape;
 use crate::window::Window;
 
@@ -69,7 +70,7 @@ impl Identifiers {
         let window = windows.of(bucket, || Window::new(Shape::Rolling(window)));
         let passes = window.used(now) < max;
         if passes {
-            window.charge(1, now);
+            window.charge(1, Owner::ONLY, now);
         }
         let remaining = max.saturating_sub(window.used(now));
         let free = window.next_free(remaining + 1, max, now).unwrap_or(now.monotonic);

@@ -108,15 +108,18 @@ mod tests {
     fn ledger() -> Ledger {
         let limit = |period, max| Limit { unit: Unit::Requests, period, max };
         let ledger = Ledger::new();
-        ledger.configure([TargetBooks {
-            target: TARGET,
-            account: AccountId(1),
-            model: ModelId(1),
-            limits: vec![limit(Period::Minute, 30), limit(Period::Day, 500)],
-            scope: QuotaScope::Model,
-            reset: Reset::UtcDay,
-            max_concurrent: None,
-        }]);
+        ledger.configure(
+            [TargetBooks {
+                target: TARGET,
+                account: AccountId(1),
+                model: ModelId(1),
+                limits: vec![limit(Period::Minute, 30), limit(Period::Day, 500)],
+                scope: QuotaScope::Model,
+                reset: Reset::UtcDay,
+                max_concurrent: None,
+            }],
+            NOW,
+        );
         for _ in 0..3 {
             let demand = Demand { requests: 1, tokens: 10 };
             ledger.reserve(TARGET, demand, NOW).expect("fits").settle(10);
@@ -177,18 +180,21 @@ mod tests {
             (None, None, None),
         ] {
             let ledger = Ledger::new();
-            ledger.configure([TargetBooks {
-                target: TARGET,
-                account: AccountId(1),
-                model: ModelId(1),
-                limits: configured
-                    .map(|max| Limit { unit: Unit::Requests, period: Period::Minute, max })
-                    .into_iter()
-                    .collect(),
-                scope: QuotaScope::Model,
-                reset: Reset::UtcDay,
-                max_concurrent: None,
-            }]);
+            ledger.configure(
+                [TargetBooks {
+                    target: TARGET,
+                    account: AccountId(1),
+                    model: ModelId(1),
+                    limits: configured
+                        .map(|max| Limit { unit: Unit::Requests, period: Period::Minute, max })
+                        .into_iter()
+                        .collect(),
+                    scope: QuotaScope::Model,
+                    reset: Reset::UtcDay,
+                    max_concurrent: None,
+                }],
+                NOW,
+            );
             headers(&ledger, TARGET, (&[said(resets_in)], &AsOf::default()), NOW);
             let demand = Demand { requests: 1, tokens: 1 };
             let case = format!("{configured:?} {resets_in:?}");

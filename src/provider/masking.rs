@@ -11,6 +11,8 @@ use secrecy::SecretString;
 const STRUCK: &str = "[key]";
 /// Characters of a key's beginning or end that are too many to be shown; a label has four.
 const TELLING: usize = 5;
+/// A key shorter than this has no pieces: they would be words.
+const SHORT: usize = 12;
 /// Shorter ones of the other keys are words (`none`, `dummy`) rather than secrets, and texts have words in
 /// them.
 const SHORTEST: usize = 8;

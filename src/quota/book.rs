@@ -8,6 +8,7 @@ use crate::catalog::ModelId;
 use crate::catalog::Period;
 use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
+use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::Demand;
@@ -16,8 +17,11 @@ use crate::quota::denial::Bound;
 use crate::quota::denial::Denial;
 use crate::quota::denial::FreeAt;
 use crate::quota::inferred::Inferred;
+use crate::quota::origin::FORMER;
+use crate::quota::origin::NOBODY;
 use crate::quota::target::Target;
 use crate::window::Calendar;
+use crate::window::Owner;
 use crate::window::Shape;
 use crate::window::Stamp;
 use crate::window::Window;
@@ -30,6 +34,8 @@ const KEPT_FREE: u64 = 50;
 pub(crate) struct Book {
     /// Whose; `None` = all models of the account.
     pub(crate) model: Option<ModelId>,
+    /// Those that draw on it, or did, in the order of their marks as owners. Only grows.
+    pub(crate) owners: Vec<TargetId>,
     /// At most one for each unit, period and way to reset.
     pub(crate) counters: Vec<Counter>,
 }
@@ -81,28 +87,46 @@ pub(crate) struct Learned {
 
 impl Book {
     pub(crate) fn new(model: Option<ModelId>) -> Self {
-        Self { model, counters: Vec::new() }
+        Self { model, owners: Vec::new(), counters: Vec::new() }
     }
 
-    /// The place of a counter, added when there is none.
-    pub(crate) fn counter_of(&mut self, unit: Unit, period: Period, reset: Reset) -> usize {
+    /// The mark of a target's units in this book.
+    pub(crate) fn owner_of(&mut self, target: TargetId) -> Owner {
+        let place = self.owners.iter().position(|it| *it == target).unwrap_or_else(|| {
+            self.owners.push(target);
+            self.owners.len() - 1
+        });
+        Owner(u32::try_from(place).unwrap_or(NOBODY.0))
+    }
+
+    /// The place of a counter, added when there is none. What one that begins anew in another way
+    /// holds is in it from the start.
+    pub(crate) fn counter_of(
+        &mut self,
+        unit: Unit,
+        period: Period,
+        reset: Reset,
+        now: Now,
+    ) -> usize {
         let reset = reset_of(period, reset);
         let same = |it: &Counter| it.unit == unit && it.period == period && it.reset == reset;
         self.counters.iter().position(same).unwrap_or_else(|| {
-            self.counters.push(Counter {
-                unit,
-                period,
-                reset,
-                window: Window::new(shape_of(period, reset)),
-                charged: 0,
-                foreign_at: None,
-                learned: None,
-                inferred: None,
-                refused_at: 0,
-                spent_until: None,
-            });
+            let akin = |it: &Counter| it.unit == unit && it.period == period;
+            let mut counter = Counter::new(unit, period, reset);
+            if self.counters.iter().any(akin) {
+                for owner in self.everybody() {
+                    counter.take_in(&self.parts(owner, now), owner, now);
+                }
+            }
+            self.counters.push(counter);
             self.counters.len() - 1
         })
+    }
+
+    /// The marks of all whose units may be in it.
+    pub(crate) fn everybody(&self) -> Vec<Owner> {
+        let targets = (0..).zip(&self.owners).map(|(place, _)| Owner(place));
+        targets.chain([NOBODY, FORMER]).collect()
     }
 
     pub(crate) fn check(
@@ -157,8 +181,8 @@ impl Book {
     }
 
     /// Every counter is charged, also those that this target has no bound for: others may.
-    pub(crate) fn open(&mut self, demand: Demand, now: Now) -> Marks {
-        self.counters.iter_mut().map(|it| it.charge(demand.of(it.unit), now)).collect()
+    pub(crate) fn open(&mut self, demand: Demand, owner: Owner, now: Now) -> Marks {
+        self.counters.iter_mut().map(|it| it.charge(demand.of(it.unit), owner, now)).collect()
     }
 
     pub(crate) fn close(&mut self, closing: &Closing<'_>) {
@@ -180,8 +204,24 @@ impl Book {
 }
 
 impl Counter {
-    fn charge(&mut self, amount: u64, now: Now) -> Mark {
-        let stamp = self.window.charge(amount, now);
+    /// One of a `reset` that [`reset_of`] has simplified.
+    fn new(unit: Unit, period: Period, reset: Reset) -> Self {
+        Self {
+            unit,
+            period,
+            reset,
+            window: Window::new(shape_of(period, reset)),
+            charged: 0,
+            foreign_at: None,
+            learned: None,
+            inferred: None,
+            refused_at: 0,
+            spent_until: None,
+        }
+    }
+
+    fn charge(&mut self, amount: u64, owner: Owner, now: Now) -> Mark {
+        let stamp = self.window.charge(amount, owner, now);
         self.charged = self.charged.saturating_add(amount);
         Mark { stamp, charged: self.charged, used: self.window.used(now) }
     }
@@ -263,7 +303,7 @@ pub fn kept_for(period: Period) -> Duration {
 }
 
 /// The window of a `reset` that [`reset_of`] has simplified.
-fn shape_of(period: Period, reset: Reset) -> Shape {
+pub(crate) fn shape_of(period: Period, reset: Reset) -> Shape {
     match reset {
         Reset::Rolling => Shape::Rolling(kept_for(period)),
         Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),

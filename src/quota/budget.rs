@@ -23,6 +23,7 @@ use crate::quota::denial::Denial;
 use crate::quota::denial::FreeAt;
 use crate::quota::reservation::Reservation;
 use crate::quota::target::Target;
+use crate::window::Owner;
 use crate::window::Window;
 
 /// Both are always counted, bounded or not.
@@ -118,7 +119,7 @@ impl Budget {
         let place = state.book_of(Some(ModelId(0)));
         if let Some(book) = state.book(place) {
             for unit in UNITS {
-                book.counter_of(unit, Period::Day, Reset::UtcDay);
+                book.counter_of(unit, Period::Day, Reset::UtcDay, Now::default());
             }
         }
         drop(state);
@@ -134,7 +135,8 @@ impl Budget {
             reset: Reset::UtcDay,
             max_concurrent: None,
         };
-        Self { target: Arc::new(Target::new(books, account, Arc::default())), open }
+        let target = Target::new(books, account, Arc::default(), Now::default());
+        Self { target: Arc::new(target), open }
     }
 
     /// Takes one request with as many tokens as there are, from `least` to `most`, or nothing. Few
@@ -193,7 +195,7 @@ impl Budget {
         let held = open.held;
         UNITS.map(|unit| {
             let mut held = held.of(unit);
-            let mut entries = self.of_unit(unit, |it| it.snapshot(now));
+            let mut entries = self.of_unit(unit, |it| it.snapshot(Owner::ONLY, now));
             for (_, units) in entries.iter_mut().rev() {
                 let less = held.min(*units);
                 (*units, held) = (*units - less, held - less);
@@ -206,7 +208,7 @@ impl Budget {
     /// Adds what an earlier process saved.
     pub fn restore(&self, saved: &[Vec<(u64, u64)>; 2], now: Now) {
         for (unit, entries) in UNITS.into_iter().zip(saved) {
-            self.of_unit(unit, |it| it.restore(entries, now));
+            self.of_unit(unit, |it| it.restore(entries, Owner::ONLY, now));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::quota::book::Counter;
 use crate::quota::book::Learned;
 use crate::quota::inferred::Inferred;
 use crate::quota::target::Target;
+use crate::window::Owner;
 
 /// A learned limit is trusted for two periods, and at least this long, after it was last told.
 /// The same bounds how far ahead a window can be called spent.
@@ -75,9 +76,19 @@ impl Ledger {
             // A figure for all models says nothing of the count of one.
             return;
         }
-        if let Some(book) = target.account.lock().book(target.book) {
-            book.learn(&target, (seen, as_of), now);
+        let mut state = target.account.lock();
+        let elsewhere =
+            state.book(target.book).is_some_and(|it| it.learn(&target, (seen, as_of), now));
+        drop(state);
+        if elsewhere {
+            target.account.mark_used_elsewhere(now);
         }
+    }
+
+    /// Has somebody else been seen to use the quota of `target` within the last ten minutes? What he
+    /// takes is known too late, so such a key is asked best when the others have nothing left.
+    pub fn is_used_elsewhere(&self, target: TargetId, now: Now) -> bool {
+        self.targets.load().get(&target).is_some_and(|it| it.account.is_used_elsewhere(now))
     }
 
     /// A refusal said that a window is spent. Gives the monotonic time until which it is: as told,
@@ -88,8 +99,15 @@ impl Ledger {
         let mut state = target.account.lock();
         let place = if refusal.account_wide { state.book_of(None) } else { target.book };
         let Some(book) = state.book(place) else { return now.monotonic };
-        let place = book.counter_of(refusal.unit, refusal.period, target.reset);
+        let place = book.counter_of(refusal.unit, refusal.period, target.reset, now);
         let Some(counter) = book.counters.get_mut(place) else { return now.monotonic };
+        // By our own count there was something left.
+        let room = counter
+            .max(target.configured(place), now)
+            .is_some_and(|max| counter.window.used(now) < max);
+        if room {
+            target.account.mark_used_elsewhere(now);
+        }
         let until = refusal.until.unwrap_or_else(|| counter.comes_back(now));
         counter.spend_until(until, now);
         counter.spent_until(now).unwrap_or(now.monotonic)
@@ -109,6 +127,8 @@ impl Ledger {
         now: Now,
     ) {
         let Some(target) = self.target(target) else { return };
+        // That, or a limit lower than was believed, which all its keys will have.
+        target.account.mark_used_elsewhere(now);
         let mut state = target.account.lock();
         let Some(book) = state.book(target.book) else { return };
         let brief = wait.is_some_and(|it| it <= Period::Second.rolling());
@@ -123,29 +143,31 @@ impl Ledger {
 }
 
 impl Book {
-    fn learn(&mut self, target: &Target, (seen, as_of): (Observation, &AsOf), now: Now) {
-        let place = self.counter_of(seen.unit, seen.period, target.reset);
-        let Some(counter) = self.counters.get_mut(place) else { return };
+    /// Has somebody else used it?
+    fn learn(&mut self, target: &Target, (seen, as_of): (Observation, &AsOf), now: Now) -> bool {
+        let place = self.counter_of(seen.unit, seen.period, target.reset, now);
+        let Some(counter) = self.counters.get_mut(place) else { return false };
         if let Some(max) = seen.limit {
             counter.learn(Learned { max, until: Duration::MAX }, now);
         }
-        let Some(remaining) = seen.remaining else { return };
+        let Some(remaining) = seen.remaining else { return false };
         let Some(max) = counter.max(target.configured(place), now) else {
             // How much a window of unknown size holds cannot be told, but that it is empty can.
             if let (0, Some(reset)) = (remaining, seen.reset_at) {
                 counter.spend_until(reset, now);
             }
-            return;
+            return false;
         };
         let left = max.saturating_sub(counter.used_since(as_of.mark(place, seen.unit), now));
         let foreign = left.saturating_sub(remaining);
         if foreign > 0 {
-            counter.charge_foreign(foreign, &seen, now);
+            counter.charge_foreign(foreign, (&seen, target.owner), now);
         }
+        foreign > 0
     }
 
     fn refused(&mut self, target: &Target, period: Period, now: Now) {
-        let requests = self.counter_of(Unit::Requests, period, target.reset);
+        let requests = self.counter_of(Unit::Requests, period, target.reset, now);
         let fullest = self.fullest(target, period, now).map_or(requests, |it| it.0);
         let Some(counter) = self.counters.get_mut(fullest) else { return };
         let used = counter.window.used(now);
@@ -185,29 +207,29 @@ impl Counter {
         }
     }
 
-    /// Charges what somebody else has used.
-    fn charge_foreign(&mut self, amount: u64, seen: &Observation, now: Now) {
+    /// Charges what somebody else has used, as seen by `owner`.
+    fn charge_foreign(&mut self, amount: u64, (seen, owner): (&Observation, Owner), now: Now) {
         self.charged = self.charged.saturating_add(amount);
         self.foreign_at = Some(now.monotonic);
         let Some(reset) = seen.reset_at.filter(|it| *it > now.monotonic || !seen.refills_evenly)
         else {
-            return self.window.charge_until(amount, Duration::MAX, now);
+            return self.window.charge_until(amount, owner, Duration::MAX, now);
         };
         if !seen.refills_evenly {
-            return self.window.charge_until(amount, reset, now);
+            return self.window.charge_until(amount, owner, reset, now);
         }
         // A short window's units are charged as they are noticed, so they come back no earlier
         // than our own: a little late, but never a refusal too early. A long one's would be late
         // by hours.
         if self.period.rolling() <= Period::Minute.rolling() {
-            return self.window.charge_until(amount, Duration::MAX, now);
+            return self.window.charge_until(amount, owner, Duration::MAX, now);
         }
         let step = reset.saturating_sub(now.monotonic) / PARTS;
         let mut rest = amount;
         for part in 1..=PARTS {
             let share = (rest / u64::from(PARTS + 1 - part)).min(rest);
             rest -= share;
-            self.window.charge_until(share, now.monotonic + step * part, now);
+            self.window.charge_until(share, owner, now.monotonic + step * part, now);
         }
     }
 

@@ -12,6 +12,7 @@ mod contexts;
 mod denial;
 mod hints;
 mod inferred;
+mod origin;
 mod persist;
 mod ratio;
 mod reservation;
@@ -37,6 +38,7 @@ use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::account::Account;
 use crate::quota::contexts::Contexts;
+use crate::quota::origin::carry_over;
 use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
@@ -49,6 +51,9 @@ pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
 pub use crate::quota::hints::Observation;
 pub use crate::quota::hints::Refusal;
+pub use crate::quota::origin::SavedUse;
+pub use crate::quota::origin::User;
+pub use crate::quota::persist::Saved;
 pub use crate::quota::persist::SavedRatio;
 pub use crate::quota::persist::SavedWindow;
 pub use crate::quota::reservation::AsOf;
@@ -102,6 +107,8 @@ pub struct Ledger {
     accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
     ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
     contexts: Contexts,
+    /// Every target there ever was as it was configured last: where its units are.
+    homes: Mutex<FxHashMap<TargetId, Arc<Target>>>,
 }
 
 impl Ledger {
@@ -110,15 +117,22 @@ impl Ledger {
         Self::default()
     }
 
-    /// Makes `books` the targets there are. Counts, open reservations and what was learned stay;
-    /// a window that appears for the first time begins empty.
-    pub fn configure(&self, books: impl IntoIterator<Item = TargetBooks>) {
+    /// Makes `books` the targets there are. Counts, open reservations and what was learned stay, also
+    /// where a target's account, scope or reset is another than before: see [`origin`]. A window of
+    /// a unit or length that was not counted before begins empty.
+    pub fn configure(&self, books: impl IntoIterator<Item = TargetBooks>, now: Now) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ratios = self.ratios.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
         let targets = books.into_iter().map(|it| {
             let account = accounts.entry(it.account).or_insert_with(|| Account::new(it.account));
             let ratio = ratios.entry(it.model).or_default();
-            (it.target, Arc::new(Target::new(it, Arc::clone(account), Arc::clone(ratio))))
+            let id = it.target;
+            let target = Arc::new(Target::new(it, Arc::clone(account), Arc::clone(ratio), now));
+            if let Some(before) = homes.insert(id, Arc::clone(&target)) {
+                carry_over(&before, &target, now);
+            }
+            (id, target)
         });
         let targets: FxHashMap<_, _> = targets.collect();
         self.targets.store(Arc::new(targets));

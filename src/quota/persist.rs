@@ -1,19 +1,39 @@
 //! What survives a restart. Names and storage are the store's business.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::catalog::AccountId;
 use crate::catalog::ModelId;
 use crate::catalog::Period;
+use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::Ledger;
+use crate::quota::account::State;
+use crate::quota::book::Book;
 use crate::quota::book::Counter;
 use crate::quota::book::Learned;
+use crate::quota::origin::FORMER;
+use crate::quota::origin::NOBODY;
+use crate::quota::origin::Part;
+use crate::quota::origin::SavedUse;
+use crate::quota::origin::User;
+use crate::window::Owner;
 
-/// One window with all it holds. All times are milliseconds since 1970.
+/// All that a ledger holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// What targets have used.
+    pub uses: Vec<SavedUse>,
+    /// What else is known of their windows.
+    pub windows: Vec<SavedWindow>,
+}
+
+/// What is known of one window beside what targets have used of it. All times are milliseconds since
+/// 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedWindow {
     /// Whose it is.
@@ -26,7 +46,7 @@ pub struct SavedWindow {
     pub period: Period,
     /// How it begins anew, as far as that matters for its period.
     pub reset: Reset,
-    /// When units were used, and how many.
+    /// When units were used of which nobody says whose they are, and how many.
     pub entries: Vec<(u64, u64)>,
     /// The limit the provider told, and until when it is trusted.
     pub learned: Option<(u64, u64)>,
@@ -65,14 +85,15 @@ impl Ledger {
 
     /// All windows that hold anything. Open reservations are in it as if they were used: a crash
     /// must not free what was under way.
-    pub fn snapshot(&self, now: Now) -> Vec<SavedWindow> {
-        let mut saved = Vec::new();
+    pub fn snapshot(&self, now: Now) -> Saved {
+        let mut saved = Saved::default();
         for account in self.accounts() {
             for book in account.lock().books() {
+                book.save_uses(account.id, now, &mut saved.uses);
                 for counter in &mut book.counters {
                     let it = counter.save(account.id, book.model, now);
                     if !it.entries.is_empty() || it.learned.is_some() || it.spent_until.is_some() {
-                        saved.push(it);
+                        saved.windows.push(it);
                     }
                 }
             }
@@ -80,19 +101,74 @@ impl Ledger {
         saved
     }
 
-    /// Adds what an earlier process saved to what there is; before or after
-    /// [`configure`](Self::configure). What has expired is left out, and a wall clock that was
-    /// moved back in between frees nothing.
-    pub fn restore(&self, saved: impl IntoIterator<Item = SavedWindow>, now: Now) {
-        for it in saved {
-            let account = self.account(it.account);
-            let mut state = account.lock();
-            let place = state.book_of(it.model);
-            let Some(book) = state.book(place) else { continue };
-            let place = book.counter_of(it.unit, it.period, it.reset);
-            if let Some(counter) = book.counters.get_mut(place) {
-                counter.restore(&it, now);
+    /// Adds what an earlier process saved to what there is; after [`configure`](Self::configure).
+    /// What has expired is left out, and a wall clock that was moved back in between frees nothing.
+    /// What a target has used is counted where it draws its quota now.
+    pub fn restore(&self, saved: Saved, now: Now) {
+        let mut uses: HashMap<User, Vec<Part>> = HashMap::new();
+        for SavedUse { user, unit, period, reset, entries, .. } in saved.uses {
+            uses.entry(user).or_default().push(Part { unit, period, reset, entries });
+        }
+        for (user, parts) in uses {
+            self.restore_uses(user, &parts, now);
+        }
+        for it in saved.windows {
+            self.account(it.account).lock().restore(&it, now);
+        }
+    }
+
+    fn restore_uses(&self, user: User, parts: &[Part], now: Now) {
+        match user {
+            User::Target(id) => {
+                let homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(target) = homes.get(&id).cloned() else { return };
+                drop(homes);
+                if let Some(book) = target.account.lock().book(target.book) {
+                    book.put(parts, target.owner, now);
+                }
             }
+            User::Former(account, model) => {
+                let account = self.account(account);
+                let mut state = account.lock();
+                let place = state.book_of(model);
+                if let Some(book) = state.book(place) {
+                    book.put(parts, FORMER, now);
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn restore(&mut self, saved: &SavedWindow, now: Now) {
+        let place = self.book_of(saved.model);
+        let Some(book) = self.book(place) else { return };
+        let SavedWindow { unit, period, reset, .. } = *saved;
+        let part = Part { unit, period, reset, entries: saved.entries.clone() };
+        // Where there is but one it can only be his.
+        let owner = if book.owners.len() == 1 { Owner::ONLY } else { NOBODY };
+        book.put(&[part], owner, now);
+        let place = book.counter_of(unit, period, reset, now);
+        if let Some(counter) = book.counters.get_mut(place) {
+            counter.restore_told(saved, now);
+        }
+    }
+}
+
+impl Book {
+    fn save_uses(&mut self, account: AccountId, now: Now, into: &mut Vec<SavedUse>) {
+        let scope = if self.model.is_some() { QuotaScope::Model } else { QuotaScope::Account };
+        for (place, target) in (0..).zip(self.owners.clone()) {
+            let parts = self.parts(Owner(place), now).into_iter();
+            into.extend(parts.map(|Part { unit, period, reset, entries }| SavedUse {
+                user: User::Target(target),
+                account,
+                scope,
+                unit,
+                period,
+                reset,
+                entries,
+            }));
         }
     }
 }
@@ -109,21 +185,17 @@ impl Counter {
             unit: self.unit,
             period: self.period,
             reset: self.reset,
-            entries: self.window.snapshot(now),
+            entries: self.window.snapshot(NOBODY, now),
             learned: self.learned(now).map(|it| (it.max, unix_ms(it.until))),
             spent_until: self.spent_until(now).map(unix_ms),
         }
     }
 
-    fn restore(&mut self, saved: &SavedWindow, now: Now) {
+    fn restore_told(&mut self, saved: &SavedWindow, now: Now) {
         let monotonic = |unix_ms: u64| {
             let wait = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms));
             now.monotonic.saturating_add(wait)
         };
-        let before = self.window.used(now);
-        self.window.restore(&saved.entries, now);
-        let restored = self.window.used(now).saturating_sub(before);
-        self.charged = self.charged.saturating_add(restored);
         if let Some((max, until)) = saved.learned {
             self.learn(Learned { max, until: monotonic(until) }, now);
         }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::catalog::Limit;
 use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
+use crate::clock::Now;
 use crate::quota::TargetBooks;
 use crate::quota::account::Account;
 use crate::quota::ratio::Ratio;
+use crate::window::Owner;
 
 /// One target as last configured. Never changed: a reload makes a new one, and open reservations
 /// keep the one they were made with.
@@ -16,6 +18,8 @@ pub(crate) struct Target {
     pub(crate) account: Arc<Account>,
     /// Its book in the account. Books, and the counters in them, are never removed or reordered.
     pub(crate) book: usize,
+    /// The mark of its units in that book.
+    pub(crate) owner: Owner,
     /// Its seat in the account, where its open reservations are counted.
     pub(crate) seat: usize,
     pub(crate) scope: QuotaScope,
@@ -29,7 +33,12 @@ pub(crate) struct Target {
 
 impl Target {
     /// Opens what is missing in `account`.
-    pub(crate) fn new(books: TargetBooks, account: Arc<Account>, ratio: Arc<Ratio>) -> Self {
+    pub(crate) fn new(
+        books: TargetBooks,
+        account: Arc<Account>,
+        ratio: Arc<Ratio>,
+        now: Now,
+    ) -> Self {
         let mut state = account.lock();
         let owner = match books.scope {
             QuotaScope::Model => Some(books.model),
@@ -38,9 +47,11 @@ impl Target {
         let book = state.book_of(owner);
         let seat = state.seat_of(books.target);
         let mut configured: Vec<Option<u64>> = Vec::new();
+        let mut mark = Owner::ONLY;
         if let Some(book) = state.book(book) {
+            mark = book.owner_of(books.target);
             for Limit { unit, period, max } in books.limits {
-                let counter = book.counter_of(unit, period, books.reset);
+                let counter = book.counter_of(unit, period, books.reset, now);
                 if configured.len() <= counter {
                     configured.resize(counter + 1, None);
                 }
@@ -53,6 +64,7 @@ impl Target {
         Self {
             account,
             book,
+            owner: mark,
             seat,
             scope: books.scope,
             reset: books.reset,

@@ -45,7 +45,7 @@ fn books(limits: &[Limit]) -> TargetBooks {
 
 fn ledger(limits: &[Limit]) -> Ledger {
     let ledger = Ledger::new();
-    ledger.configure([books(limits)]);
+    ledger.configure([books(limits)], at(0));
     ledger
 }
 
@@ -172,7 +172,7 @@ fn overage_is_owed() {
 #[test]
 fn concurrency_is_held_until_the_end_of_the_call() {
     let ledger = Ledger::new();
-    ledger.configure([TargetBooks { max_concurrent: Some(2), ..books(&[]) }]);
+    ledger.configure([TargetBooks { max_concurrent: Some(2), ..books(&[]) }], at(0));
     let first = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
     let second = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
     let denial = ledger.reserve(TARGET, ONE, at(900_000)).expect_err("two are open");
@@ -194,7 +194,7 @@ fn an_accounts_models_share_a_count_and_keep_their_own_bound() {
     };
     let unbound = TargetBooks { limits: Vec::new(), ..book(3, 0) };
     let stranger = TargetBooks { account: AccountId(2), ..book(4, 1) };
-    ledger.configure([book(1, 2), book(2, 4), unbound, stranger]);
+    ledger.configure([book(1, 2), book(2, 4), unbound, stranger], at(0));
     let fits = |target| ledger.peek(TargetId(target), ONE, at(0)).is_ok();
     let spend =
         |target| ledger.reserve(TargetId(target), ONE, at(0)).expect("fits").settle(ONE.tokens);
@@ -213,11 +213,11 @@ fn a_reload_keeps_counts_and_open_reservations() {
     let ledger = Ledger::new();
     let capped =
         |max| TargetBooks { max_concurrent: Some(1), ..books(&[requests(Period::Day, max)]) };
-    ledger.configure([capped(10)]);
+    ledger.configure([capped(10)], at(0));
     let open = ledger.reserve(TARGET, ONE, at(0)).expect("fits");
-    ledger.configure([]);
+    ledger.configure([], at(0));
     assert!(ledger.peek(TARGET, ONE, at(0)).is_err());
-    ledger.configure([capped(1)]);
+    ledger.configure([capped(1)], at(0));
     let denial = ledger.peek(TARGET, ONE, at(0)).expect_err("spent");
     let bound = Bound::Window { unit: Unit::Requests, period: Period::Day };
     assert_eq!(denial.bound, bound);
@@ -231,7 +231,7 @@ fn pacific_days_follow_daylight_saving() {
         let ledger = Ledger::new();
         let pacific =
             TargetBooks { reset: Reset::PacificDay, ..books(&[requests(Period::Day, 1)]) };
-        ledger.configure([pacific]);
+        ledger.configure([pacific], at(0));
         let midnight = Now { monotonic: Duration::from_secs(5), unix_ms: midnight_utc_ms };
         spend(&ledger, midnight);
         let next = midnight.plus(Duration::from_secs(hours * 3_600));
@@ -401,7 +401,7 @@ fn a_refusal_spends_a_window_until_it_says() {
 fn a_spent_window_comes_back_by_its_own_calendar_when_nothing_tells() {
     let check = |reset, period, expected_secs| {
         let ledger = Ledger::new();
-        ledger.configure([TargetBooks { reset, ..books(&[requests(period, 500)]) }]);
+        ledger.configure([TargetBooks { reset, ..books(&[requests(period, 500)]) }], at(0));
         // Monday at six in the morning, UTC; 23 in Los Angeles.
         let six = at(6 * 3_600_000);
         let until = ledger.exhausted(TARGET, refusal(Unit::Requests, period, None), six);
@@ -430,7 +430,7 @@ fn what_is_spent_for_an_account_is_so_for_every_key_and_model_of_it() {
         ..books(&[requests(Period::Minute, 30)])
     };
     // Two models of two keys in one group, and a key that stands alone.
-    ledger.configure([book(1, 1), book(2, 1), book(3, 1), book(4, 2)]);
+    ledger.configure([book(1, 1), book(2, 1), book(3, 1), book(4, 2)], at(0));
     let noon = at(0);
     let spent = Refusal {
         account_wide: true,
@@ -576,7 +576,7 @@ fn a_models_tokens_are_its_own_whatever_the_key() {
     let ledger = Ledger::new();
     let other = TargetBooks { target: TargetId(2), account: AccountId(2), ..books(&[]) };
     let stranger = TargetBooks { target: TargetId(3), model: ModelId(3), ..books(&[]) };
-    ledger.configure([books(&[]), other.clone(), stranger]);
+    ledger.configure([books(&[]), other.clone(), stranger], at(0));
     let learn = || ledger.reserve(TARGET, ONE, at(0)).expect("fits").note_prompt(1_000, 1_500);
     (0..100).for_each(|_| learn());
     let check = |target, expected: std::ops::RangeInclusive<u64>| {
@@ -588,7 +588,7 @@ fn a_models_tokens_are_its_own_whatever_the_key() {
     check(3, 1_000..=1_000);
     check(9, 1_000..=1_000);
     // A reload forgets nothing.
-    ledger.configure([other]);
+    ledger.configure([other], at(0));
     check(2, 1_490..=1_500);
 }
 
@@ -596,7 +596,7 @@ fn a_models_tokens_are_its_own_whatever_the_key() {
 fn headroom_is_the_tightest_windows_left_by_its_time() {
     let check = |books: TargetBooks, millis, expected: f64| {
         let ledger = Ledger::new();
-        ledger.configure([books]);
+        ledger.configure([books], at(0));
         let headroom = ledger.headroom(TARGET, ONE, at(millis));
         assert!((headroom / expected - 1.0).abs() < 0.01, "{headroom} instead of {expected}");
     };
@@ -618,7 +618,7 @@ fn a_restart_keeps_everything() {
         ..books(&[requests(Period::Minute, 5), requests(Period::Day, 50)])
     };
     let before = Ledger::new();
-    before.configure([daily()]);
+    before.configure([daily()], at(0));
     let noon = at(12 * 3_600_000);
     for _ in 0..3 {
         spend(&before, noon);
@@ -629,31 +629,24 @@ fn a_restart_keeps_everything() {
     before.exhausted(TARGET, later, noon);
     let saved = before.snapshot(noon);
 
-    for configure_first in [true, false] {
-        let after = Ledger::new();
-        let start = Now { monotonic: Duration::from_millis(7), ..noon };
-        if configure_first {
-            after.configure([daily()]);
-        }
-        after.restore(saved.clone(), start);
-        if !configure_first {
-            after.configure([daily()]);
-        }
-        let summary = |ledger: &Ledger, now| -> Vec<_> {
-            let views = ledger.view(TARGET, now);
-            views.into_iter().map(|it| (it.period, it.used, it.max, it.left, it.spent)).collect()
-        };
-        assert_eq!(summary(&after, start), summary(&before, noon));
-        let again = after.snapshot(start);
-        assert_eq!(again, saved);
-    }
+    let after = Ledger::new();
+    let start = Now { monotonic: Duration::from_millis(7), ..noon };
+    after.configure([daily()], start);
+    after.restore(saved.clone(), start);
+    let summary = |ledger: &Ledger, now| -> Vec<_> {
+        let views = ledger.view(TARGET, now);
+        views.into_iter().map(|it| (it.period, it.used, it.max, it.left, it.spent)).collect()
+    };
+    assert_eq!(summary(&after, start), summary(&before, noon));
+    let again = after.snapshot(start);
+    assert_eq!(again, saved);
 }
 
 #[test]
 fn eight_threads_never_take_more_than_there_is() {
     let ledger = Arc::new(Ledger::new());
     let limits = [requests(Period::Minute, 1_000), tokens(Period::Day, 90_000)];
-    ledger.configure([TargetBooks { max_concurrent: Some(5), ..books(&limits) }]);
+    ledger.configure([TargetBooks { max_concurrent: Some(5), ..books(&limits) }], at(0));
     let admitted = AtomicU64::new(0);
     let open = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -951,12 +944,15 @@ proptest! {
 /// Would a copy of `ledger`, left alone from `millis` on, admit `demand` at `then`?
 fn ledger_at_rest(ledger: &Ledger, millis: u64, then: Now, demand: Demand) -> bool {
     let copy = Ledger::new();
-    copy.configure([books(&[
-        requests(Period::Second, 3),
-        requests(Period::Minute, 8),
-        tokens(Period::Minute, 1_200),
-        requests(Period::Hour, 60),
-    ])]);
+    copy.configure(
+        [books(&[
+            requests(Period::Second, 3),
+            requests(Period::Minute, 8),
+            tokens(Period::Minute, 1_200),
+            requests(Period::Hour, 60),
+        ])],
+        at(0),
+    );
     copy.restore(ledger.snapshot(at(millis)), at(millis));
     copy.peek(TARGET, demand, then).is_ok()
 }
@@ -964,7 +960,7 @@ fn ledger_at_rest(ledger: &Ledger, millis: u64, then: Now, demand: Demand) -> bo
 #[test]
 fn a_crowd_is_thinned_and_grows_again() {
     let ledger = Ledger::new();
-    ledger.configure([books(&[])]);
+    ledger.configure([books(&[])], at(0));
     let reserve = |at| ledger.reserve(TARGET, ONE, at);
     assert!(!ledger.crowded(TARGET, at(0)), "nobody else is there");
     let first = reserve(at(0)).expect("no bound");
@@ -980,4 +976,119 @@ fn a_crowd_is_thinned_and_grows_again() {
     reserve(at(10_000)).expect_err("but one");
     let many: Vec<_> = (0..100).map(|_| reserve(at(600_000)).expect("forgotten")).collect();
     drop((second, third, fourth, many));
+}
+
+/// What target `TARGET` has of a day after `spent` (millis, target, requests) under the books
+/// `before`, when they become `after` at `edit`: by a reload, and by a restart. Told at `then`.
+fn after_edit(
+    (before, after): (&[TargetBooks], &[TargetBooks]),
+    spent: &[(u64, u32, u64)],
+    (edit, then): (u64, u64),
+) -> u64 {
+    let ledger = Ledger::new();
+    ledger.configure(before.to_vec(), at(0));
+    for (millis, target, requests) in spent {
+        let demand = Demand { requests: *requests, tokens: 0 };
+        ledger.reserve(TargetId(*target), demand, at(*millis)).expect("fits").settle(0);
+    }
+    let saved = ledger.snapshot(at(edit));
+    ledger.configure(after.to_vec(), at(edit));
+    let restarted = Ledger::new();
+    restarted.configure(after.to_vec(), at(edit));
+    restarted.restore(saved, at(edit));
+    let day = |ledger: &Ledger| {
+        let views = ledger.view(TARGET, at(then));
+        views.iter().find(|it| it.period == Period::Day).expect("a window").used
+    };
+    assert_eq!(day(&ledger), day(&restarted), "a reload and a restart are alike");
+    day(&ledger)
+}
+
+#[test]
+fn what_was_used_goes_with_its_target_into_another_account_or_scope() {
+    let book = |target, account, model, scope| TargetBooks {
+        target: TargetId(target),
+        account: AccountId(account),
+        model: ModelId(model),
+        scope,
+        ..books(&[requests(Period::Day, 50)])
+    };
+    let alone = [book(1, 1, 1, QuotaScope::Model), book(2, 2, 1, QuotaScope::Model)];
+    let group = [book(1, 3, 1, QuotaScope::Model), book(2, 3, 1, QuotaScope::Model)];
+    let shared = [book(1, 1, 1, QuotaScope::Account), book(2, 1, 2, QuotaScope::Account)];
+    let apart = [book(1, 1, 1, QuotaScope::Model), book(2, 1, 2, QuotaScope::Model)];
+    let check = |before: &[TargetBooks], after: &[TargetBooks], expected: u64| {
+        let used = after_edit((before, after), &[(5, 1, 3), (6, 2, 4)], (60_000, 60_000));
+        assert_eq!(used, expected, "{before:?} {after:?}");
+    };
+    check(&alone, &group, 7);
+    check(&group, &alone, 3);
+    check(&shared, &apart, 3);
+    check(&apart, &shared, 7);
+    check(&alone, &shared, 7);
+}
+
+#[test]
+fn changed_back_and_forth_nothing_is_counted_twice() {
+    let book = |target, account| TargetBooks {
+        target: TargetId(target),
+        account: AccountId(account),
+        ..books(&[requests(Period::Day, 50)])
+    };
+    let ledger = Ledger::new();
+    let under_way = |ledger: &Ledger| ledger.reserve(TARGET, ONE, at(1)).expect("fits");
+    for round in 0..5 {
+        ledger.configure([book(1, 1), book(2, 2)], at(round));
+        spend(&ledger, at(round));
+        let open = under_way(&ledger);
+        ledger.configure([book(1, 3), book(2, 3)], at(round));
+        // It counts where its target is now, and stands.
+        drop(open);
+        let used = [1, 2].map(|it| ledger.view(TargetId(it), at(round))[0].used);
+        assert_eq!(used, [2 * (round + 1); 2]);
+    }
+    ledger.configure([book(1, 1), book(2, 2)], at(9));
+    assert_eq!([1, 2].map(|it| ledger.view(TargetId(it), at(9))[0].used), [10, 0]);
+}
+
+#[test]
+fn what_a_provider_has_said_goes_along_too() {
+    let book = |account| TargetBooks { account: AccountId(account), ..books(&[]) };
+    let ledger = Ledger::new();
+    ledger.configure([book(1)], at(0));
+    let minute = refusal(Unit::Requests, Period::Minute, Some(Duration::from_secs(40)));
+    ledger.exhausted(TARGET, minute, at(0));
+    let day = Observation { period: Period::Day, ..seen(Some(70), Some(60), None) };
+    ledger.learn(TARGET, day, &AsOf::default(), at(0));
+    ledger.configure([book(2)], at(1_000));
+    assert!(ledger.peek(TARGET, ONE, at(39_999)).is_err());
+    let views = ledger.view(TARGET, at(40_000));
+    let day = views.iter().find(|it| it.period == Period::Day).expect("a window");
+    assert_eq!((day.learned, day.used), (Some(70), 10));
+}
+
+#[test]
+fn another_way_to_reset_frees_nothing_too_early() {
+    const HOUR: u64 = 3_600_000;
+    let book = |reset| TargetBooks { reset, ..books(&[requests(Period::Day, 50)]) };
+    // Three on Monday at six, four at seven in the evening, one on Tuesday at half past midnight.
+    let spent = [(6 * HOUR, 1, 3), (19 * HOUR, 1, 4), (24 * HOUR + HOUR / 2, 1, 1)];
+    let edit = 25 * HOUR;
+    let check = |before, after, hours: u64, expected: u64| {
+        let books = (&[book(before)][..], &[book(after)][..]);
+        let used = after_edit(books, &spent, (edit, hours * HOUR));
+        assert_eq!(used, expected, "{before:?} {after:?} after {hours} h");
+    };
+    // Each unit may have been used as late as its day allows.
+    check(Reset::UtcDay, Reset::Rolling, 25, 8);
+    check(Reset::UtcDay, Reset::Rolling, 47, 8);
+    check(Reset::UtcDay, Reset::Rolling, 49, 1);
+    check(Reset::UtcDay, Reset::Rolling, 50, 0);
+    // When each was used is known.
+    check(Reset::Rolling, Reset::UtcDay, 25, 1);
+    check(Reset::Rolling, Reset::PacificDay, 25, 5);
+    check(Reset::UtcDay, Reset::PacificDay, 25, 8);
+    check(Reset::UtcDay, Reset::PacificDay, 32, 0);
+    check(Reset::PacificDay, Reset::UtcDay, 25, 5);
+    check(Reset::UtcDay, Reset::UtcDay, 25, 1);
 }

@@ -27,8 +27,10 @@ use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::openai::ChatRequest;
+use crate::quota::AsOf;
 use crate::quota::Demand;
 use crate::quota::Ledger;
+use crate::quota::Observation;
 use crate::quota::TargetBooks;
 use crate::select::Asked;
 use crate::select::Gates;
@@ -118,15 +120,18 @@ impl Bench {
     ) -> Self {
         let catalog = Arc::new(Catalog::new(providers));
         let ledger = Ledger::new();
-        ledger.configure(catalog.targets().map(|it| TargetBooks {
-            target: it.id,
-            account: it.key.account,
-            model: it.model.id,
-            limits: it.model.limits.clone(),
-            scope: it.model.scope,
-            reset: it.model.reset,
-            max_concurrent: None,
-        }));
+        ledger.configure(
+            catalog.targets().map(|it| TargetBooks {
+                target: it.id,
+                account: it.key.account,
+                model: it.model.id,
+                limits: it.model.limits.clone(),
+                scope: it.model.scope,
+                reset: it.model.reset,
+                max_concurrent: None,
+            }),
+            Now::default(),
+        );
         Self {
             selector: Selector::new(catalog, Params { provider_strategy, model_strategy }),
             ledger,
@@ -262,6 +267,38 @@ fn a_retired_name_that_two_providers_share_goes_to_one_successor() {
     let asked = resolve(&bench.selector.catalog, Some("old")).unwrap();
     let first = bench.first(&asked).unwrap();
     assert_eq!(bench.name(first), "Alpha/new");
+}
+
+#[test]
+fn a_key_that_somebody_else_uses_is_asked_when_no_other_has_quota() {
+    let mut ids = IdBook::default();
+    let alpha = provider(&mut ids, "Alpha", 3, &["m"], |it| {
+        it.limits = vec![Limit { unit: Unit::Requests, period: Period::Minute, max: 10 }];
+    });
+    let keys = alpha.models[0].targets.clone();
+    let mut bench = Bench::new(vec![alpha], Strategy::RoundRobin, Strategy::RoundRobin);
+    let told = Observation {
+        unit: Unit::Requests,
+        period: Period::Minute,
+        limit: Some(10),
+        remaining: Some(8),
+        reset_at: None,
+        refills_evenly: false,
+        account_wide: false,
+    };
+    bench.ledger.learn(keys[1], told, &AsOf::default(), bench.now);
+    for _ in 0..2 {
+        assert_eq!(bench.walk(&Asked::Any, None, 3), [0, 2, 1].map(|it| keys[it]));
+    }
+    let ten = Demand { requests: 10, tokens: 0 };
+    for key in [0, 2] {
+        bench.ledger.reserve(keys[key], ten, bench.now).unwrap().settle(0);
+    }
+    assert_eq!(bench.first(&Asked::Any), Some(keys[1]));
+    // Ten minutes after it was noticed last it is one like the others.
+    bench.now = bench.now.plus(Duration::from_secs(600));
+    let firsts: Vec<_> = (0..3).filter_map(|_| bench.first(&Asked::Any)).collect();
+    assert!(keys.iter().all(|it| firsts.contains(it)), "{firsts:?}");
 }
 
 #[test]

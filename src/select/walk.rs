@@ -114,7 +114,7 @@ impl Selector {
     ) -> Walk {
         let slots = self.slots(asked, &eligible, gates, rng);
         let preferred = home.filter(|it| eligible.contains(it));
-        let preferred = preferred.map(|(p, m)| self.keys_by_turn(p, m)).unwrap_or_default();
+        let preferred = preferred.map(|it| self.keys_by_turn(it, gates)).unwrap_or_default();
         let asked = asked.clone();
         Walk {
             eligible,
@@ -198,10 +198,16 @@ impl Selector {
         ranked.into_iter().map(Reverse).collect::<Vec<_>>().into()
     }
 
-    fn keys_by_turn(&self, p: usize, m: usize) -> VecDeque<Spot> {
-        let keys = self.at(p, m).map_or(0, |(_, it)| it.targets.len());
-        let mut spots: Vec<Spot> = (0..keys).map(|k| (p, m, k)).collect();
-        spots.sort_by_key(|(_, _, k)| self.turns.key(p, *k));
+    /// Whoever has waited longest first; keys that somebody else uses too after the others.
+    fn keys_by_turn(&self, (p, m): (usize, usize), gates: &Gates<'_>) -> VecDeque<Spot> {
+        let targets = self.at(p, m).map_or(&[][..], |(_, it)| it.targets.as_slice());
+        let mut spots: Vec<Spot> = (0..targets.len()).map(|k| (p, m, k)).collect();
+        if spots.len() > 1 {
+            let elsewhere = |it| gates.ledger.is_used_elsewhere(it, gates.now);
+            spots.sort_by_cached_key(|(_, _, k)| {
+                (targets.get(*k).copied().is_some_and(elsewhere), self.turns.key(p, *k))
+            });
+        }
         spots.into()
     }
 
@@ -283,7 +289,7 @@ impl Walk {
                 None => selector.ranked(slot, (&self.asked, &self.eligible), gates, rng),
             };
             if let Some(Reverse((_, p, m))) = models.pop() {
-                slot.keys = selector.keys_by_turn(p, m);
+                slot.keys = selector.keys_by_turn((p, m), gates);
             }
             slot.models = Some(models);
         }

@@ -16,6 +16,7 @@ mod schema;
 mod sessions;
 mod table;
 mod usage;
+mod uses;
 mod windows;
 
 use std::io;
@@ -32,6 +33,7 @@ use crate::callers::Callers;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::quota::Ledger;
+use crate::quota::Saved;
 use crate::session::Sessions;
 use crate::store::breakers::BreakerTable;
 use crate::store::callers::CountTable;
@@ -45,6 +47,7 @@ use crate::store::schema::Unfit;
 use crate::store::sessions::SessionTable;
 use crate::store::table::Mirror;
 use crate::store::usage::UsageTable;
+use crate::store::uses::UseTable;
 use crate::store::windows::WindowTable;
 use crate::usage::UsageBook;
 
@@ -148,12 +151,22 @@ pub struct Store {
     directory: Directory,
 }
 
+/// A data directory that can't be used, or not yet.
+#[derive(Debug)]
+pub struct Unopened {
+    dir: PathBuf,
+    /// What could be read of it.
+    read: Option<Records>,
+}
+
 /// An open database, and what is known of what is in it.
 #[derive(Debug)]
 struct Records {
     sql: Connection,
+    salt: Salt,
     names: Names,
     usage: Mirror<UsageTable>,
+    uses: Mirror<UseTable>,
     windows: Mirror<WindowTable>,
     ratios: Mirror<RatioTable>,
     contexts: Mirror<ContextTable>,
@@ -218,15 +231,6 @@ impl Store {
         Ok(Self { directory, records: Records::new(sql, &salt) })
     }
 
-    /// Gives the rooms what is in the file of a `dir` that could not be opened to be written, and
-    /// says whether that went well. Nothing there is changed.
-    pub fn recall(dir: &Path, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) -> bool {
-        let opened = schema::open_to_read(&directory::database_in(dir));
-        opened.is_ok_and(|(sql, salt)| {
-            Records::new(sql, &salt).give_back(rooms, catalog, now).is_ok()
-        })
-    }
-
     /// Gives the rooms what is in the file about what `catalog` has. Where that fails, the log
     /// says so, and it is tried again before anything is saved.
     pub fn restore(&mut self, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) {
@@ -256,12 +260,43 @@ impl Store {
     }
 }
 
+impl Unopened {
+    /// Gives the rooms what is in the file of a `dir` that could not be opened to be written, as far
+    /// as it can be read. Nothing there is changed.
+    pub fn recall(dir: &Path, rooms: &Rooms, catalog: &Arc<Catalog>, now: Now) -> Self {
+        let opened = schema::open_to_read(&directory::database_in(dir));
+        let read = opened.ok().and_then(|(sql, salt)| {
+            let mut records = Records::new(sql, &salt);
+            records.give_back(rooms, catalog, now).ok().map(|()| records)
+        });
+        Self { dir: dir.to_owned(), read }
+    }
+
+    /// Has the file been read?
+    pub fn has_read(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Opens it after all. What the rooms were given before they are not given again.
+    fn open(&mut self, now: Now) -> Result<Store, OpenError> {
+        let mut store = Store::open(&self.dir, now)?;
+        // Is it still the same file?
+        if let Some(read) = self.read.take_if(|it| it.salt == store.records.salt) {
+            let fresh = std::mem::replace(&mut store.records, read);
+            (store.records.sql, store.records.restored) = (fresh.sql, None);
+        }
+        Ok(store)
+    }
+}
+
 impl Records {
     fn new(sql: Connection, salt: &Salt) -> Self {
         Self {
             sql,
+            salt: *salt,
             names: Names::new(salt),
             usage: Mirror::new(),
+            uses: Mirror::new(),
             windows: Mirror::new(),
             ratios: Mirror::new(),
             contexts: Mirror::new(),
@@ -285,6 +320,7 @@ impl Records {
         }
         self.names.learn(catalog);
         let usage = self.usage.read(&self.sql, &self.names, now)?;
+        let uses = self.uses.read(&self.sql, &self.names, now)?;
         let windows = self.windows.read(&self.sql, &self.names, now)?;
         let ratios = self.ratios.read(&self.sql, &self.names, now)?;
         let contexts = self.contexts.read(&self.sql, &self.names, now)?;
@@ -295,7 +331,8 @@ impl Records {
         self.restored = Some(Arc::clone(catalog));
 
         rooms.usage.restore(self.usage.adopt(usage));
-        rooms.ledger.restore(self.windows.adopt(windows), now);
+        let (uses, windows) = (self.uses.adopt(uses), self.windows.adopt(windows));
+        rooms.ledger.restore(Saved { uses, windows }, now);
         rooms.ledger.restore_ratios(self.ratios.adopt(ratios));
         rooms.ledger.restore_contexts(self.contexts.adopt(contexts));
         let mut sessions = self.sessions.adopt(sessions);
@@ -309,7 +346,9 @@ impl Records {
     /// The rooms are asked first and left alone while the disk works.
     fn write(&mut self, rooms: &Rooms, now: Now) -> rusqlite::Result<usize> {
         let mut usage = self.usage.changes(rooms.usage.view(), now);
-        let mut windows = self.windows.changes(rooms.ledger.snapshot(now), now);
+        let Saved { uses, windows } = rooms.ledger.snapshot(now);
+        let mut uses = self.uses.changes(uses, now);
+        let mut windows = self.windows.changes(windows, now);
         let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
         let mut contexts = self.contexts.changes(rooms.ledger.contexts(now), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
@@ -318,6 +357,7 @@ impl Records {
         let mut keys = self.keys.changes(keys, now);
         let mut counts = self.counts.changes(counts, now);
         let due = self.usage.is_due(&usage)
+            || self.uses.is_due(&uses)
             || self.windows.is_due(&windows)
             || self.ratios.is_due(&ratios)
             || self.contexts.is_due(&contexts)
@@ -330,6 +370,7 @@ impl Records {
         }
         let transaction = self.sql.unchecked_transaction()?;
         let count = self.usage.write(&mut usage, &transaction, &self.names, now)?
+            + self.uses.write(&mut uses, &transaction, &self.names, now)?
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
             + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
             + self.contexts.write(&mut contexts, &transaction, &self.names, now)?
@@ -339,6 +380,7 @@ impl Records {
             + self.counts.write(&mut counts, &transaction, &self.names, now)?;
         transaction.commit()?;
         self.usage.settle(usage);
+        self.uses.settle(uses);
         self.windows.settle(windows);
         self.ratios.settle(ratios);
         self.contexts.settle(contexts);
@@ -353,6 +395,7 @@ impl Records {
 /// Is every table there, as it is written here?
 fn check_tables(sql: &Connection) -> rusqlite::Result<()> {
     Mirror::<UsageTable>::check(sql)?;
+    Mirror::<UseTable>::check(sql)?;
     Mirror::<WindowTable>::check(sql)?;
     Mirror::<RatioTable>::check(sql)?;
     Mirror::<ContextTable>::check(sql)?;

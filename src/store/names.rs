@@ -40,6 +40,8 @@ pub(super) struct Names {
     pub(super) keys: Pairs<KeyId, Name>,
     pub(super) accounts: Pairs<AccountId, Name>,
     pub(super) targets: Pairs<TargetId, (KeyId, ModelId)>,
+    /// Whose quota a key draws on, as last configured.
+    drawn_on: HashMap<KeyId, AccountId>,
 }
 
 impl Names {
@@ -51,6 +53,7 @@ impl Names {
             keys: Pairs::new(),
             accounts: Pairs::new(),
             targets: Pairs::new(),
+            drawn_on: HashMap::new(),
         }
     }
 
@@ -82,6 +85,11 @@ impl Names {
         let name = |own| Name { provider: Arc::clone(&provider.name), own };
         self.accounts.put(key.account, name(account));
         self.keys.put(key.id, name(own));
+        self.drawn_on.insert(key.id, key.account);
+    }
+
+    pub(super) fn account_of(&self, key: KeyId) -> Option<AccountId> {
+        self.drawn_on.get(&key).copied()
     }
 
     fn digest(&self, parts: &[&str]) -> Arc<str> {

@@ -1,6 +1,7 @@
 //! The thread that saves.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::sync::mpsc::Receiver;
@@ -16,12 +17,14 @@ use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::store::OpenError;
 use crate::store::Rooms;
-use crate::store::SaveError;
 use crate::store::Store;
+use crate::store::Unopened;
 
 /// From the end of one save to the next. A crash just before a save ends loses what came since the
 /// one before began: this and two saves, which have to stay below a second on a busy machine too.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// While saving fails each try waits twice as long as the last, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Saves the rooms from now on, on a thread of its own, for SQLite blocks. A swap of `catalog`
@@ -36,12 +39,24 @@ impl Store {
         clock: SharedClock,
     ) -> Result<Saving, OpenError> {
         let dir = self.directory.path().to_owned();
-        let (orders, ordered) = mpsc::channel();
-        let keeper = Keeper { store: self, rooms, catalog, clock, failing: false };
-        let thread = thread::Builder::new().name("store".to_owned());
-        let thread = thread.spawn(move || keeper.run(&ordered));
-        let thread = thread.map_err(|fault: io::Error| OpenError::Unusable { dir, fault })?;
-        Ok(Saving { orders, thread })
+        Keeper::new(Place::Open(Box::new(self)), (rooms, catalog, clock)).start(dir)
+    }
+}
+
+impl Unopened {
+    /// Saves the rooms as soon as the directory can be used, which is tried again and again; till
+    /// then everything is in memory alone.
+    ///
+    /// # Errors
+    /// [`OpenError::Unusable`] when the system gives no thread.
+    pub fn start_saving(
+        self,
+        rooms: Rooms,
+        catalog: Arc<ArcSwap<Catalog>>,
+        clock: SharedClock,
+    ) -> Result<Saving, OpenError> {
+        let dir = self.dir.clone();
+        Keeper::new(Place::Shut(Box::new(self)), (rooms, catalog, clock)).start(dir)
     }
 }
 
@@ -54,7 +69,7 @@ pub struct Saving {
 
 enum Order {
     /// Save at once, and say how that went.
-    Save(Sender<Result<(), SaveError>>),
+    Save(Sender<Result<(), String>>),
     /// Save a last time.
     Stop,
 }
@@ -72,7 +87,7 @@ impl SaveNow {
         let (tell, told) = mpsc::channel();
         let gone = || "saving has ended".to_owned();
         self.0.send(Order::Save(tell)).map_err(|_| gone())?;
-        told.recv().map_err(|_| gone())?.map_err(|it| it.to_string())
+        told.recv().map_err(|_| gone())?
     }
 }
 
@@ -92,19 +107,44 @@ impl Saving {
     }
 }
 
+/// Where everything is saved.
+enum Place {
+    Open(Box<Store>),
+    Shut(Box<Unopened>),
+}
+
 struct Keeper {
-    store: Store,
+    place: Place,
     rooms: Rooms,
     catalog: Arc<ArcSwap<Catalog>>,
     clock: SharedClock,
     /// Did the last save fail? It is logged when that changes.
     failing: bool,
+    /// Until the next one.
+    pause: Duration,
 }
 
 impl Keeper {
+    fn new(
+        place: Place,
+        (rooms, catalog, clock): (Rooms, Arc<ArcSwap<Catalog>>, SharedClock),
+    ) -> Self {
+        // That a directory could not be opened has been told.
+        let failing = matches!(place, Place::Shut(_));
+        Self { place, rooms, catalog, clock, failing, pause: INTERVAL }
+    }
+
+    fn start(self, dir: PathBuf) -> Result<Saving, OpenError> {
+        let (orders, ordered) = mpsc::channel();
+        let thread = thread::Builder::new().name("store".to_owned());
+        let thread = thread.spawn(move || self.run(&ordered));
+        let thread = thread.map_err(|fault: io::Error| OpenError::Unusable { dir, fault })?;
+        Ok(Saving { orders, thread })
+    }
+
     fn run(mut self, ordered: &Receiver<Order>) {
         loop {
-            match ordered.recv_timeout(INTERVAL) {
+            match ordered.recv_timeout(self.pause) {
                 Err(RecvTimeoutError::Timeout) => self.save_and_tell(),
                 Ok(Order::Save(tell)) => {
                     // Who asked may have gone.
@@ -119,7 +159,12 @@ impl Keeper {
     }
 
     fn save_and_tell(&mut self) {
-        match self.save() {
+        let saved = self.save();
+        self.pause = match &saved {
+            Ok(_) => INTERVAL,
+            Err(_) => (self.pause * 2).min(LONGEST_PAUSE),
+        };
+        match saved {
             Err(error) if !self.failing => {
                 self.failing = true;
                 tracing::warn!("can't save: {error}; serving goes on");
@@ -132,8 +177,19 @@ impl Keeper {
         }
     }
 
-    fn save(&mut self) -> Result<usize, SaveError> {
-        self.store.save(&self.rooms, &self.catalog.load_full(), self.clock.now())
+    fn save(&mut self) -> Result<usize, String> {
+        let (catalog, now) = (self.catalog.load_full(), self.clock.now());
+        let save =
+            |store: &mut Store| store.save(&self.rooms, &catalog, now).map_err(|it| it.to_string());
+        match &mut self.place {
+            Place::Open(store) => save(store),
+            Place::Shut(unopened) => {
+                let mut store = unopened.open(now).map_err(|it| it.to_string())?;
+                let saved = save(&mut store);
+                self.place = Place::Open(Box::new(store));
+                saved
+            }
+        }
     }
 }
 
@@ -149,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::session::Pin;
     use crate::store::tests::Process;
     use crate::usage::Spent;
 
@@ -158,7 +215,13 @@ mod tests {
     fn keeper(dir: &Path) -> Keeper {
         let clock: SharedClock = Arc::new(SystemClock::start());
         let Process { rooms, catalog, store, .. } = Process::start(dir, POOL, clock.now());
-        Keeper { store, rooms, catalog: Arc::new(ArcSwap::new(catalog)), clock, failing: false }
+        let catalog = Arc::new(ArcSwap::new(catalog));
+        Keeper::new(Place::Open(Box::new(store)), (rooms, catalog, clock))
+    }
+
+    fn sql(keeper: &Keeper, statement: &str) {
+        let Place::Open(store) = &keeper.place else { panic!("it is shut") };
+        store.records.sql.execute_batch(statement).expect("obeyed");
     }
 
     fn answer(keeper: &Keeper) {
@@ -178,8 +241,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let keeper = keeper(dir.path());
         answer(&keeper);
-        let Keeper { store, rooms, catalog, clock, .. } = keeper;
-        let saving = store.start_saving(rooms.clone(), catalog, clock).expect("a thread");
+        let rooms = keeper.rooms.clone();
+        let saving = keeper.start(dir.path().to_owned()).expect("a thread");
         let mut rounds = 0;
         while saved(dir.path()) < 1 {
             rounds += 1;
@@ -233,7 +296,7 @@ mod tests {
             .finish();
         let subscriber = tracing::Dispatch::new(subscriber);
         let mut check = |pragma: &str, told: &[&str], in_file: i64| {
-            keeper.store.records.sql.execute_batch(pragma).expect("obeyed");
+            sql(&keeper, pragma);
             for _ in 0..3 {
                 answer(&keeper);
                 tracing::dispatcher::with_default(&subscriber, || keeper.save_and_tell());
@@ -250,5 +313,42 @@ mod tests {
             3,
         );
         check("PRAGMA query_only = OFF", &[" INFO saving works again"], 9);
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_ever_more_rarely_and_used_when_there_is_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut keeper = keeper(dir.path());
+        answer(&keeper);
+        keeper.save_and_tell();
+        // No page more than there are now.
+        sql(&keeper, "PRAGMA max_page_count = 1");
+        let pin = {
+            let catalog = keeper.catalog.load();
+            let (provider, model) = catalog.models().next().expect("one");
+            Pin { provider: provider.id, model: model.id }
+        };
+        let sessions: Vec<String> = (0..90).map(|it| format!("{it:0>200}")).collect();
+        let now = keeper.clock.now();
+        for it in &sessions {
+            keeper.rooms.sessions.pin(it, pin, now);
+        }
+        answer(&keeper);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            keeper.save_and_tell();
+            pauses.push(keeper.pause.as_millis());
+        }
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000]);
+        let error = keeper.save().expect_err("no room");
+        assert!(error.ends_with("database or disk is full"), "{error}");
+        assert_eq!(saved(dir.path()), 1, "what was saved before is whole");
+        sql(&keeper, "PRAGMA max_page_count = 100000");
+        keeper.save_and_tell();
+        assert_eq!((keeper.pause, saved(dir.path())), (INTERVAL, 2));
+        let count = "SELECT count(*) FROM sessions";
+        let file = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
+        let kept: i64 = file.query_row(count, (), |row| row.get(0)).expect("a count");
+        assert_eq!(kept, 90);
     }
 }

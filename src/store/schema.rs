@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -123,6 +123,24 @@ CREATE TABLE contexts (
 const VERSION_5: &str = "
 ALTER TABLE usage ADD COLUMN continued INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage ADD COLUMN continued_estimated INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What each key has used of each model. `shared`: of a bucket of all models of the account.
+const VERSION_6: &str = "
+CREATE TABLE uses (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    account TEXT NOT NULL,
+    shared INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    model TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    period TEXT NOT NULL,
+    reset TEXT NOT NULL,
+    entries TEXT NOT NULL,
+    UNIQUE (provider, key, model, unit, period, reset)
+) STRICT;
 ";
 
 /// Random bytes of this file that keyed hashes are made with.

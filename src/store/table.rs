@@ -37,6 +37,11 @@ pub(super) trait Table: Debug {
     /// Does what was written still tell all about `item`?
     fn is_same(written: &Self::Item, item: &Self::Item, now: Now) -> bool;
 
+    /// Is it about somebody who is no more? Then it is given out once, and its row stays as it is.
+    fn is_of_former(_: &Self::Item) -> bool {
+        false
+    }
+
     /// Inserts a row and says its id; `None` when the item has no name yet.
     fn insert(
         item: &Self::Item,
@@ -53,6 +58,8 @@ pub(super) trait Table: Debug {
 #[derive(Debug)]
 pub(super) struct Mirror<T: Table> {
     written: HashMap<T::Key, Written<T>>,
+    /// Rows about those who are no more.
+    former: HashSet<i64>,
     /// Rows nobody knows that have been kept long enough.
     stale: Vec<i64>,
 }
@@ -79,7 +86,7 @@ pub(super) struct Changes<T: Table> {
 
 impl<T: Table> Mirror<T> {
     pub(super) fn new() -> Self {
-        Self { written: HashMap::new(), stale: Vec::new() }
+        Self { written: HashMap::new(), former: HashSet::new(), stale: Vec::new() }
     }
 
     /// Does the file have the table, with all its columns?
@@ -103,19 +110,20 @@ impl<T: Table> Mirror<T> {
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get("id")?;
-            if seen.contains(&id) {
+            if seen.contains(&id) || self.former.contains(&id) {
                 continue;
             }
+            let old = natural(row.get("saved_at")?) < now.unix_ms.saturating_sub(KEPT_MS);
             let parsed = T::parse(row, names).unwrap_or_else(|fault| {
                 tracing::warn!("row {id} of what was saved as {} is left out: {fault}", T::NAME);
                 None
             });
             match parsed {
-                Some(item) => found.known.push(Written { id, item }),
-                None if natural(row.get("saved_at")?) < now.unix_ms.saturating_sub(KEPT_MS) => {
-                    found.stale.push(id);
+                Some(item) if !(old && T::is_of_former(&item)) => {
+                    found.known.push(Written { id, item });
                 }
-                None => {}
+                _ if old => found.stale.push(id),
+                _ => {}
             }
         }
         Ok(found)
@@ -128,7 +136,13 @@ impl<T: Table> Mirror<T> {
     {
         self.stale = found.stale;
         let items = found.known.iter().map(|it| it.item.clone()).collect();
-        self.written.extend(found.known.into_iter().map(|it| (T::key(&it.item), it)));
+        for it in found.known {
+            if T::is_of_former(&it.item) {
+                self.former.insert(it.id);
+            } else {
+                self.written.insert(T::key(&it.item), it);
+            }
+        }
         items
     }
 

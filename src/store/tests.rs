@@ -38,8 +38,11 @@ use crate::usage::Spent;
 const DAY: Duration = Duration::from_secs(86_400);
 const SPENT: Spent = Spent { prompt: 100, completion: 11, estimated: true };
 
+/// Names of providers with their keys and models.
+type Providers<'a> = &'a [(&'a str, &'a [&'a str], &'a [&'a str])];
+
 /// Two keys of one account, one that stands alone, and a provider that needs none.
-const POOL: &[(&str, &[&str], &[&str])] = &[
+const POOL: Providers<'_> = &[
     ("Groq", &["team:gsk_Zebra!one", "team:gsk_Zebra!two", "gsk_Zebra!three"], &["llama", "qwen"]),
     ("Home", &[""], &["phi"]),
 ];
@@ -92,15 +95,18 @@ impl Process {
         let ids = &mut self.ids;
         let providers = pool.iter().map(|(name, keys, models)| provider(ids, name, keys, models));
         self.catalog = Arc::new(Catalog::new(providers.collect()));
-        self.rooms.ledger.configure(self.catalog.targets().map(|it| TargetBooks {
-            target: it.id,
-            account: it.key.account,
-            model: it.model.id,
-            limits: it.model.limits.clone(),
-            scope: it.model.scope,
-            reset: it.model.reset,
-            max_concurrent: None,
-        }));
+        self.rooms.ledger.configure(
+            self.catalog.targets().map(|it| TargetBooks {
+                target: it.id,
+                account: it.key.account,
+                model: it.model.id,
+                limits: it.model.limits.clone(),
+                scope: it.model.scope,
+                reset: it.model.reset,
+                max_concurrent: None,
+            }),
+            start(),
+        );
     }
 
     /// `place`: provider, key and model by their positions.
@@ -375,7 +381,7 @@ fn only_what_has_changed_is_written() {
         let count = format!("SELECT count(*) FROM {table}");
         sql.query_row(&count, (), |row| row.get(0)).expect("counts")
     };
-    assert_eq!(["usage", "windows", "sessions", "breakers"].map(count), [2, 1, 1, 1]);
+    assert_eq!(["usage", "uses", "sessions", "breakers"].map(count), [2, 1, 1, 1]);
 }
 
 #[test]
@@ -443,6 +449,71 @@ fn an_account_is_told_by_its_group_or_its_key() {
     assert_eq!(process.used((0, 0, 1), start()), [10, 70]);
     assert_eq!(process.used((0, 1, 0), start()), [1, 70]);
     assert_eq!(process.used((0, 2, 0), start()), [0, 0]);
+}
+
+#[test]
+fn what_a_key_has_used_is_known_whatever_its_group() {
+    let dir = directory();
+    let keys: &[&[&str]] = &[&["one", "two"], &["team:one", "team:two"]];
+    let mut spent = 0;
+    for group in [0, 1, 0, 1, 1] {
+        let pool = [("Groq", keys[group], &["llama"][..])];
+        let mut process = Process::start(dir.path(), &pool, start());
+        process.spend((0, 0, 0), 10, start());
+        spent += 1;
+        let both = if group == 1 { spent } else { 0 };
+        assert_eq!(process.used((0, 0, 0), start()), [spent, 10 * spent]);
+        assert_eq!(process.used((0, 1, 0), start()), [both, 10 * both]);
+        process.save(start()).expect("saves");
+    }
+}
+
+#[test]
+fn who_is_no_more_still_counts_in_what_was_shared() {
+    let dir = directory();
+    let pools: [Providers<'_>; 3] = [
+        &[("Home", &["one"], &["phi", "psi"])],
+        &[("Home", &["one"], &["phi"])],
+        &[("Home", &["mine:one"], &["phi"])],
+    ];
+    let mut process = Process::start(dir.path(), pools[0], start());
+    process.spend((0, 0, 1), 30, start());
+    process.save(start()).expect("saves");
+    drop(process);
+    // Also with a key that has got a group, and never twice.
+    for pool in [1, 1, 2, 2, 0, 0] {
+        let mut process = Process::start(dir.path(), pools[pool], start());
+        assert_eq!(process.used((0, 0, 0), start()), [1, 30], "{pool}");
+        process.reload(pools[pool]);
+        process.save(start()).expect("saves");
+        assert_eq!(process.used((0, 0, 0), start()), [1, 30], "{pool}");
+    }
+}
+
+#[test]
+fn a_count_of_an_earlier_version_is_kept() {
+    let dir = directory();
+    let mut process = Process::start(dir.path(), POOL, start());
+    process.live(start());
+    process.save(start()).expect("saves");
+    drop(process);
+    let sql = Connection::open(database(dir.path())).expect("opens");
+    sql.execute_batch(
+        "INSERT OR REPLACE INTO windows
+             (saved_at, provider, account, model, unit, period, reset, entries)
+             SELECT saved_at, provider, account, CASE shared WHEN 1 THEN '' ELSE model END, unit,
+             period, reset, entries FROM uses;
+         DROP TABLE uses; PRAGMA user_version = 5",
+    )
+    .expect("as version 5 was");
+    drop(sql);
+    for _ in 0..2 {
+        let mut process = Process::start(dir.path(), POOL, start());
+        for (place, used) in [((0, 1, 0), [1, 70]), ((0, 2, 1), [10, 70]), ((1, 0, 0), [1, 70])] {
+            assert_eq!(process.used(place, start()), used, "{place:?}");
+        }
+        process.save(start()).expect("saves");
+    }
 }
 
 #[test]
@@ -545,11 +616,12 @@ fn a_row_that_cannot_be_read_takes_nothing_else_with_it() {
     process.save(start()).expect("saves");
     drop(process);
     let sql = Connection::open(database(dir.path())).expect("works");
-    sql.execute_batch("UPDATE windows SET entries = '[[1'").expect("works");
+    let broken = "UPDATE uses SET entries = '[[1'; UPDATE windows SET entries = '[[1'";
+    sql.execute_batch(broken).expect("works");
     drop(sql);
     let mut process = Process::start(dir.path(), POOL, start());
     assert!(!process.rooms.usage.view().is_empty());
-    assert!(process.rooms.ledger.snapshot(start()).is_empty());
+    assert_eq!(process.rooms.ledger.snapshot(start()), Saved::default());
     process.save(start()).expect("saving goes on");
 }
 
@@ -581,7 +653,8 @@ fn what_can_only_be_read_is_taken_over() {
         let before = file_names(&odd);
         let elsewhere = directory();
         let heir = Process::start(elsewhere.path(), POOL, start());
-        assert!(Store::recall(&odd, &heir.rooms, &heir.catalog, now), "{unsaved}");
+        let recalled = Unopened::recall(&odd, &heir.rooms, &heir.catalog, now);
+        assert!(recalled.has_read(), "{unsaved}");
         check_alive(&heir, now);
         assert!(unsaved || file_names(&odd) == before, "nothing is written there");
     };
@@ -589,7 +662,8 @@ fn what_can_only_be_read_is_taken_over() {
     check(false);
     let (empty, rooms) = (directory(), directory());
     let heir = Process::start(rooms.path(), POOL, start());
-    assert!(!Store::recall(empty.path(), &heir.rooms, &heir.catalog, start()), "there is nothing");
+    let recalled = Unopened::recall(empty.path(), &heir.rooms, &heir.catalog, start());
+    assert!(!recalled.has_read(), "there is nothing");
 }
 
 #[test]
@@ -600,8 +674,8 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
-                 ALTER TABLE usage DROP COLUMN continued; \
+    let older = "DROP TABLE uses; DROP TABLE contexts; DROP TABLE virtual_keys; \
+                 DROP TABLE virtual_key_counts; ALTER TABLE usage DROP COLUMN continued; \
                  ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);
@@ -639,7 +713,7 @@ fn an_older_file_is_brought_up_to_date() {
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; \
+        "DROP TABLE uses; DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; \
                  DROP TABLE virtual_key_counts; \
                  ALTER TABLE usage DROP COLUMN continued; \
                  ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 1",
@@ -669,7 +743,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 5); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 6); use \
          that one, or another --data-dir",
         file.display()
     );
@@ -725,8 +799,8 @@ fn rows_that_make_no_sense_are_left_alone() {
     drop(process);
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "UPDATE windows SET entries = '[[1,' WHERE unit = 'requests';
-         UPDATE windows SET period = 'fortnight' WHERE unit = 'tokens' AND provider = 'Home';
+        "UPDATE uses SET entries = '[[1,' WHERE unit = 'requests';
+         UPDATE uses SET period = 'fortnight' WHERE unit = 'tokens' AND provider = 'Home';
          UPDATE breakers SET reason = 'mood', level = -1;
          UPDATE usage SET requests = -5;",
     )

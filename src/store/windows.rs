@@ -26,7 +26,9 @@ const PERIODS: [Period; 5] =
     [Period::Second, Period::Minute, Period::Hour, Period::Day, Period::Month];
 const RESETS: [Reset; 4] = [Reset::Rolling, Reset::UtcDay, Reset::PacificDay, Reset::Month];
 
-/// One row for each window that holds anything. Its entries are JSON, `[[time, units], ...]`.
+/// One row for each window of which more is known than what targets have used: what a provider has
+/// said of it, and units that nobody says whose they are (of a file of an earlier version). Those
+/// are JSON, `[[time, units], ...]`.
 #[derive(Debug)]
 pub(super) struct WindowTable;
 
@@ -52,11 +54,7 @@ impl Table for WindowTable {
     }
 
     fn is_same(written: &SavedWindow, item: &SavedWindow, _: Now) -> bool {
-        let entries =
-            written.entries.len() == item.entries.len()
-                && written.entries.iter().zip(&item.entries).all(|(written, fresh)| {
-                    is_same_time(written.0, fresh.0) && written.1 == fresh.1
-                });
+        let entries = is_same_count(&written.entries, &item.entries);
         let learned = match (written.learned, item.learned) {
             (Some(written), Some(fresh)) => {
                 written.0 == fresh.0 && is_same_time(written.1, fresh.1)
@@ -84,8 +82,6 @@ impl Table for WindowTable {
                 None => return Ok(None),
             },
         };
-        let entries = serde_json::to_string(&item.entries)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let row = params![
             saved_at,
             account.provider,
@@ -94,7 +90,7 @@ impl Table for WindowTable {
             item.unit.name(),
             item.period.name(),
             reset_name(item.reset),
-            entries,
+            to_json(&item.entries)?,
             item.learned.map(|(max, _)| integer(max)),
             item.learned.map(|(_, until)| integer(until)),
             item.spent_until.map(integer),
@@ -109,19 +105,17 @@ impl Table for WindowTable {
         let account = Name { provider: Arc::clone(&provider), own: text("account")? };
         let model = Some(text("model")?).filter(|it| !it.is_empty());
         let model = model.map(|own| names.models.id(&Name { provider, own }));
-        let (unit, period, reset) = (text("unit")?, text("period")?, text("reset")?);
-        let entries = serde_json::from_str(&text("entries")?).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
-        })?;
+        let (kind, entries) = (kind(row)?, from_json(row)?);
         let learned = number("learned_max")?.zip(number("learned_until")?);
         let spent_until = number("spent_until")?;
         let known = || {
+            let (unit, period, reset) = kind?;
             Some(SavedWindow {
                 account: names.accounts.id(&account)?,
                 model: model.map_or(Some(None), |it| it.map(Some))?,
-                unit: UNITS.into_iter().find(|it| it.name() == &*unit)?,
-                period: PERIODS.into_iter().find(|it| it.name() == &*period)?,
-                reset: RESETS.into_iter().find(|it| reset_name(*it) == &*reset)?,
+                unit,
+                period,
+                reset,
                 entries,
                 learned,
                 spent_until,
@@ -131,8 +125,38 @@ impl Table for WindowTable {
     }
 }
 
+/// Are both the same, told by the same clocks a little later?
+pub(super) fn is_same_count(written: &[(u64, u64)], fresh: &[(u64, u64)]) -> bool {
+    let same = |(written, fresh): (&(u64, u64), &(u64, u64))| {
+        is_same_time(written.0, fresh.0) && written.1 == fresh.1
+    };
+    written.len() == fresh.len() && written.iter().zip(fresh).all(same)
+}
+
+pub(super) fn to_json(entries: &[(u64, u64)]) -> rusqlite::Result<String> {
+    serde_json::to_string(entries)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// A row's `entries`.
+pub(super) fn from_json(row: &Row<'_>) -> rusqlite::Result<Vec<(u64, u64)>> {
+    let text: Arc<str> = row.get("entries")?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+/// Which kind of window a row is about; `None` when no such kind is known.
+pub(super) fn kind(row: &Row<'_>) -> rusqlite::Result<Option<(Unit, Period, Reset)>> {
+    let text = |column| row.get::<_, Arc<str>>(column);
+    let (unit, period, reset) = (text("unit")?, text("period")?, text("reset")?);
+    let unit = UNITS.into_iter().find(|it| it.name() == &*unit);
+    let period = PERIODS.into_iter().find(|it| it.name() == &*period);
+    let reset = RESETS.into_iter().find(|it| reset_name(*it) == &*reset);
+    Ok(unit.zip(period).zip(reset).map(|((unit, period), reset)| (unit, period, reset)))
+}
+
 /// As the limits file writes it.
-fn reset_name(reset: Reset) -> &'static str {
+pub(super) fn reset_name(reset: Reset) -> &'static str {
     match reset {
         Reset::Rolling => "rolling",
         Reset::UtcDay => "utc_day",

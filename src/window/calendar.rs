@@ -9,6 +9,7 @@ use jiff::tz::Offset;
 use jiff::tz::TimeZone;
 
 use crate::clock::Now;
+use crate::window::Owner;
 use crate::window::Stamp;
 use crate::window::replace;
 
@@ -44,6 +45,11 @@ struct Bounds {
 }
 
 impl Calendar {
+    /// The last millisecond of the window that `unix_ms` is in.
+    pub(crate) fn last_of(self, unix_ms: u64) -> u64 {
+        self.bounds(unix_ms).end.saturating_sub(1)
+    }
+
     fn bounds(self, unix_ms: u64) -> Bounds {
         match self {
             Self::UtcDay => even_bounds(unix_ms, DAY_MS),
@@ -89,19 +95,64 @@ fn bounds_around(unix_ms: u64, start: Timestamp, end: Timestamp) -> Option<Bound
     (start <= unix_ms && unix_ms < end).then_some(Bounds { start, end })
 }
 
+/// May something that was used in that window still be in one as long that rolls?
+fn matters_at(bounds: Bounds, unix_ms: u64) -> bool {
+    bounds.end.saturating_add(bounds.end - bounds.start) > unix_ms
+}
+
+/// A sum, and whose it is.
+#[derive(Clone, Debug, Default)]
+struct Shares {
+    sum: u64,
+    of: Vec<(Owner, u64)>,
+}
+
+impl Shares {
+    fn add(&mut self, owner: Owner, amount: u64) {
+        self.replace(owner, 0, amount);
+    }
+
+    fn replace(&mut self, owner: Owner, was: u64, is: u64) {
+        let place = self.of.iter().position(|it| it.0 == owner).unwrap_or_else(|| {
+            self.of.push((owner, 0));
+            self.of.len() - 1
+        });
+        if let Some((_, amount)) = self.of.get_mut(place) {
+            let new = replace(*amount, was, is);
+            self.sum = replace(self.sum, *amount, new);
+            *amount = new;
+        }
+    }
+
+    fn get(&self, owner: Owner) -> u64 {
+        self.of.iter().find(|it| it.0 == owner).map_or(0, |it| it.1)
+    }
+
+    fn remove(&mut self, owner: Owner) {
+        self.sum = self.sum.saturating_sub(self.get(owner));
+        self.of.retain(|it| it.0 != owner);
+    }
+
+    fn merge(&mut self, others: Self) {
+        for (owner, amount) in others.of {
+            self.add(owner, amount);
+        }
+    }
+}
+
 /// The count of one window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     /// Told apart from every other window of this count, also when the wall clock comes by twice.
     serial: u64,
     bounds: Bounds,
-    used: u64,
+    used: Shares,
 }
 
 /// Units that a jump of the wall clock must not free.
 #[derive(Debug)]
 struct Held {
-    amount: u64,
+    amount: Shares,
     /// Monotonic time at which they come back.
     until: Duration,
     /// The windows they came from.
@@ -122,32 +173,35 @@ pub(crate) struct CalendarCount {
 
 impl CalendarCount {
     pub(crate) fn new(calendar: Calendar) -> Self {
-        let current = Open { serial: 0, bounds: Bounds { start: 0, end: 0 }, used: 0 };
+        let bounds = Bounds { start: 0, end: 0 };
+        let current = Open { serial: 0, bounds, used: Shares::default() };
         Self { calendar, seen: Now::default(), next_serial: 1, current, before: None, held: None }
     }
 
     pub(crate) fn used(&mut self, now: Now) -> u64 {
         self.advance(now);
-        self.current.used.saturating_add(self.held_amount())
+        self.current.used.sum.saturating_add(self.held_amount())
     }
 
-    pub(crate) fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+    pub(crate) fn charge(&mut self, amount: u64, owner: Owner, now: Now) -> Stamp {
         self.advance(now);
-        self.current.used = self.current.used.saturating_add(amount);
-        Stamp(self.current.serial)
+        self.current.used.add(owner, amount);
+        Stamp { place: self.current.serial, owner }
     }
 
     pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
-        let place = if stamp.0 == self.current.serial {
+        let serial = stamp.place;
+        let place = if serial == self.current.serial {
             Some(&mut self.current.used)
-        } else if let Some(before) = self.before.as_mut().filter(|it| it.serial == stamp.0) {
+        } else if let Some(before) = self.before.as_mut().filter(|it| it.serial == serial) {
             Some(&mut before.used)
         } else {
-            let held = self.held.as_mut().filter(|it| it.serials.contains(&stamp.0));
+            let held = self.held.as_mut().filter(|it| it.serials.contains(&serial));
             held.map(|it| &mut it.amount)
         };
-        if let Some(amount) = place {
-            *amount = replace(*amount, was, is);
+        // Who was taken out has nothing to be corrected.
+        if let Some(shares) = place.filter(|it| it.of.iter().any(|it| it.0 == stamp.owner)) {
+            shares.replace(stamp.owner, was, is);
         }
     }
 
@@ -155,13 +209,13 @@ impl CalendarCount {
         let now = self.advance(asked);
         let room = |used: u64| used.saturating_add(need) <= max;
         let held = self.held_amount();
-        if room(self.current.used.saturating_add(held)) {
+        if room(self.current.used.sum.saturating_add(held)) {
             return asked.monotonic;
         }
         let end = now.monotonic.saturating_add(self.until_end(now));
         let released = self.held.as_ref().map_or(now.monotonic, |it| it.until);
         let (first, rest) =
-            if released < end { (released, self.current.used) } else { (end, held) };
+            if released < end { (released, self.current.used.sum) } else { (end, held) };
         if room(rest) { first } else { end.max(released) }
     }
 
@@ -183,18 +237,30 @@ impl CalendarCount {
         self.until_end(now).max(held)
     }
 
-    pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+    pub(crate) fn snapshot(&mut self, owner: Owner, now: Now) -> Vec<(u64, u64)> {
         let now = self.advance(now);
         // What is held goes by the last moment it is held for: it may lie in the window after this.
-        let held = self.held.as_ref().map_or(Duration::ZERO, |it| it.until);
-        let wait = held.saturating_sub(now.monotonic).as_millis();
+        let (until, held) =
+            self.held.as_ref().map_or((Duration::ZERO, 0), |it| (it.until, it.amount.get(owner)));
+        let wait = until.saturating_sub(now.monotonic).as_millis();
         let last = u64::try_from(wait).unwrap_or(u64::MAX).saturating_sub(1);
         let last = now.unix_ms.saturating_add(last);
-        let entries = [(self.current.bounds.start, self.current.used), (last, self.held_amount())];
+        let before = self.before.as_ref().filter(|it| matters_at(it.bounds, now.unix_ms));
+        let of = |it: &Open| (it.bounds.start, it.used.get(owner));
+        let before = before.map_or((0, 0), of);
+        let entries = [before, of(&self.current), (last, held)];
         entries.into_iter().filter(|(_, amount)| *amount > 0).collect()
     }
 
-    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+    pub(crate) fn remove(&mut self, owner: Owner) {
+        let held = self.held.as_mut().map(|it| &mut it.amount);
+        let before = self.before.as_mut().map(|it| &mut it.used);
+        for shares in [Some(&mut self.current.used), before, held].into_iter().flatten() {
+            shares.remove(owner);
+        }
+    }
+
+    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], owner: Owner, now: Now) {
         let now = self.advance(now);
         for (unix_ms, amount) in entries {
             if *unix_ms > now.unix_ms {
@@ -205,10 +271,30 @@ impl CalendarCount {
                 let until = now.monotonic.saturating_add(Duration::from_millis(wait));
                 // No charge of this process has this serial: nobody can refund them.
                 let serial = self.take_serial();
-                self.hold(*amount, until, serial);
+                let mut shares = Shares::default();
+                shares.add(owner, *amount);
+                self.hold(shares, until, serial);
             } else if *unix_ms >= self.current.bounds.start {
-                self.current.used = self.current.used.saturating_add(*amount);
+                self.current.used.add(owner, *amount);
+            } else {
+                self.restore_before(*unix_ms, *amount, owner, now);
             }
+        }
+    }
+
+    /// What was used before the current window counts no more; only the window before is remembered.
+    fn restore_before(&mut self, unix_ms: u64, amount: u64, owner: Owner, now: Now) {
+        let bounds = self.calendar.bounds(unix_ms);
+        let known = self.before.as_ref().map_or(0, |it| it.bounds.start);
+        if !matters_at(bounds, now.unix_ms) || bounds.start < known {
+            return;
+        }
+        if self.before.as_ref().is_none_or(|it| it.bounds != bounds) {
+            let serial = self.take_serial();
+            self.before = Some(Open { serial, bounds, used: Shares::default() });
+        }
+        if let Some(before) = &mut self.before {
+            before.used.add(owner, amount);
         }
     }
 
@@ -233,25 +319,29 @@ impl CalendarCount {
 
     /// The wall clock went from `previous` back to `now`, out of the current window.
     fn step_back(&mut self, previous: Now, now: Now) {
-        let left = self.current;
-        let old_end = left.bounds.end.saturating_sub(previous.unix_ms);
+        let old_end = self.current.bounds.end.saturating_sub(previous.unix_ms);
         let old_end = previous.monotonic.saturating_add(Duration::from_millis(old_end));
         let resumed = self
             .before
             .take()
             .filter(|it| it.bounds.start <= now.unix_ms && now.unix_ms < it.bounds.end);
-        self.current = match resumed {
+        let current = match resumed {
             Some(before) => before,
             None => self.open(now),
         };
+        let left = std::mem::replace(&mut self.current, current);
         let new_end = now.monotonic.saturating_add(self.until_end(now));
-        if left.used > 0 && old_end.max(new_end) > now.monotonic {
+        if left.used.sum > 0 && old_end.max(new_end) > now.monotonic {
             self.hold(left.used, old_end.max(new_end), left.serial);
         }
     }
 
     fn open(&mut self, now: Now) -> Open {
-        Open { serial: self.take_serial(), bounds: self.calendar.bounds(now.unix_ms), used: 0 }
+        Open {
+            serial: self.take_serial(),
+            bounds: self.calendar.bounds(now.unix_ms),
+            used: Shares::default(),
+        }
     }
 
     fn take_serial(&mut self) -> u64 {
@@ -260,25 +350,22 @@ impl CalendarCount {
         serial
     }
 
-    fn hold(&mut self, amount: u64, until: Duration, serial: u64) {
+    fn hold(&mut self, amount: Shares, until: Duration, serial: u64) {
         self.held = Some(match self.held.take() {
             None => Held { amount, until, serials: serial..=serial },
-            Some(held) => {
+            Some(mut held) => {
                 // A gap means windows that ended as they should: their refunds must find nothing
                 // here, so only the newest keeps its way back.
                 let adjacent = *held.serials.end() + 1 == serial;
                 let first = if adjacent { *held.serials.start() } else { serial };
-                Held {
-                    amount: held.amount.saturating_add(amount),
-                    until: held.until.max(until),
-                    serials: first..=serial,
-                }
+                held.amount.merge(amount);
+                Held { amount: held.amount, until: held.until.max(until), serials: first..=serial }
             }
         });
     }
 
     fn held_amount(&self) -> u64 {
-        self.held.as_ref().map_or(0, |it| it.amount)
+        self.held.as_ref().map_or(0, |it| it.amount.sum)
     }
 
     fn until_end(&self, now: Now) -> Duration {
@@ -291,6 +378,7 @@ mod tests {
     use super::*;
 
     const HOUR: u64 = 3_600_000;
+    const ME: Owner = Owner(0);
 
     fn unix(text: &str) -> u64 {
         let time: Timestamp = text.parse().expect("a timestamp");
@@ -339,8 +427,8 @@ mod tests {
             for time in [0, 1, DAY_MS, u64::MAX - 1, u64::MAX] {
                 let mut count = CalendarCount::new(calendar);
                 let now = Now { monotonic: Duration::ZERO, unix_ms: time };
-                count.charge(1, now);
-                count.charge(1, Now { monotonic: Duration::from_secs(1), unix_ms: 0 });
+                count.charge(1, ME, now);
+                count.charge(1, ME, Now { monotonic: Duration::from_secs(1), unix_ms: 0 });
                 assert!(count.used(Now { monotonic: Duration::from_secs(2), unix_ms: 0 }) >= 1);
             }
         }
@@ -350,7 +438,7 @@ mod tests {
     fn everything_comes_back_at_the_boundary() {
         let mut count = CalendarCount::new(Calendar::PacificDay);
         let start = now(10, "2026-03-08T08:00:00Z");
-        count.charge(5, start);
+        count.charge(5, ME, start);
         assert_eq!(count.next_free(1, 5, start), Duration::from_secs(10 + 23 * 3_600));
         assert_eq!(count.next_free(1, 6, start), Duration::from_secs(10));
         assert_eq!(count.used(start.plus(Duration::from_millis(23 * HOUR - 1))), 5);
@@ -361,9 +449,9 @@ mod tests {
     fn corrections_find_their_own_day_or_nothing() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
         let monday = now(0, "2026-05-04T23:00:00Z");
-        let stamp = count.charge(5, monday);
+        let stamp = count.charge(5, ME, monday);
         let tuesday = monday.plus(Duration::from_secs(7_200));
-        count.charge(2, tuesday);
+        count.charge(2, ME, tuesday);
         count.adjust(stamp, 5, 0);
         assert_eq!(count.used(tuesday), 2);
         count.adjust(stamp, 0, 100);
@@ -373,12 +461,12 @@ mod tests {
     #[test]
     fn a_clock_set_back_frees_nothing_and_does_not_lock() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
-        let stamp = count.charge(5, now(0, "2030-01-01T18:00:00Z"));
+        let stamp = count.charge(5, ME, now(0, "2030-01-01T18:00:00Z"));
         let back = now(60, "2026-05-04T12:00:00Z");
         assert_eq!(count.used(back), 5);
         // The old window would have ended after 6 hours, the new one ends after 12.
         assert_eq!(count.next_free(1, 5, back), Duration::from_secs(60 + 12 * 3_600));
-        count.charge(1, back);
+        count.charge(1, ME, back);
         count.adjust(stamp, 5, 4);
         assert_eq!(count.used(back), 5);
         let midnight = back.plus(Duration::from_secs(12 * 3_600));
@@ -388,8 +476,8 @@ mod tests {
     #[test]
     fn a_clock_wrongly_set_back_just_before_midnight_frees_nothing_at_that_midnight() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
-        count.charge(5, now(0, "2026-05-04T12:00:00Z"));
-        count.charge(0, now(10, "2026-05-03T23:59:00Z"));
+        count.charge(5, ME, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(0, ME, now(10, "2026-05-03T23:59:00Z"));
         assert_eq!(count.used(now(80, "2026-05-04T00:00:10Z")), 5);
         assert_eq!(count.used(now(12 * 3_600 - 1, "2026-05-04T11:59:00Z")), 5);
         assert_eq!(count.used(now(12 * 3_600, "2026-05-04T12:00:00Z")), 0);
@@ -398,10 +486,10 @@ mod tests {
     #[test]
     fn what_is_held_outlives_a_restart_after_the_midnight_it_is_held_over() {
         let mut before = CalendarCount::new(Calendar::UtcDay);
-        before.charge(5, now(0, "2026-05-04T00:00:05Z"));
-        let saved = before.snapshot(now(1, "2026-05-03T23:59:59Z"));
+        before.charge(5, ME, now(0, "2026-05-04T00:00:05Z"));
+        let saved = before.snapshot(ME, now(1, "2026-05-03T23:59:59Z"));
         let mut after = CalendarCount::new(Calendar::UtcDay);
-        after.restore(&saved, now(0, "2026-05-04T00:00:06Z"));
+        after.restore(&saved, ME, now(0, "2026-05-04T00:00:06Z"));
         assert_eq!(after.used(now(1, "2026-05-04T00:00:07Z")), 5);
         assert_eq!(after.used(now(2 * 86_400, "2026-05-06T00:00:06Z")), 0);
     }
@@ -409,8 +497,8 @@ mod tests {
     #[test]
     fn a_step_forward_and_back_again_forgets_nothing() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
-        count.charge(5, now(0, "2026-05-04T12:00:00Z"));
-        count.charge(2, now(10, "2026-05-05T12:00:00Z"));
+        count.charge(5, ME, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(2, ME, now(10, "2026-05-05T12:00:00Z"));
         assert_eq!(count.used(now(10, "2026-05-05T12:00:00Z")), 2);
         assert_eq!(count.used(now(20, "2026-05-04T12:00:20Z")), 7);
     }
@@ -418,12 +506,12 @@ mod tests {
     #[test]
     fn what_was_freed_between_two_steps_back_cannot_be_refunded_from_what_is_held() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
-        count.charge(5, now(0, "2026-05-06T12:00:00Z"));
+        count.charge(5, ME, now(0, "2026-05-06T12:00:00Z"));
         count.used(now(1, "2026-05-03T12:00:00Z"));
-        count.charge(1, now(2, "2026-05-03T12:00:01Z"));
-        let freed = count.charge(3, now(3, "2026-05-04T12:00:00Z"));
+        count.charge(1, ME, now(2, "2026-05-03T12:00:01Z"));
+        let freed = count.charge(3, ME, now(3, "2026-05-04T12:00:00Z"));
         count.used(now(4, "2026-05-05T12:00:00Z"));
-        count.charge(2, now(5, "2026-05-06T12:00:00Z"));
+        count.charge(2, ME, now(5, "2026-05-06T12:00:00Z"));
         assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
         count.adjust(freed, 3, 0);
         assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
@@ -432,8 +520,8 @@ mod tests {
     #[test]
     fn an_older_reading_of_the_clock_is_no_step_back() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
-        count.charge(1, now(100, "2026-05-05T00:00:00Z"));
-        count.charge(1, now(99, "2026-05-04T23:59:59Z"));
+        count.charge(1, ME, now(100, "2026-05-05T00:00:00Z"));
+        count.charge(1, ME, now(99, "2026-05-04T23:59:59Z"));
         let older = now(98, "2026-05-04T23:59:58Z");
         assert_eq!(count.next_free(1, 3, older), older.monotonic);
         assert_eq!(count.used(now(101, "2026-05-05T00:00:01Z")), 2);
@@ -444,12 +532,12 @@ mod tests {
     fn restarts() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
         let monday = now(500, "2026-05-04T18:00:00Z");
-        count.charge(5, monday);
-        let saved = count.snapshot(monday);
+        count.charge(5, ME, monday);
+        let saved = count.snapshot(ME, monday);
         let check = |wall: &str, hours: u64| {
             let mut count = CalendarCount::new(Calendar::UtcDay);
             let start = now(0, wall);
-            count.restore(&saved, start);
+            count.restore(&saved, ME, start);
             let end = start.plus(Duration::from_millis(hours * HOUR));
             if hours > 0 {
                 let before = start.plus(Duration::from_millis(hours * HOUR - 1));

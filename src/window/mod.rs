@@ -19,16 +19,42 @@ pub use crate::window::calendar::Calendar;
 /// How a window forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// Each unit this long after it was used, or up to 1/128 of it later.
+    /// Each unit this long after it was used, or a little later: up to 1/1024 of it where it is no
+    /// longer than a minute, 1/512 up to an hour, 1/128 beyond.
     Rolling(Duration),
     /// All units at the calendar's boundary.
     Calendar(Calendar),
 }
 
+impl Shape {
+    /// What a window of this shape says of its units, with each at the latest time it can have been
+    /// used: for a window of another shape, in which none may come back too early.
+    pub fn at_the_latest(self, entries: &[(u64, u64)], now: Now) -> Vec<(u64, u64)> {
+        let latest = |unix_ms| match self {
+            Self::Rolling(_) => unix_ms,
+            Self::Calendar(calendar) => calendar.last_of(unix_ms).min(now.unix_ms),
+        };
+        entries.iter().map(|(unix_ms, amount)| (latest(*unix_ms), *amount)).collect()
+    }
+}
+
+/// Whose units they are. They count together and can be told apart again, should they no longer
+/// have to be counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner(pub u32);
+
+impl Owner {
+    /// Where there is but one.
+    pub const ONLY: Self = Self(0);
+}
+
 /// Where in a window a charge was put. A correction goes to the same place, or nowhere when that
 /// place has been forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(u64);
+pub struct Stamp {
+    place: u64,
+    owner: Owner,
+}
 
 /// How many units were used within the window that ends now.
 ///
@@ -63,22 +89,22 @@ impl Window {
         }
     }
 
-    /// Adds `amount` units used now. Asks no questions: see [`Self::next_free`] for those.
-    pub fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+    /// Adds `amount` units used now by `owner`. Asks no questions: see [`Self::next_free`] for those.
+    pub fn charge(&mut self, amount: u64, owner: Owner, now: Now) -> Stamp {
         match &mut self.count {
-            Count::Rolling(count) => count.charge(amount, now),
-            Count::Calendar(count) => count.charge(amount, now),
+            Count::Rolling(count) => count.charge(amount, owner, now),
+            Count::Calendar(count) => count.charge(amount, owner, now),
         }
     }
 
-    /// Adds `amount` units that somebody else is known to have used, to come back at the monotonic
-    /// time `leaves` where the window rolls: never later than units used now would, and not at all
-    /// when that time is past. A calendar's own boundary stands.
-    pub fn charge_until(&mut self, amount: u64, leaves: Duration, now: Now) {
+    /// Adds `amount` units that somebody else is known to have used at the cost of `owner`, to come
+    /// back at the monotonic time `leaves` where the window rolls: never later than units used now
+    /// would, and not at all when that time is past. A calendar's own boundary stands.
+    pub fn charge_until(&mut self, amount: u64, owner: Owner, leaves: Duration, now: Now) {
         match &mut self.count {
-            Count::Rolling(count) => count.charge_until(amount, leaves, now),
+            Count::Rolling(count) => count.charge_until(amount, owner, leaves, now),
             Count::Calendar(count) if leaves > now.monotonic => {
-                count.charge(amount, now);
+                count.charge(amount, owner, now);
             }
             Count::Calendar(_) => {}
         }
@@ -142,21 +168,30 @@ impl Window {
         }
     }
 
-    /// What the window holds, as (milliseconds since 1970, units).
-    pub fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+    /// What the window holds of `owner`, as (milliseconds since 1970, units). A calendar's also tells
+    /// of the window before, which one that rolls would still hold.
+    pub fn snapshot(&mut self, owner: Owner, now: Now) -> Vec<(u64, u64)> {
         match &mut self.count {
-            Count::Rolling(count) => count.snapshot(now),
-            Count::Calendar(count) => count.snapshot(now),
+            Count::Rolling(count) => count.snapshot(owner, now),
+            Count::Calendar(count) => count.snapshot(owner, now),
         }
     }
 
-    /// Adds what an earlier process saved. Entries that have expired are left out; entries from the
-    /// future (the wall clock was moved back) count as if they were made now, so that a restart
-    /// never frees quota.
-    pub fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+    /// Takes all out that is of `owner`. Corrections of its charges come to nothing from now on.
+    pub fn remove(&mut self, owner: Owner) {
         match &mut self.count {
-            Count::Rolling(count) => count.restore(entries, now),
-            Count::Calendar(count) => count.restore(entries, now),
+            Count::Rolling(count) => count.remove(owner),
+            Count::Calendar(count) => count.remove(owner),
+        }
+    }
+
+    /// Adds what an earlier process saved of `owner`. Entries that have expired are left out; entries
+    /// from the future (the wall clock was moved back) count as if they were made now, so that a
+    /// restart never frees quota.
+    pub fn restore(&mut self, entries: &[(u64, u64)], owner: Owner, now: Now) {
+        match &mut self.count {
+            Count::Rolling(count) => count.restore(entries, owner, now),
+            Count::Calendar(count) => count.restore(entries, owner, now),
         }
     }
 }

@@ -1,28 +1,37 @@
-//! A rolling window: units are gathered in granules of 1/128 of its length, and a granule leaves
+//! A rolling window: units are gathered in granules, small parts of its length, and a granule leaves
 //! when its latest unit does.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::window::Owner;
 use crate::window::Stamp;
 use crate::window::float;
 use crate::window::replace;
 
-/// Granules a window is cut into. It bounds memory (at most two more entries than this) and how
-/// late a unit may come back (one granule).
-const GRANULES: u64 = 128;
+/// Granules a window of this length is cut into. It bounds memory (at most two more entries than
+/// this) and how late a unit may come back (one granule). A short window is used up and comes back
+/// over and over, and each time what its units wait for each other is lost; a day's is hardly.
+fn granules(length: Duration) -> u64 {
+    match length.as_secs() {
+        0..=60 => 1_024,
+        61..=3_600 => 512,
+        _ => 128,
+    }
+}
 
 /// Added to the monotonic clock, which starts at zero, so that units used before this process
 /// started have a time too. Longer than any window.
 const BEFORE_START: Duration = Duration::from_secs(400 * 86_400);
 
-/// The units of one granule.
+/// The units of one owner in one granule.
 #[derive(Clone, Copy, Debug)]
 struct Granule {
     /// Time divided by the granule's length.
     index: u64,
-    /// When the latest unit was used, in nanoseconds.
+    owner: Owner,
+    /// When the latest unit was used, in nanoseconds; the same for all owners of the granule.
     latest: u64,
     amount: u64,
 }
@@ -36,16 +45,17 @@ pub(crate) struct RollingCount {
     seen: u64,
     /// The sum over `granules`.
     used: u64,
-    /// Oldest first, each index at most once.
+    /// Oldest first, each index with each owner at most once.
     granules: VecDeque<Granule>,
 }
 
 impl RollingCount {
     pub(crate) fn new(length: Duration) -> Self {
+        let granules = granules(length);
         let length = nanos(length).max(1);
         Self {
             length,
-            granule: length.div_ceil(GRANULES),
+            granule: length.div_ceil(granules),
             seen: 0,
             used: 0,
             granules: VecDeque::new(),
@@ -57,21 +67,21 @@ impl RollingCount {
         self.used
     }
 
-    pub(crate) fn charge(&mut self, amount: u64, now: Now) -> Stamp {
+    pub(crate) fn charge(&mut self, amount: u64, owner: Owner, now: Now) -> Stamp {
         let time = self.advance(now);
-        self.put(amount, time)
+        self.put(amount, owner, time)
     }
 
-    pub(crate) fn charge_until(&mut self, amount: u64, leaves: Duration, now: Now) {
+    pub(crate) fn charge_until(&mut self, amount: u64, owner: Owner, leaves: Duration, now: Now) {
         let time = self.advance(now);
         let leaves = nanos(leaves.saturating_add(BEFORE_START));
         if leaves > time {
-            self.put(amount, leaves.saturating_sub(self.length).min(time));
+            self.put(amount, owner, leaves.saturating_sub(self.length).min(time));
         }
     }
 
     pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
-        if let Some(granule) = self.granule_at(stamp.0) {
+        if let Some(granule) = self.granule_at(stamp) {
             let before = granule.amount;
             let amount = replace(before, was, is);
             granule.amount = amount;
@@ -121,23 +131,29 @@ impl RollingCount {
         last.map_or(Duration::ZERO, |it| self.leaves(it).saturating_sub(now.monotonic))
     }
 
-    pub(crate) fn snapshot(&mut self, now: Now) -> Vec<(u64, u64)> {
+    pub(crate) fn snapshot(&mut self, owner: Owner, now: Now) -> Vec<(u64, u64)> {
         let time = self.advance(now);
         // Ages are rounded down: a unit that seems younger comes back later.
         let age_ms = |it: &Granule| time.saturating_sub(it.latest) / 1_000_000;
         self.granules
             .iter()
-            .filter(|it| it.amount > 0)
+            .filter(|it| it.amount > 0 && it.owner == owner)
             .map(|it| (now.unix_ms.saturating_sub(age_ms(it)), it.amount))
             .collect()
     }
 
-    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], now: Now) {
+    pub(crate) fn remove(&mut self, owner: Owner) {
+        let theirs = self.granules.iter().filter(|it| it.owner == owner);
+        self.used = self.used.saturating_sub(theirs.map(|it| it.amount).sum());
+        self.granules.retain(|it| it.owner != owner);
+    }
+
+    pub(crate) fn restore(&mut self, entries: &[(u64, u64)], owner: Owner, now: Now) {
         let time = self.advance(now);
         for (unix_ms, amount) in entries {
             let age = now.unix_ms.saturating_sub(*unix_ms).saturating_mul(1_000_000);
             if age < self.length {
-                self.put(*amount, time.saturating_sub(age));
+                self.put(*amount, owner, time.saturating_sub(age));
             }
         }
     }
@@ -157,31 +173,47 @@ impl RollingCount {
 
     /// Adds `amount` at `time`, which may lie back. A granule of nothing is kept all the same: the
     /// charge may be corrected upwards later.
-    fn put(&mut self, amount: u64, time: u64) -> Stamp {
+    fn put(&mut self, amount: u64, owner: Owner, time: u64) -> Stamp {
         let index = time / self.granule;
         self.used = self.used.saturating_add(amount);
-        if let Some(last) = self.granules.back_mut().filter(|it| it.index == index) {
+        let mine = |it: &Granule| (it.index, it.owner) == (index, owner);
+        let before = self.granules.len().checked_sub(2).and_then(|it| self.granules.get(it));
+        let shared = before.is_some_and(|it| it.index == index);
+        if !shared && let Some(last) = self.granules.back_mut().filter(|it| mine(it)) {
             last.amount = last.amount.saturating_add(amount);
             last.latest = last.latest.max(time);
-            return Stamp(index);
+            return Stamp { place: index, owner };
         }
-        let at = self.granules.partition_point(|it| it.index < index);
+        let mut at = self.granules.partition_point(|it| (it.index, it.owner) < (index, owner));
         match self.granules.get_mut(at) {
-            Some(it) if it.index == index => {
+            Some(it) if (it.index, it.owner) == (index, owner) => {
                 it.amount = it.amount.saturating_add(amount);
                 it.latest = it.latest.max(time);
             }
-            _ => self.granules.insert(at, Granule { index, latest: time, amount }),
+            _ => self.granules.insert(at, Granule { index, owner, latest: time, amount }),
         }
-        Stamp(index)
+        // Whoever shares the granule stays as long.
+        while at > 0 && self.granules.get(at - 1).is_some_and(|it| it.index == index) {
+            at -= 1;
+        }
+        let same = || self.granules.iter().skip(at).take_while(|it| it.index == index);
+        if let Some(latest) = same().map(|it| it.latest).max()
+            && same().any(|it| it.latest != latest)
+        {
+            for it in self.granules.iter_mut().skip(at).take_while(|it| it.index == index) {
+                it.latest = latest;
+            }
+        }
+        Stamp { place: index, owner }
     }
 
-    /// The granule number `index`, most often the latest.
-    fn granule_at(&mut self, index: u64) -> Option<&mut Granule> {
-        if self.granules.back().is_some_and(|it| it.index == index) {
+    /// Where a charge was put, most often the latest granule.
+    fn granule_at(&mut self, stamp: Stamp) -> Option<&mut Granule> {
+        let place = (stamp.place, stamp.owner);
+        if self.granules.back().is_some_and(|it| (it.index, it.owner) == place) {
             return self.granules.back_mut();
         }
-        let at = self.granules.binary_search_by_key(&index, |it| it.index).ok()?;
+        let at = self.granules.binary_search_by_key(&place, |it| (it.index, it.owner)).ok()?;
         self.granules.get_mut(at)
     }
 
@@ -203,6 +235,7 @@ mod tests {
     use proptest::prelude::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+    const ME: Owner = Owner(0);
 
     fn at(millis: u64) -> Now {
         Now::default().plus(Duration::from_millis(millis))
@@ -211,7 +244,7 @@ mod tests {
     #[test]
     fn a_unit_leaves_exactly_one_length_after_it_was_used() {
         let mut count = RollingCount::new(MINUTE);
-        count.charge(1, at(1_000));
+        count.charge(1, ME, at(1_000));
         let check = |count: &mut RollingCount, millis, used| {
             assert_eq!(count.used(at(millis)), used, "at {millis} ms");
         };
@@ -225,7 +258,7 @@ mod tests {
     fn next_free_names_the_unit_that_has_to_leave() {
         let mut count = RollingCount::new(MINUTE);
         for second in 0..10 {
-            count.charge(1, at(second * 1_000));
+            count.charge(1, ME, at(second * 1_000));
         }
         let check = |count: &mut RollingCount, need, max, expected: Option<u64>| {
             let free = count.next_free(need, max, at(10_000));
@@ -243,7 +276,7 @@ mod tests {
         let check = |used: &[u64], max, seconds: u64, within: u64, expected| {
             let mut count = RollingCount::new(MINUTE);
             for second in used {
-                count.charge(1, at(second * 1_000));
+                count.charge(1, Owner::ONLY, at(second * 1_000));
             }
             let within = Duration::from_secs(within);
             let most = count.most_within(max, within, at(seconds * 1_000));
@@ -271,14 +304,14 @@ mod tests {
             used.sort_unstable();
             for time in used {
                 if count.used(at(time)) < max {
-                    count.charge(1, at(time));
+                    count.charge(1, Owner::ONLY, at(time));
                 }
             }
             let most = count.most_within(max, Duration::from_millis(within), at(90_000));
             let mut taken = 0;
             for time in (90_000..=90_000 + within).step_by(250) {
                 while count.used(at(time)) < max {
-                    count.charge(1, at(time));
+                    count.charge(1, Owner::ONLY, at(time));
                     taken += 1;
                 }
             }
@@ -289,8 +322,8 @@ mod tests {
     #[test]
     fn a_correction_goes_to_the_place_of_the_charge_or_nowhere() {
         let mut count = RollingCount::new(MINUTE);
-        let first = count.charge(100, at(0));
-        count.charge(10, at(30_000));
+        let first = count.charge(100, ME, at(0));
+        count.charge(10, ME, at(30_000));
         count.adjust(first, 100, 150);
         assert_eq!(count.used(at(30_000)), 160);
         assert_eq!(count.used(at(60_000)), 10);
@@ -301,7 +334,7 @@ mod tests {
     #[test]
     fn a_charge_of_nothing_can_be_owed_more_later() {
         let mut count = RollingCount::new(MINUTE);
-        let stamp = count.charge(0, at(0));
+        let stamp = count.charge(0, ME, at(0));
         count.adjust(stamp, 0, 7);
         assert_eq!(count.used(at(1)), 7);
     }
@@ -311,7 +344,7 @@ mod tests {
         let check = |used: &[u64], seconds: u64, a_minute: f64| {
             let mut count = RollingCount::new(MINUTE);
             for second in used {
-                count.charge(10, at(second * 1_000));
+                count.charge(10, ME, at(second * 1_000));
             }
             let pace = count.pace(60, at(seconds * 1_000)) * 60.0;
             assert!((pace - a_minute).abs() < 0.001, "{used:?} after {seconds} s: {pace}");
@@ -328,9 +361,9 @@ mod tests {
     #[test]
     fn use_by_others_leaves_when_they_say() {
         let mut count = RollingCount::new(MINUTE);
-        count.charge_until(5, Duration::from_secs(20), at(10_000));
-        count.charge_until(3, Duration::from_secs(500), at(10_000));
-        count.charge_until(9, Duration::from_secs(10), at(10_000));
+        count.charge_until(5, ME, Duration::from_secs(20), at(10_000));
+        count.charge_until(3, ME, Duration::from_secs(500), at(10_000));
+        count.charge_until(9, ME, Duration::from_secs(10), at(10_000));
         assert_eq!(count.used(at(19_999)), 8);
         assert_eq!(count.used(at(20_000)), 3);
         assert_eq!(count.used(at(70_000)), 0);
@@ -340,14 +373,14 @@ mod tests {
     fn a_restart_frees_nothing_when_the_wall_clock_was_moved_back() {
         let mut before = RollingCount::new(MINUTE);
         let now = Now { monotonic: Duration::from_secs(1_000), unix_ms: 5_000_000 };
-        before.charge(4, now);
-        let saved = before.snapshot(now.plus(Duration::from_secs(10)));
+        before.charge(4, ME, now);
+        let saved = before.snapshot(ME, now.plus(Duration::from_secs(10)));
         assert_eq!(saved, [(5_000_000, 4)]);
 
         let check = |unix_ms, used_for: u64| {
             let mut after = RollingCount::new(MINUTE);
             let start = Now { monotonic: Duration::from_millis(3), unix_ms };
-            after.restore(&saved, start);
+            after.restore(&saved, ME, start);
             let used =
                 |count: &mut RollingCount, ms| count.used(start.plus(Duration::from_millis(ms)));
             if used_for > 0 {
@@ -365,16 +398,16 @@ mod tests {
     fn memory_is_bounded() {
         let mut count = RollingCount::new(MINUTE);
         for millis in 0..300_000 {
-            count.charge(1, at(millis));
+            count.charge(1, ME, at(millis));
         }
-        assert!(count.granules.len() <= 130, "{}", count.granules.len());
+        assert!(count.granules.len() <= 1_026, "{}", count.granules.len());
     }
 
     #[test]
     fn an_older_reading_of_the_clock_frees_and_breaks_nothing() {
         let mut count = RollingCount::new(MINUTE);
-        count.charge(1, at(10_000));
-        count.charge(1, at(9_000));
+        count.charge(1, ME, at(10_000));
+        count.charge(1, ME, at(9_000));
         assert_eq!(count.used(at(69_999)), 2);
         assert_eq!(count.used(at(0)), 2);
         assert_eq!(count.used(at(70_000)), 0);
@@ -395,20 +428,20 @@ mod tests {
             for (step, amount, refund) in steps {
                 millis += step;
                 let now = at(millis);
-                let stamp = count.charge(amount, now);
+                let stamp = count.charge(amount, ME, now);
                 if refund {
                     count.adjust(stamp, amount, 0);
                 } else {
                     exact.push((millis, amount));
                 }
-                // Time and length in units of 1/128 ms, so that a granule more is a whole number.
+                // Time and length in units of 1/1024 ms, so that a granule more is a whole number.
                 let within = |length: u64| -> u64 {
-                    exact.iter().filter(|(t, _)| t * 128 + length > millis * 128)
+                    exact.iter().filter(|(t, _)| t * 1_024 + length > millis * 1_024)
                         .map(|(_, amount)| amount).sum()
                 };
                 let used = count.used(now);
-                prop_assert!(used >= within(length * 128));
-                prop_assert!(used <= within(length * 129));
+                prop_assert!(used >= within(length * 1_024));
+                prop_assert!(used <= within(length * 1_025));
                 let free = count.next_free(1, max, now).expect("one fits under one");
                 let mut later = Now { monotonic: free, unix_ms: 0 };
                 let clone = || RollingCount { granules: count.granules.clone(), ..count };

@@ -86,7 +86,7 @@ impl Stage {
         let houses = ["Alpha", "Beta"].map(|name| house(name, limits)).into();
         let catalog = Arc::new(lab::Pool { name: "twins".to_owned(), houses }.catalog());
         let clock: SharedClock = Arc::new(VirtualClock::starting_at(1_795_176_000_000));
-        let books = books(&catalog);
+        let books = books(&catalog, &clock);
         let ledger = Arc::clone(&books.ledger);
         let got: [Arc<AtomicU64>; 2] = Default::default();
         let clients = catalog.providers().iter().zip([true, false]).zip(&got);

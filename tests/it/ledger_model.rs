@@ -1,5 +1,5 @@
 //! The ledger against a list of everything that ever happened: random schedules of calls, news,
-//! restarts and clocks that are set, over rolling and calendar windows, keys, models and accounts.
+//! restarts, other configurations and clocks that are set, over rolling and calendar windows, keys, models and accounts.
 
 use std::time::Duration;
 
@@ -33,25 +33,33 @@ struct Bucket {
 
 /// Two keys with a bucket for each of two models, an account with one for two models, two keys of
 /// one account, and two calendars.
-const BUCKETS: &[Bucket] = &[
+const BUCKETS: [Bucket; 5] = [
     rolling(1, &[(0, 1)]),
     rolling(1, &[(1, 2)]),
     rolling(2, &[(2, 1)]),
-    Bucket {
-        account: 3,
-        scope: QuotaScope::Account,
-        reset: Reset::UtcDay,
-        targets: &[(3, 3), (4, 4)],
-        limits: &[limit(Unit::Requests, Period::Minute, 5), limit(Unit::Requests, Period::Day, 12)],
-    },
-    Bucket {
-        account: 4,
-        scope: QuotaScope::Model,
-        reset: Reset::PacificDay,
-        targets: &[(5, 5), (6, 5)],
-        limits: &[limit(Unit::Requests, Period::Day, 9), limit(Unit::Tokens, Period::Month, 9_000)],
-    },
+    daily(QuotaScope::Account, &[(3, 3), (4, 4)]),
+    PACIFIC,
 ];
+
+/// The same after somebody has changed the configuration: the two keys belong to one account, and the
+/// account's two models have a bucket each.
+const REGROUPED: [Bucket; 5] = [
+    rolling(1, &[(0, 1), (2, 1)]),
+    rolling(1, &[(1, 2)]),
+    daily(QuotaScope::Model, &[(3, 3)]),
+    daily(QuotaScope::Model, &[(4, 4)]),
+    PACIFIC,
+];
+/// Who draws on another bucket then.
+const MOVED: [u32; 3] = [2, 3, 4];
+
+const PACIFIC: Bucket = Bucket {
+    account: 4,
+    scope: QuotaScope::Model,
+    reset: Reset::PacificDay,
+    targets: &[(5, 5), (6, 5)],
+    limits: &[limit(Unit::Requests, Period::Day, 9), limit(Unit::Tokens, Period::Month, 9_000)],
+};
 
 const ROLLING: &[Limit] = &[
     limit(Unit::Requests, Period::Second, 3),
@@ -64,12 +72,19 @@ const fn rolling(account: u32, targets: &'static [(u32, u32)]) -> Bucket {
     Bucket { account, scope: QuotaScope::Model, reset: Reset::Rolling, targets, limits: ROLLING }
 }
 
+const DAILY: &[Limit] =
+    &[limit(Unit::Requests, Period::Minute, 5), limit(Unit::Requests, Period::Day, 12)];
+
+const fn daily(scope: QuotaScope, targets: &'static [(u32, u32)]) -> Bucket {
+    Bucket { account: 3, scope, reset: Reset::UtcDay, targets, limits: DAILY }
+}
+
 /// The target that may have but two calls under way.
 const NARROW: u32 = 2;
 const TARGETS: u32 = 7;
 
-fn books() -> impl Iterator<Item = TargetBooks> {
-    BUCKETS.iter().flat_map(|bucket| {
+fn books(buckets: &'static [Bucket]) -> impl Iterator<Item = TargetBooks> {
+    buckets.iter().flat_map(|bucket| {
         bucket.targets.iter().map(|(target, model)| TargetBooks {
             target: TargetId(*target),
             account: AccountId(bucket.account),
@@ -82,8 +97,8 @@ fn books() -> impl Iterator<Item = TargetBooks> {
     })
 }
 
-fn bucket_of(target: u32) -> usize {
-    let place = BUCKETS.iter().position(|it| it.targets.iter().any(|(id, _)| *id == target));
+fn bucket_of(buckets: &[Bucket], target: u32) -> usize {
+    let place = buckets.iter().position(|it| it.targets.iter().any(|(id, _)| *id == target));
     place.expect("a bucket")
 }
 
@@ -104,6 +119,8 @@ enum Step {
     /// It says that one is spent for so many milliseconds.
     Exhausted(u32, usize, u64),
     Restart,
+    /// The configuration is changed, or changed back.
+    Regroup,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -136,12 +153,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..TARGETS, 0..4_usize, 1..100_000_u64)
             .prop_map(|(it, window, ms)| Step::Exhausted(it, window, ms)),
         1 => Just(Step::Restart),
+        1 => Just(Step::Regroup),
     ]
 }
 
 /// Everything that was ever charged, and what time it is.
 struct World {
     ledger: Ledger,
+    /// As configured.
+    buckets: &'static [Bucket],
     /// Milliseconds since the beginning.
     time: u64,
     /// When this process began.
@@ -185,9 +205,10 @@ struct Page {
 impl World {
     fn new(beginning: u64) -> Self {
         let ledger = Ledger::new();
-        ledger.configure(books());
+        ledger.configure(books(&BUCKETS), Now { monotonic: Duration::ZERO, unix_ms: beginning });
         Self {
             ledger,
+            buckets: &BUCKETS,
             time: 0,
             born: 0,
             wall: i64::try_from(beginning).expect("in this age"),
@@ -210,10 +231,10 @@ impl World {
     /// What must count in a window, and what may; `None` where that can't be told: when the clock is
     /// set back, charges are kept for longer, and some of them can't be corrected any more.
     fn used(&self, bucket: usize, limit: Limit) -> (u64, Option<u64>) {
-        let calendar = end_of(BUCKETS[bucket].reset, limit.period, self.unix_ms()).is_some();
+        let calendar = end_of(self.buckets[bucket].reset, limit.period, self.unix_ms()).is_some();
         let lost = calendar && self.set_back;
         let (mut must, mut may) = (0, 0);
-        for it in self.charges.iter().filter(|it| bucket_of(it.target) == bucket) {
+        for it in self.charges.iter().filter(|it| bucket_of(self.buckets, it.target) == bucket) {
             let (amount, reserved) = match limit.unit {
                 Unit::Requests => (it.demand.requests, 1),
                 Unit::Tokens => (it.demand.tokens, it.reserved),
@@ -292,15 +313,16 @@ impl World {
             Step::Learn(target, window, left) => self.learn(target, window, left)?,
             Step::Exhausted(target, window, ms) => self.exhausted(target, window, ms),
             Step::Restart => self.restart(),
+            Step::Regroup => self.regroup(),
         }
         self.look();
         self.check()
     }
 
     fn reserve(&mut self, target: u32, tokens: u64) -> Result<(), TestCaseError> {
-        let (bucket, demand) = (bucket_of(target), Demand { requests: 1, tokens });
+        let (bucket, demand) = (bucket_of(self.buckets, target), Demand { requests: 1, tokens });
         let need = |limit: &Limit| if limit.unit == Unit::Requests { 1 } else { tokens };
-        let limits = BUCKETS[bucket].limits;
+        let limits = self.buckets[bucket].limits;
         let under_way =
             self.charges.iter().filter(|it| it.target == target && it.open.is_some()).count();
         let crowded = target == NARROW && under_way >= 2;
@@ -312,7 +334,7 @@ impl World {
                     let (must, _) = self.used(bucket, *limit);
                     prop_assert!(must + need(limit) <= limit.max, "{must} used of {limit:?}");
                 }
-                let (reset, unix_ms) = (BUCKETS[bucket].reset, self.unix_ms());
+                let (reset, unix_ms) = (self.buckets[bucket].reset, self.unix_ms());
                 let page = |period| Page { end: end_of(reset, period, unix_ms), over: false };
                 self.charges.push(Charge {
                     target,
@@ -349,8 +371,9 @@ impl World {
     }
 
     fn learn(&mut self, target: u32, window: usize, left: u64) -> Result<(), TestCaseError> {
-        let bucket = bucket_of(target);
-        let Some(Limit { unit, period, .. }) = BUCKETS[bucket].limits.get(window).copied() else {
+        let bucket = bucket_of(self.buckets, target);
+        let Some(Limit { unit, period, .. }) = self.buckets[bucket].limits.get(window).copied()
+        else {
             return Ok(());
         };
         let seen = Observation {
@@ -371,8 +394,9 @@ impl World {
     }
 
     fn exhausted(&mut self, target: u32, window: usize, ms: u64) {
-        let bucket = bucket_of(target);
-        let Some(Limit { unit, period, .. }) = BUCKETS[bucket].limits.get(window).copied() else {
+        let bucket = bucket_of(self.buckets, target);
+        let Some(Limit { unit, period, .. }) = self.buckets[bucket].limits.get(window).copied()
+        else {
             return;
         };
         let until = self.now().monotonic + Duration::from_millis(ms);
@@ -389,7 +413,7 @@ impl World {
         self.born = self.time;
         self.restarts += 1;
         self.ledger = Ledger::new();
-        self.ledger.configure(books());
+        self.ledger.configure(books(self.buckets), self.now());
         self.ledger.restore(saved, self.now());
         for it in &mut self.charges {
             // Nobody can settle it any more: what was reserved stands.
@@ -397,12 +421,32 @@ impl World {
         }
     }
 
+    /// Another configuration is put in force.
+    fn regroup(&mut self) {
+        let before = self.buckets;
+        let changed = before.iter().map(|it| it.scope).eq(BUCKETS.iter().map(|it| it.scope));
+        self.buckets = if changed { &REGROUPED } else { &BUCKETS };
+        self.ledger.configure(books(self.buckets), self.now());
+        // It sorts granules anew like a restart, and of calls under way what was reserved stands.
+        self.restarts += 1;
+        for it in self.charges.iter_mut().filter(|it| MOVED.contains(&it.target)) {
+            drop(it.open.take());
+        }
+        let old = |it: &Bucket| -> Vec<usize> {
+            it.targets.iter().map(|(target, _)| bucket_of(before, *target)).collect()
+        };
+        let old: Vec<Vec<usize>> = self.buckets.iter().map(old).collect();
+        self.told = old.iter().map(|it| it.iter().any(|it| self.told[*it])).collect();
+        let spent = old.iter().map(|it| it.iter().map(|it| self.spent_until[*it]).max());
+        self.spent_until = spent.map(Option::unwrap_or_default).collect();
+    }
+
     /// Every window shows what happened, and no bound was raised.
     fn check(&self) -> Result<(), TestCaseError> {
         for target in 0..TARGETS {
-            let bucket = bucket_of(target);
+            let bucket = bucket_of(self.buckets, target);
             let views = self.ledger.view(TargetId(target), self.now());
-            for limit in BUCKETS[bucket].limits {
+            for limit in self.buckets[bucket].limits {
                 let view =
                     views.iter().find(|it| (it.unit, it.period) == (limit.unit, limit.period));
                 let view = view.expect("a configured window");

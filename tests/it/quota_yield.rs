@@ -58,6 +58,14 @@ fn every_kind_of_window_yields_what_it_has() {
 }
 
 #[test]
+fn bursts_are_answered_nearly_as_well_as_by_one_that_sees_the_counts() {
+    let bursty = Scenario { demand: Demand::Bursty, ..scenario(Pool::minutes(), 60) };
+    let ours = check(&bursty, 0.97, 1.0);
+    let sighted = Scenario { gateway: Gateway::Yardstick, ..bursty }.run(1);
+    assert!(ours.answers() > sighted.answers() * 0.98, "{ours:?} {sighted:?}");
+}
+
+#[test]
 fn seconds_yield_most_of_what_they_have() {
     check(&scenario(Pool::seconds(), 8), 0.93, 1.0);
 }

@@ -96,6 +96,55 @@ async fn a_directory_that_cannot_be_used_stops_nobody() {
     gateway.stop().await;
 }
 
+/// Waits until the file in `dir` tells of so many answers.
+async fn saved(dir: &Path, answers: i64) {
+    let file = dir.join("relayfreellm.sqlite3");
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let count = || {
+        let sql = rusqlite::Connection::open_with_flags(&file, flags).ok()?;
+        let sum = "SELECT coalesce(sum(requests), 0) FROM usage";
+        sql.query_row(sum, (), |row| row.get::<_, i64>(0)).ok()
+    };
+    let begun = Instant::now();
+    while count() != Some(answers) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?} are saved", count());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_can_be_used_after_all_is_used() {
+    let root = TempDir::new().expect("a directory");
+    let dir = root.path().join("data");
+    std::fs::write(&dir, "").expect("a file in the way");
+    let gateway = setup(&dir).start().await;
+    for _ in 0..3 {
+        gateway.chat(&ask("alpha/m")).await.expect(200);
+    }
+    std::fs::remove_file(&dir).expect("out of the way");
+    saved(&dir, 3).await;
+    gateway.stop().await;
+
+    // What can be read alone is taken over, and given once.
+    let lock = dir.join("relayfreellm.lock");
+    std::fs::remove_file(&lock).expect("removed");
+    std::fs::create_dir(&lock).expect("a lock that nobody can take");
+    let gateway = setup(&dir).start().await;
+    assert_eq!(gateway.usage().await["total"]["requests"], 3);
+    for status in [200, 200, 429] {
+        gateway.chat(&ask("alpha/m")).await.expect(status);
+    }
+    std::fs::remove_dir(&lock).expect("out of the way");
+    saved(&dir, 5).await;
+    assert_eq!(gateway.usage().await["total"]["requests"], 5);
+    gateway.stop().await;
+
+    let gateway = setup(&dir).start().await;
+    assert_eq!(gateway.usage().await["total"]["requests"], 5);
+    gateway.chat(&ask("alpha/m")).await.expect(429);
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_disk_that_stands_still_stops_nobody() {
     let root = TempDir::new().expect("a directory");

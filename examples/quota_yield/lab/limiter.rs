@@ -100,6 +100,22 @@ impl Bucket {
         refused.map_or(Ok(Ticket(self.next)), Err)
     }
 
+    /// How long until such a job would be let in; zero when it would now.
+    pub(super) fn opens_in(&mut self, job: Job, now: Now) -> Duration {
+        let most = job.prompt + job.allowed;
+        let refusals = self.counts.iter_mut().filter_map(|it| it.refuses(most, now));
+        refusals.map(|it| it.wait).max().unwrap_or_default()
+    }
+
+    /// Jobs a second that can be let in steadily until all that was used is back: the more, the
+    /// sooner something is lost that nobody takes. Nothing where one would not be let in.
+    pub(super) fn urgency(&mut self, job: Job, now: Now) -> f64 {
+        if !self.opens_in(job, now).is_zero() {
+            return 0.0;
+        }
+        self.counts.iter_mut().map(|it| it.pace(job, now)).fold(f64::INFINITY, f64::min)
+    }
+
     /// The answer is complete: what it really took stands in the place of what was taken.
     pub(super) fn settle(&mut self, ticket: Ticket, job: Job) {
         for count in self.counts.iter_mut().filter(|it| it.limit.unit == Unit::Tokens) {
@@ -159,6 +175,27 @@ impl Count {
             return Some(Refused { unit, period, wait: period.rolling() });
         }
         Some(Refused { unit, period, wait: self.whole_in(now) })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "thousands to millions")]
+    fn pace(&mut self, job: Job, now: Now) -> f64 {
+        self.forget(now);
+        let size = match self.limit.unit {
+            Unit::Requests => 1.0,
+            Unit::Tokens => job.total() as f64,
+        };
+        let over = |units: u64, time: Duration| units as f64 / size / time.as_secs_f64().max(0.001);
+        let mut free = self.limit.max - self.used;
+        if !self.rolls() {
+            return over(free, self.whole_in(now));
+        }
+        let length = self.limit.period.rolling();
+        let mut pace = over(self.limit.max, length);
+        for (_, time, amount) in &self.uses {
+            pace = pace.min(over(free, (*time + length).saturating_sub(now.monotonic)));
+            free += amount;
+        }
+        pace
     }
 
     fn forget(&mut self, now: Now) {

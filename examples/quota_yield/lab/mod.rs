@@ -11,6 +11,7 @@ pub(crate) mod pool;
 mod provider;
 mod scenario;
 pub(crate) mod stage;
+mod yardstick;
 
 pub(crate) use clients::Demand;
 pub(crate) use pool::Pool;

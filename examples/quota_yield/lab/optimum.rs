@@ -123,7 +123,9 @@ fn climb(
         capacity(offer, period).min(seconds).saturating_sub(used)
     };
     let mut below = (bucket, left(Period::Minute));
-    for period in [Period::Hour, Period::Day, Period::Month] {
+    // A month begins within a day that rolls: only what is limited has a node of its own.
+    let is_limited = |it: &Period| offer.house.limits.iter().any(|limit| limit.period == *it);
+    for period in [Period::Hour, Period::Day, Period::Month].into_iter().filter(is_limited) {
         let key = (period, page_of(period));
         let known = holders.get(&key).copied();
         let holder = known.unwrap_or_else(|| network.node());

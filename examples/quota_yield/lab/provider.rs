@@ -90,6 +90,44 @@ impl Simulated {
         act(&mut buckets[bucket])
     }
 
+    fn job(&self, bytes: usize) -> Job {
+        Job { prompt: self.house.tokens(bytes), allowed: ALLOWED, answer: fastrand::u64(ANSWERS) }
+    }
+
+    /// How long until a prompt of so many bytes would be let in.
+    pub(super) fn opens_in(&self, bytes: usize) -> Duration {
+        let (job, now) = (self.job(bytes), self.clock.now());
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.iter_mut().map(|it| it.opens_in(job, now)).min().unwrap_or_default()
+    }
+
+    /// The most urgent of its buckets': see [`Bucket::urgency`].
+    pub(super) fn urgency(&self, bytes: usize) -> f64 {
+        self.most_urgent(bytes).map_or(0.0, |it| it.1)
+    }
+
+    fn most_urgent(&self, bytes: usize) -> Option<(usize, f64)> {
+        let (job, now) = (self.job(bytes), self.clock.now());
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = buckets.iter_mut().map(|it| it.urgency(job, now)).enumerate();
+        all.filter(|it| it.1 > 0.0).max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Lets a prompt of so many bytes in where it is most urgent, and gives what answers it; `None`
+    /// where it does not fit.
+    pub(super) fn begin(self: &Arc<Self>, bytes: usize) -> Option<BoxFuture<'static, ()>> {
+        let (bucket, _) = self.most_urgent(bytes)?;
+        let job = self.job(bytes);
+        self.reached.fetch_add(1, Ordering::Relaxed);
+        let ticket = self.with(bucket, |it| it.admit(job, self.clock.now())).ok()?;
+        let this = Arc::clone(self);
+        Some(Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..700))).await;
+            this.with(bucket, |it| it.settle(ticket, job));
+            this.note(job);
+        }))
+    }
+
     /// One that tells says what is spent; any says when to come back, in whole seconds as headers do.
     fn refusal(&self, refused: Refused) -> Fault {
         let kind = FaultKind::RateLimited(Some(refused.period).filter(|_| self.tells));

@@ -15,6 +15,7 @@ use super::optimum::{Asked, Offer, optimum};
 use super::pool::Pool;
 use super::provider::Simulated;
 use super::stage::Stage;
+use super::yardstick::Yardstick;
 
 /// Days to begin at, each at a whole hour UTC: ordinary ones, both changes of the clock in Los
 /// Angeles, ends of months and of a year, and a leap day.
@@ -43,6 +44,8 @@ pub(crate) enum Gateway {
     Ours(Strategy),
     /// One that learns from refusals alone.
     Naive,
+    /// One that sees the providers' own counts.
+    Yardstick,
 }
 
 /// What is run.
@@ -114,6 +117,7 @@ impl Scenario {
                 Arc::new(Stage::new(catalog, &providers, &clock, (strategy, self.patience)))
             }
             Gateway::Naive => Arc::new(Naive::new(&catalog, &providers)),
+            Gateway::Yardstick => Arc::new(Yardstick::new(&providers, self.patience)),
         };
         let ideal: Vec<Offer<'_>> = self
             .pool

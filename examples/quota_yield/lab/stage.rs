@@ -44,7 +44,7 @@ impl Stage {
             (provider.id, door)
         });
         let clients: HashMap<ProviderId, Arc<dyn ChatProvider>> = doors.collect();
-        let books = books(&catalog);
+        let books = books(&catalog, clock);
         let pool = Pool { selector: Selector::new(catalog, params), clients };
         let params = Params { max_quota_wait, ..journeys() };
         let (dispatcher, settlements) = Dispatcher::new(pool, books, Arc::clone(clock), params);
@@ -53,9 +53,9 @@ impl Stage {
 }
 
 /// The books of a gateway that begins.
-pub(crate) fn books(catalog: &Catalog) -> Books {
+pub(crate) fn books(catalog: &Catalog, clock: &SharedClock) -> Books {
     let ledger = Arc::new(Ledger::new());
-    ledger.configure(catalog.targets().map(|it| TargetBooks {
+    let targets = catalog.targets().map(|it| TargetBooks {
         target: it.id,
         account: it.key.account,
         model: it.model.id,
@@ -63,7 +63,8 @@ pub(crate) fn books(catalog: &Catalog) -> Books {
         scope: it.model.scope,
         reset: it.model.reset,
         max_concurrent: it.model.max_concurrent,
-    }));
+    });
+    ledger.configure(targets, clock.now());
     let sessions =
         session::Params { enabled: true, ttl: Duration::from_secs(3_600), max_sessions: 10 };
     Books {

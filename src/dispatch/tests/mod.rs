@@ -29,6 +29,7 @@ use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Scale;
 use crate::catalog::Unit;
+use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::clock::VirtualClock;
 use crate::context;
@@ -180,15 +181,18 @@ fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
         metrics: Arc::new(Metrics::new()),
         traces: Arc::default(),
     };
-    books.ledger.configure(catalog.targets().map(|it| TargetBooks {
-        target: it.id,
-        account: it.key.account,
-        model: it.model.id,
-        limits: it.model.limits.clone(),
-        scope: it.model.scope,
-        reset: it.model.reset,
-        max_concurrent: None,
-    }));
+    books.ledger.configure(
+        catalog.targets().map(|it| TargetBooks {
+            target: it.id,
+            account: it.key.account,
+            model: it.model.id,
+            limits: it.model.limits.clone(),
+            scope: it.model.scope,
+            reset: it.model.reset,
+            max_concurrent: None,
+        }),
+        Now::default(),
+    );
     let actors: Vec<Arc<Scripted>> = scripts
         .into_iter()
         .map(|it| Arc::new(Scripted(Mutex::new(it.into()), Mutex::new(0))))
