@@ -1,8 +1,6 @@
 //! One account: all that its one lock protects.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,39 +25,16 @@ use crate::quota::target::Target;
 pub(crate) struct Account {
     pub(crate) id: AccountId,
     state: Mutex<State>,
-    /// Until when somebody else is held to use it, in milliseconds of monotonic time.
-    used_elsewhere_until: AtomicU64,
 }
-
-/// Somebody else who was seen to use an account is held to do so for this long.
-const USED_ELSEWHERE: Duration = Duration::from_secs(600);
 
 impl Account {
     pub(crate) fn new(id: AccountId) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            state: Mutex::new(State::default()),
-            used_elsewhere_until: AtomicU64::new(0),
-        })
-    }
-
-    /// Somebody else has been seen to use it, or so it seems.
-    pub(crate) fn mark_used_elsewhere(&self, now: Now) {
-        self.used_elsewhere_until.store(millis(now.monotonic + USED_ELSEWHERE), Ordering::Relaxed);
-    }
-
-    /// Has somebody else been seen to use it of late? Takes no lock.
-    pub(crate) fn is_used_elsewhere(&self, now: Now) -> bool {
-        self.used_elsewhere_until.load(Ordering::Relaxed) > millis(now.monotonic)
+        Arc::new(Self { id, state: Mutex::new(State::default()) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The account's books, and a seat for each target. Both only grow: their places are remembered

@@ -81,14 +81,14 @@ impl Ledger {
             state.book(target.book).is_some_and(|it| it.learn(&target, (seen, as_of), now));
         drop(state);
         if elsewhere {
-            target.account.mark_used_elsewhere(now);
+            target.mark_used_elsewhere(now);
         }
     }
 
     /// Has somebody else been seen to use the quota of `target` within the last ten minutes? What he
     /// takes is known too late, so such a key is asked best when the others have nothing left.
     pub fn is_used_elsewhere(&self, target: TargetId, now: Now) -> bool {
-        self.targets.load().get(&target).is_some_and(|it| it.account.is_used_elsewhere(now))
+        self.targets.load().get(&target).is_some_and(|it| it.is_used_elsewhere(now))
     }
 
     /// A refusal said that a window is spent. Gives the monotonic time until which it is: as told,
@@ -106,7 +106,7 @@ impl Ledger {
             .max(target.configured(place), now)
             .is_some_and(|max| counter.window.used(now) < max);
         if room {
-            target.account.mark_used_elsewhere(now);
+            target.mark_used_elsewhere(now);
         }
         let until = refusal.until.unwrap_or_else(|| counter.comes_back(now));
         counter.spend_until(until, now);
@@ -127,8 +127,6 @@ impl Ledger {
         now: Now,
     ) {
         let Some(target) = self.target(target) else { return };
-        // That, or a limit lower than was believed, which all its keys will have.
-        target.account.mark_used_elsewhere(now);
         let mut state = target.account.lock();
         let Some(book) = state.book(target.book) else { return };
         let brief = wait.is_some_and(|it| it <= Period::Second.rolling());

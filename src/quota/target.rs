@@ -1,6 +1,9 @@
 //! A target's own bounds and its place in its account.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::catalog::Limit;
 use crate::catalog::QuotaScope;
@@ -29,7 +32,12 @@ pub(crate) struct Target {
     pub(crate) ratio: Arc<Ratio>,
     /// The configured bound for each of the book's counters; those added later have none.
     configured: Vec<Option<u64>>,
+    /// Until when somebody else is held to use its quota, in milliseconds of monotonic time.
+    used_elsewhere_until: AtomicU64,
 }
+
+/// Somebody else who was seen to use a target's quota is held to do so for this long.
+const USED_ELSEWHERE: Duration = Duration::from_secs(600);
 
 impl Target {
     /// Opens what is missing in `account`.
@@ -71,11 +79,27 @@ impl Target {
             max_concurrent: books.max_concurrent,
             ratio,
             configured,
+            used_elsewhere_until: AtomicU64::new(0),
         }
+    }
+
+    /// Somebody else has been seen to use its quota, or so it seems.
+    pub(crate) fn mark_used_elsewhere(&self, now: Now) {
+        let until = now.monotonic.saturating_add(USED_ELSEWHERE);
+        self.used_elsewhere_until.store(millis(until), Ordering::Relaxed);
+    }
+
+    /// Has somebody else been seen to use its quota of late? Takes no lock.
+    pub(crate) fn is_used_elsewhere(&self, now: Now) -> bool {
+        self.used_elsewhere_until.load(Ordering::Relaxed) > millis(now.monotonic)
     }
 
     /// The configured bound on the book's counter number `counter`.
     pub(crate) fn configured(&self, counter: usize) -> Option<u64> {
         self.configured.get(counter).copied().flatten()
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
