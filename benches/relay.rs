@@ -22,7 +22,7 @@ use relayfreellm::clock::{SharedClock, SystemClock};
 use relayfreellm::config;
 use relayfreellm::config::{FileChoice, Flags};
 use relayfreellm::context;
-use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _, Requirements};
+use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService as _, Requirements, Who};
 use relayfreellm::dispatch::{Books, Dispatcher, Params, Pool};
 use relayfreellm::normalize;
 use relayfreellm::openai::{ChatRequest, Chunk};
@@ -130,6 +130,7 @@ fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<D
         first_token_timeout: Duration::from_secs(30),
         context: context(),
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
     };
     // The provider tells its usage, so nothing is ever settled behind its back.
     let (dispatcher, _settlements) = Dispatcher::new(pool, books, Arc::clone(clock), params);
@@ -171,7 +172,7 @@ async fn stream(dispatcher: &Dispatcher, request: &ChatRequest) -> usize {
     let call = ChatCall {
         request,
         session: None,
-        caller: 0,
+        who: Who::default(),
         request_id: "measured".into(),
         style: None,
         normalize: true,

@@ -78,6 +78,7 @@ fn catalog() -> Catalog {
             kind: Kind::OpenAi,
             base_url: "http://localhost".into(),
             synonyms: &[],
+            privacy: Privacy::default(),
             keys,
             models,
         }

@@ -12,8 +12,8 @@ use crate::catalog::ModelId;
 use crate::catalog::ProviderId;
 use crate::clock::Now;
 
-/// Longest session id that is remembered, in bytes.
-pub const MAX_ID_BYTES: usize = 256;
+/// Longest session id that is remembered, in bytes: a caller's own, and the id of its key before it.
+pub const MAX_ID_BYTES: usize = 256 + 32;
 
 /// How affinity works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,8 +276,8 @@ mod tests {
             assert_eq!(sessions.get(id, at(0)).is_some(), remembered, "{params:?}");
         };
         let params = Params { enabled: true, ttl: Duration::from_secs(1), max_sessions: 1 };
-        check(params, &"ü".repeat(128), true);
-        check(params, &"x".repeat(257), false);
+        check(params, &"ü".repeat(144), true);
+        check(params, &"x".repeat(289), false);
         check(Params { enabled: false, ..params }, "a", false);
         check(Params { max_sessions: 0, ..params }, "a", false);
         check(Params { ttl: Duration::ZERO, ..params }, "a", false);

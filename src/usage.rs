@@ -20,6 +20,19 @@ pub struct Spent {
     pub estimated: bool,
 }
 
+impl From<Spent> for Usage {
+    /// One answer's.
+    fn from(it: Spent) -> Self {
+        Self {
+            requests: 1,
+            prompt_tokens: it.prompt,
+            completion_tokens: it.completion,
+            estimated_requests: u64::from(it.estimated),
+            ..Self::default()
+        }
+    }
+}
+
 /// Totals since the beginning, over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -33,6 +46,10 @@ pub struct Usage {
     pub estimated_requests: u64,
     /// Attempts that delivered nothing; in no other figure.
     pub failed_attempts: u64,
+    /// Of the answers, those that went on with one that had broken off: to the caller both are one.
+    pub continued: u64,
+    /// Of these, those counted here like an earlier part of theirs.
+    pub continued_estimated: u64,
 }
 
 impl Usage {
@@ -45,6 +62,20 @@ impl Usage {
             completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
             estimated_requests: self.estimated_requests.saturating_add(other.estimated_requests),
             failed_attempts: self.failed_attempts.saturating_add(other.failed_attempts),
+            continued: self.continued.saturating_add(other.continued),
+            continued_estimated: self.continued_estimated.saturating_add(other.continued_estimated),
+        }
+    }
+
+    /// The same as callers see it: an answer that was gone on with is one.
+    #[must_use]
+    pub fn as_callers_see(self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(self.continued),
+            estimated_requests: self.estimated_requests.saturating_sub(self.continued_estimated),
+            continued: 0,
+            continued_estimated: 0,
+            ..self
         }
     }
 }
@@ -63,14 +94,14 @@ impl UsageBook {
 
     /// An answer was delivered.
     pub fn record(&self, model: ModelId, spent: Spent) {
-        let usage = Usage {
-            requests: 1,
-            prompt_tokens: spent.prompt,
-            completion_tokens: spent.completion,
-            estimated_requests: u64::from(spent.estimated),
-            failed_attempts: 0,
-        };
-        self.add(model, usage);
+        self.add(model, spent.into());
+    }
+
+    /// The rest of an answer was delivered that had broken off at another call. `estimated`: were the
+    /// tokens of a part before it counted here?
+    pub fn record_rest(&self, model: ModelId, spent: Spent, estimated: bool) {
+        let continued_estimated = u64::from(estimated && spent.estimated);
+        self.add(model, Usage { continued: 1, continued_estimated, ..spent.into() });
     }
 
     /// An attempt delivered nothing.
@@ -86,9 +117,10 @@ impl UsageBook {
         view
     }
 
-    /// All models together.
+    /// All models together, as callers see it.
     pub fn total(&self) -> Usage {
-        self.view().into_iter().fold(Usage::default(), |sum, (_, usage)| sum.plus(usage))
+        let all = self.view().into_iter().fold(Usage::default(), |sum, (_, it)| sum.plus(it));
+        all.as_callers_see()
     }
 
     /// Adds what an earlier process saved of its [`view`](Self::view).
@@ -138,11 +170,31 @@ mod tests {
             completion_tokens: 10,
             estimated_requests: 1,
             failed_attempts: 1,
+            ..Usage::default()
         };
         let two =
             Usage { requests: 1, prompt_tokens: 10, completion_tokens: 5, ..Usage::default() };
         assert_eq!(book.view(), [(ModelId(1), one), (ModelId(2), two)]);
         assert_eq!(book.total(), one.plus(two));
+    }
+
+    #[test]
+    fn an_answer_of_many_parts_is_one_to_its_caller() {
+        let book = UsageBook::new();
+        let guessed = Spent { estimated: true, ..SPENT };
+        book.record(ModelId(1), guessed);
+        book.record_rest(ModelId(2), guessed, true);
+        book.record_rest(ModelId(1), SPENT, true);
+        book.record(ModelId(1), SPENT);
+        book.record_rest(ModelId(2), guessed, false);
+        let each: Vec<_> = book.view().into_iter().map(|(_, it)| it.requests).collect();
+        assert_eq!(each, [3, 2], "each of its calls delivered something");
+        let total = book.total();
+        assert_eq!((total.requests, total.estimated_requests), (2, 2));
+        assert_eq!((total.prompt_tokens, total.completion_tokens), (50, 25));
+        let restarted = UsageBook::new();
+        restarted.restore(book.view());
+        assert_eq!(restarted.total(), total);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::catalog::IdBook;
 use crate::catalog::Model;
 use crate::catalog::Privacy;
 use crate::catalog::Provider;
+use crate::catalog::ProviderId;
 use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::Scale;
@@ -19,6 +20,9 @@ use crate::provider::quirks;
 
 /// How often a server is asked again.
 const EVERY: Duration = Duration::from_secs(60);
+/// How soon one is asked again that could not be reached: whoever starts it waits for it. Twice as long
+/// each further time, up to [`EVERY`].
+const FIRST: Duration = Duration::from_secs(5);
 
 /// How long a first token may take: a large model is read from disk first.
 const COLD_LOAD: Duration = Duration::from_secs(120);
@@ -31,21 +35,36 @@ pub(super) struct Discovery {
 impl Discovery {
     /// Runs until it is dropped: a reload may bring a local server.
     pub(super) async fn run(self) {
+        let (mut missing, mut soon) = (HashSet::new(), FIRST);
         loop {
-            self.look().await;
-            tokio::time::sleep(EVERY).await;
+            self.look(&mut missing).await;
+            if missing.is_empty() {
+                soon = FIRST;
+                tokio::time::sleep(EVERY).await;
+            } else {
+                tokio::time::sleep(soon).await;
+                soon = (soon * 2).min(EVERY);
+            }
         }
     }
 
-    /// Asks every local server once.
-    async fn look(&self) {
+    /// Asks every local server once. `missing`: those that can't be reached, of which the log tells once.
+    async fn look(&self, missing: &mut HashSet<ProviderId>) {
         let catalog = self.live.catalog.load_full();
+        missing.retain(|id| catalog.providers().iter().any(|it| it.id == *id));
         for provider in catalog.providers().iter().filter(|it| it.is_local()) {
             match discover(&provider.base_url, &self.live.transport).await {
-                Ok(found) => self.live.add(provider.id, |it, ids| new_models(it, found, ids)),
-                Err(fault) => {
-                    tracing::debug!(provider = %provider.name, fault = %fault.message, "no models found");
+                Ok(found) => {
+                    missing.remove(&provider.id);
+                    self.live.add(provider.id, |it, ids| new_models(it, found, ids));
                 }
+                Err(fault) if missing.insert(provider.id) => tracing::warn!(
+                    "{}: no list of models from {} ({}); it is asked again until it answers",
+                    provider.name,
+                    provider.base_url,
+                    fault.summary()
+                ),
+                Err(_) => {}
             }
         }
     }
@@ -89,7 +108,8 @@ fn model(provider: &Provider, found: DiscoveredModel, ids: &mut IdBook) -> Model
         max_concurrent: None,
         failed_requests_count: false,
         reserves_max_tokens: false,
-        privacy: Privacy::Local,
+        // What is passed on to somebody else's machine is not local, wherever the server runs.
+        privacy: if found.hosted { Privacy::Unknown } else { provider.privacy },
         privacy_source: None,
         last_verified: None,
         first_token_timeout: Some(COLD_LOAD),

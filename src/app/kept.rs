@@ -11,6 +11,21 @@ use serde::Serialize;
 use crate::select;
 use crate::select::Strategy;
 
+/// The order to begin with: the one that was `kept`, of which the log says so where the settings have
+/// another.
+pub(super) fn told(kept: Option<select::Params>, settings: select::Params) -> select::Params {
+    let order = kept.unwrap_or(settings);
+    if order != settings {
+        tracing::info!(
+            "order: {} among providers, {} among their models, as routing.json in the data directory has \
+             it; it overrides the settings",
+            order.provider_strategy.name(),
+            order.model_strategy.name()
+        );
+    }
+    order
+}
+
 /// A small file beside the database: it is written whole, seldom, and by hand if need be.
 #[derive(Debug)]
 pub(super) struct KeptOrder {

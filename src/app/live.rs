@@ -10,7 +10,10 @@ use std::sync::PoisonError;
 use arc_swap::ArcSwap;
 
 use crate::app::fixed;
+use crate::app::fixed::Fixed;
 use crate::app::kept::KeptOrder;
+use crate::app::key_mark::KeyMark;
+use crate::app::keys::with_names_of;
 use crate::app::params;
 use crate::callers::Callers;
 use crate::catalog::Catalog;
@@ -49,6 +52,10 @@ pub(super) struct Live {
     pub(super) reread: Reread,
     /// Where an order is kept; `None` when nothing outlives the process.
     pub(super) kept: Option<KeptOrder>,
+    /// What it was started with.
+    pub(super) fixed: Fixed,
+    /// Where it stands that there have been keys.
+    pub(super) key_mark: Option<Arc<KeyMark>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -170,14 +177,19 @@ impl Control for Live {
         let read = if config.demo { (*old).clone() } else { with_found(&read, &old) };
         let clients = self.clients(&read, &state)?;
         let mut done = compare(&old, &read);
-        done.after_restart = fixed::changed(&state.config, &config);
+        done.after_restart = self.fixed.changed(&config);
+        done.settings = fixed::changed_settings(&state.config.settings, &config.settings);
         done.notes = std::mem::take(&mut config.notes);
         let configured = params::select_params(&config.settings);
         if configured != params::select_params(&state.config.settings) && !self.is_order_kept() {
             self.strategies.store(Arc::new(configured));
         }
-        self.callers.declare(std::mem::take(&mut config.virtual_keys));
-        self.dispatcher.configure(params::dispatch_params(&config.settings));
+        self.callers.declare(with_names_of(&read, std::mem::take(&mut config.virtual_keys)));
+        if let Some(mark) = &self.key_mark {
+            mark.compare(&self.callers);
+        }
+        self.dispatcher
+            .configure(params::dispatch_params(&config.settings, &self.fixed.own_keys()));
         (state.clients, state.config) = (clients, config);
         self.use_catalog(read, &state);
         Ok(done)

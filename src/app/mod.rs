@@ -5,6 +5,7 @@ mod descriptors;
 mod discovery;
 mod fixed;
 mod kept;
+mod key_mark;
 mod keys;
 mod live;
 mod memory;
@@ -58,7 +59,6 @@ use crate::sim::Chaos;
 use crate::sim::SimServer;
 use crate::status;
 use crate::status::pace::Pace;
-use crate::store::OpenError;
 use crate::store::Saving;
 use crate::telemetry::Metrics;
 use crate::usage::UsageBook;
@@ -66,7 +66,13 @@ use crate::usage::UsageBook;
 use demo::demo_catalog;
 use demo::start_sim;
 use discovery::Discovery;
+use fixed::Fixed;
 use kept::KeptOrder;
+use key_mark::KeyMark;
+use keys::desk;
+use keys::tell_of_keys;
+use keys::warn_of_weak_keys;
+use keys::with_names_of;
 use live::Live;
 use live::State;
 use memory::remember;
@@ -74,6 +80,7 @@ use params::dispatch_params;
 use params::select_params;
 use params::server_params;
 
+pub use crate::store::OpenError;
 pub use keys::StoredKeys;
 pub use live::Reread;
 
@@ -151,23 +158,22 @@ impl App {
             Some(dir) => remember(dir, (&books, &callers), &shared_catalog, &clock)?,
             None => None,
         };
-        callers.declare(std::mem::take(&mut config.virtual_keys));
-        if config.master_key.is_none() && !callers.is_empty() {
-            tracing::info!(
-                "there are virtual keys and RELAY_API_KEY is not set: every request needs one of them"
-            );
-        }
-        let desk = desk(Arc::clone(&callers), &clock, saving.as_ref());
+        callers.declare(with_names_of(&catalog, std::mem::take(&mut config.virtual_keys)));
+        let key_mark = config.data_dir.as_deref().map(KeyMark::in_directory).map(Arc::new);
+        warn_of_weak_keys(&config);
+        tell_of_keys(&callers, key_mark.as_deref(), config.master_key.is_some());
+        let desk = desk(&callers, &clock, (saving.as_ref(), key_mark.as_ref()));
         let kept = saving.as_ref().and(config.data_dir.as_deref()).map(KeptOrder::in_directory);
         let order = kept.as_ref().and_then(KeptOrder::read);
-        let order = order.unwrap_or_else(|| select_params(&config.settings));
+        let order = kept::told(order, select_params(&config.settings));
         let selector = Selector::new(Arc::clone(&catalog), order);
+        let fixed = Fixed::of(&config);
         let pool = Pool { selector, clients: clients.clone() };
         let (dispatcher, settlements) = Dispatcher::new(
             pool,
             books.clone(),
             Arc::clone(&clock),
-            dispatch_params(&config.settings),
+            dispatch_params(&config.settings, &fixed.own_keys()),
         );
         let params = descriptors::fit(server_params(&config));
         let live = Arc::new(Live {
@@ -180,6 +186,8 @@ impl App {
             clock,
             reread,
             kept,
+            fixed,
+            key_mark,
             state: Mutex::new(State { ids, clients, config }),
         });
         let views = views(&live);
@@ -190,12 +198,12 @@ impl App {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
         let chat = Arc::clone(&live.dispatcher);
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
-        let router = server::router(params.clone(), (desk, control), chat, Arc::new(views));
+        let front = server::front(params.clone(), (desk, control), chat, Arc::new(views));
         let stop = Stop { asked: shutdown, hurried: CancellationToken::new(), grace: GRACE };
         let stopping = stop.clone();
         let asks_for_key = params.master_key.is_some();
         let serving =
-            tasks.spawn(async move { server::serve(listener, router, &params, stopping).await });
+            tasks.spawn(async move { server::serve(listener, front, &params, stopping).await });
         Ok(Self { addr, catalog, stop, serving, tasks, live, saving, sim, asks_for_key, chaos })
     }
 
@@ -244,6 +252,7 @@ impl App {
     /// connections had to be cut.
     pub async fn stop(self) -> usize {
         self.stop.asked.cancel();
+        self.live.dispatcher.stopping();
         let cut = self.serving.await.unwrap_or(0);
         drop(self.live);
         // With the last connection the dispatcher is gone, and so the settlements come to an end.
@@ -317,14 +326,6 @@ fn views(live: &Live) -> status::Books {
         pace: Arc::new(Pace::default()),
         clock: Arc::clone(&live.clock),
     }
-}
-
-fn desk(callers: Arc<Callers>, clock: &SharedClock, saving: Option<&Saving>) -> server::Desk {
-    let save_now = saving.map(|it| {
-        let saving = it.save_now();
-        Arc::new(move || saving.save()) as server::SaveNow
-    });
-    server::Desk { callers, clock: Arc::clone(clock), save_now }
 }
 
 fn books(settings: &Settings) -> dispatch::Books {

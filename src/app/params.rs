@@ -1,5 +1,7 @@
 //! What each room is told of the settings.
 
+use secrecy::SecretString;
+
 use crate::config;
 use crate::config::Config;
 use crate::config::Settings;
@@ -22,7 +24,8 @@ pub(super) fn select_params(settings: &Settings) -> select::Params {
     }
 }
 
-pub(super) fn dispatch_params(settings: &Settings) -> dispatch::Params {
+/// `own_keys`: those of the gateway itself.
+pub(super) fn dispatch_params(settings: &Settings, own_keys: &[SecretString]) -> dispatch::Params {
     dispatch::Params {
         max_retries: settings.routing.max_retries,
         no_training: settings.routing.no_training,
@@ -33,6 +36,7 @@ pub(super) fn dispatch_params(settings: &Settings) -> dispatch::Params {
         first_token_timeout: settings.http.first_token_timeout,
         context: context_params(settings),
         normalizer: normalize::Params { enabled: settings.normalizer.enabled },
+        own_keys: own_keys.to_vec(),
     }
 }
 

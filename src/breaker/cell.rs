@@ -8,6 +8,7 @@ use crate::breaker::outcome::LONGEST_TOLD;
 use crate::breaker::outcome::Reason;
 use crate::breaker::outcome::Verdict;
 use crate::catalog::ProviderId;
+use crate::catalog::TargetId;
 use crate::clock::Now;
 
 /// A scope quiet for this long after its last cooldown starts afresh.
@@ -30,6 +31,8 @@ pub(crate) struct Cell {
     /// When it last opened or closed, in monotonic time.
     changed: Duration,
     reason: Reason,
+    /// Who closed a connection without an answer last.
+    silent: Option<TargetId>,
     /// The pass that is probing.
     probe: Option<u64>,
 }
@@ -43,6 +46,7 @@ impl Cell {
             open_until: None,
             changed: Duration::ZERO,
             reason,
+            silent: None,
             probe: None,
         }
     }
@@ -83,6 +87,12 @@ impl Cell {
 
     pub(crate) fn open_until(&self) -> Option<Duration> {
         self.open_until
+    }
+
+    /// `target` has closed a connection without an answer: was it the last one to do so? Then this says
+    /// nothing new of others.
+    pub(crate) fn is_silent_again(&mut self, target: TargetId) -> bool {
+        self.silent.replace(target) == Some(target)
     }
 
     /// Is a probe under way?
@@ -141,6 +151,7 @@ impl Cell {
 
     fn succeed(&mut self, now: Now) {
         self.strikes = 0;
+        self.silent = None;
         if self.open_until.take().is_some() {
             self.changed = now.monotonic;
         } else {

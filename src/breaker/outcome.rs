@@ -38,6 +38,8 @@ pub enum Outcome {
     Fault,
     /// It could not be connected to.
     ConnectFault,
+    /// It closed the connection without an answer.
+    Unanswered,
     /// Its first token came too late.
     Slow,
     /// It says nothing of the provider: the caller's own fault, or abandoned.
@@ -156,6 +158,9 @@ impl Outcome {
             (Self::ConnectFault, Scope::Provider(_)) => {
                 Verdict::Strike { reason: Reason::Unreachable, weight: 1, limit: 2 }
             }
+            (Self::Unanswered, Scope::Provider(_)) => {
+                Verdict::Strike { reason: Reason::Unreachable, weight: 1, limit: 3 }
+            }
             (Self::Neutral | Self::ConnectFault, _) => Verdict::None,
             // A provider's breaker is about reaching it, and all the rest begins with that.
             (_, Scope::Provider(_)) | (Self::Success, _) => Verdict::Good,
@@ -172,7 +177,7 @@ impl Outcome {
             (Self::ModelGone, Scope::Model(_)) | (Self::ModelWithheld, Scope::Target(_)) => {
                 Verdict::Bad(Reason::ModelGone)
             }
-            (Self::Fault, Scope::Target(_)) => {
+            (Self::Fault | Self::Unanswered, Scope::Target(_)) => {
                 Verdict::Strike { reason: Reason::Faults, weight: 2, limit: 6 }
             }
             (Self::Slow, Scope::Target(_)) => {
@@ -188,6 +193,7 @@ impl Outcome {
                 | Self::ModelWithheld
                 | Self::ModelGone
                 | Self::Fault
+                | Self::Unanswered
                 | Self::Slow,
                 _,
             ) => Verdict::None,

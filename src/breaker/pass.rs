@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::breaker::Breakers;
 use crate::breaker::Path;
+use crate::breaker::Scope;
 use crate::breaker::Shard;
 use crate::breaker::cell::Cell;
 use crate::breaker::outcome::Outcome;
@@ -43,17 +44,27 @@ impl Pass {
             let verdict = outcome.verdict(scope);
             if let Some(cell) = cells.get_mut(&scope) {
                 let probed = probing && cell.release_probe(self.serial);
-                cell.report(verdict, probed, now);
+                let nothing_new = self.is_silent(outcome, scope, cell) && !probed;
+                cell.report(if nothing_new { Verdict::None } else { verdict }, probed, now);
                 if cell.is_healed() {
                     cells.remove(&scope);
                 }
             } else if let Some(reason) = first_trouble(verdict) {
                 let mut cell = Cell::new(self.path.provider, reason);
+                self.is_silent(outcome, scope, &mut cell);
                 cell.report(verdict, false, now);
                 cells.insert(scope, cell);
             }
         }
         shard.count(&cells);
+    }
+
+    /// Takes note in a provider's cell of who closed a connection without an answer. Was it the one that
+    /// had done so last? One key with one model may have its own trouble; a run over several is the
+    /// provider's.
+    fn is_silent(&self, outcome: Outcome, scope: Scope, cell: &mut Cell) -> bool {
+        matches!((outcome, scope), (Outcome::Unanswered, Scope::Provider(_)))
+            && cell.is_silent_again(self.path.target)
     }
 
     fn shard(&self) -> Option<&Shard> {

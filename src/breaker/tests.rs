@@ -81,6 +81,30 @@ fn trouble_of_one_model_does_not_touch_its_siblings() {
 }
 
 #[test]
+fn connections_closed_by_several_keys_in_a_row_are_the_providers_affair() {
+    let silent = Outcome::Unanswered;
+    let check = |calls: &[(u32, Outcome)], expected: Option<Scope>| {
+        let breakers = breakers();
+        for (key, outcome) in calls {
+            let path = Path { key: KeyId(*key), target: TargetId(*key), ..PATH };
+            breakers.enter(&path, at(0)).expect("passes").report(*outcome, at(0));
+        }
+        let other = Path { key: KeyId(99), target: TargetId(99), ..PATH };
+        assert_eq!(blocked_for(&breakers, &other, 0).map(|it| it.0), expected, "{calls:?}");
+    };
+    let provider = Some(Scope::Provider(PATH.provider));
+    check(&[(1, silent), (2, silent)], None);
+    check(&[(1, silent), (2, silent), (3, silent)], provider);
+    check(&[(1, silent), (2, silent), (1, silent)], provider);
+    check(&[(1, silent), (1, silent), (1, silent)], None);
+    check(&[(1, silent), (2, silent), (4, Outcome::Fault), (3, silent)], None);
+    check(&[(1, silent), (2, Outcome::ConnectFault)], provider);
+    let alone = breakers();
+    report_all(&alone, &[silent; 3], 0);
+    assert_eq!(blocked_for(&alone, &PATH, 0), Some((TARGET, 10_000)));
+}
+
+#[test]
 fn half_open_lets_one_probe_pass() {
     let breakers = breakers();
     report_all(&breakers, &[Outcome::Fault; 3], 0);

@@ -42,13 +42,7 @@ impl Counts {
 
     /// A request was answered.
     pub(super) fn record(&self, spent: Spent) {
-        self.add(Usage {
-            requests: 1,
-            prompt_tokens: spent.prompt,
-            completion_tokens: spent.completion,
-            estimated_requests: u64::from(spent.estimated),
-            failed_attempts: 0,
-        });
+        self.add(spent.into());
     }
 
     pub(super) fn total(&self) -> Usage {

@@ -36,6 +36,12 @@ impl Digest {
         hex(&self.0)
     }
 
+    /// What the key is called where it is not shown: 48 bits of the hash are enough to tell keys apart, and
+    /// no help in finding one.
+    pub fn id(&self) -> Arc<str> {
+        format!("key_{}", hex(&self.0).get(..12).unwrap_or_default()).into()
+    }
+
     /// Reads [`hex`](Self::hex).
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -99,7 +105,7 @@ impl Standing {
 impl VirtualKey {
     pub(super) fn new(counts: Arc<Counts>, digest: Digest, terms: Arc<Terms>) -> Self {
         Self {
-            id: id_of(&digest),
+            id: digest.id(),
             budget: counts.budget(terms.daily_requests, terms.daily_tokens),
             terms,
             created_unix_ms: None,
@@ -150,11 +156,6 @@ impl VirtualKey {
         let _ =
             self.revoked.compare_exchange(0, unix_ms.max(1), Ordering::AcqRel, Ordering::Acquire);
     }
-}
-
-/// 48 bits of the hash: enough to tell keys apart, and no help in finding one.
-fn id_of(digest: &Digest) -> Arc<str> {
-    format!("key_{}", hex(&digest.0).get(..12).unwrap_or_default()).into()
 }
 
 #[cfg(test)]

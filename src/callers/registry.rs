@@ -7,6 +7,8 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use crate::callers::PREFIX;
 use crate::callers::counts::Counts;
@@ -67,6 +69,8 @@ pub struct Callers {
     keys: RwLock<Keys>,
     /// What keys have used, also those that no file declares any more.
     counts: Mutex<HashMap<Digest, Arc<Counts>>>,
+    /// Is it known that there have been keys which are not among these any more?
+    had_others: AtomicBool,
 }
 
 impl Callers {
@@ -78,7 +82,12 @@ impl Callers {
     /// Is there none, and was there none? From the first one on a caller has to show one, and that
     /// does not end because the last was taken back.
     pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
+        self.read().is_empty() && !self.had_others.load(Ordering::Acquire)
+    }
+
+    /// There have been keys, whether or not there are any now.
+    pub fn had_others(&self) {
+        self.had_others.store(true, Ordering::Release);
     }
 
     /// The key that was shown, whatever its standing.
@@ -174,9 +183,14 @@ impl Callers {
             .map(|it| (it.digest, VirtualKey::new(self.counts_of(it.digest), it.digest, it.terms)))
             .collect();
         let mut keys = self.write();
+        let before = keys.len();
         keys.retain(|_, it| !it.is_declared());
+        if keys.len() < before {
+            self.had_others();
+        }
         for (digest, key) in declared {
-            keys.insert(digest, Arc::new(key));
+            // A file can't take the place of a key that was made here.
+            keys.entry(digest).or_insert_with(|| Arc::new(key));
         }
     }
 
@@ -341,7 +355,8 @@ mod tests {
         let key = after.find(secret.as_bytes()).unwrap();
         assert_eq!(key.terms.label, terms("a", 3).label);
         assert_eq!(key.total().requests, 1);
-        assert!(answered(&key) && !answered(&key));
+        // What was under way has come to nothing.
+        assert!(answered(&key) && answered(&key) && !answered(&key));
         assert_eq!(after.find(gone.as_bytes()).unwrap().standing(NOW), Standing::Revoked);
         let declared = after.find(b"sk-freellm-a").unwrap();
         assert!(answered(&declared) && !answered(&declared));
@@ -373,5 +388,30 @@ mod tests {
         callers.revoke(&old, NOW).unwrap();
         assert_eq!(make_room(&mut keys, NOW), Ok(Digest::of(secret.as_bytes())));
         assert!(keys.is_empty() && callers.find(secret.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn it_is_remembered_that_there_were_keys() {
+        let callers = Callers::new();
+        callers.declare([]);
+        assert!(callers.is_empty());
+        callers.declare([declared("a", 1)]);
+        assert!(!callers.is_empty());
+        callers.declare([]);
+        assert!(!callers.is_empty() && callers.list().is_empty());
+        let callers = Callers::new();
+        callers.had_others();
+        assert!(!callers.is_empty());
+    }
+
+    #[test]
+    fn a_file_does_not_revive_a_key_that_was_made_here() {
+        let callers = Callers::new();
+        let (secret, key) = callers.issue(terms("a", 1), [7; 20], NOW).unwrap();
+        callers.revoke(&key, NOW).unwrap();
+        callers.declare([declared(&secret, 5)]);
+        assert_eq!(callers.find(secret.as_bytes()).unwrap().standing(NOW), Standing::Revoked);
+        callers.declare([]);
+        assert!(callers.find(secret.as_bytes()).is_some());
     }
 }

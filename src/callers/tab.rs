@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use crate::callers::key::VirtualKey;
 use crate::clock::Now;
 use crate::quota::Denial;
-use crate::quota::Reservation;
+use crate::quota::Slice;
 use crate::usage::Spent;
 
 /// One request of a key. All calls that it takes write on the same tab; it is settled when the last
@@ -21,7 +21,7 @@ pub struct Tab {
 #[derive(Debug)]
 struct State {
     /// `None` once it is settled.
-    reservation: Option<Reservation>,
+    slice: Option<Slice>,
     spent: Option<Spent>,
 }
 
@@ -36,8 +36,8 @@ impl Tab {
         (prompt, whole): (u64, u64),
         now: Now,
     ) -> Result<Arc<Self>, Denial> {
-        let reservation = key.budget().reserve(prompt, whole, now)?;
-        let state = Mutex::new(State { reservation: Some(reservation), spent: None });
+        let slice = key.budget().reserve(prompt, whole, now)?;
+        let state = Mutex::new(State { slice: Some(slice), spent: None });
         Ok(Arc::new(Self { key: Arc::clone(key), state }))
     }
 
@@ -56,9 +56,9 @@ impl Tab {
 impl Drop for Tab {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Without an answer the reservation is dropped, and gives everything back.
-        if let (Some(reservation), Some(spent)) = (state.reservation.take(), state.spent) {
-            reservation.settle(spent.prompt.saturating_add(spent.completion));
+        // Without an answer it is dropped, and gives everything back.
+        if let (Some(slice), Some(spent)) = (state.slice.take(), state.spent) {
+            slice.settle(spent.prompt.saturating_add(spent.completion));
             self.key.counts.record(spent);
         }
     }

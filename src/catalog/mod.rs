@@ -192,6 +192,9 @@ pub struct Provider {
     pub base_url: Arc<str>,
     /// Other names people know it by: `nim/…` is `Nvidia/…`.
     pub synonyms: &'static [&'static str],
+    /// What it does with the prompts of models that it is found to have, where nothing else is known
+    /// of one.
+    pub privacy: Privacy,
     /// Its keys; never empty (a provider without key needs has one with no secret).
     pub keys: Vec<Key>,
     /// Its models.

@@ -11,14 +11,13 @@ pub(super) fn text(app: &App) -> String {
     let _ = writeln!(out, "RelayFreeLLM listens on http://{}/v1", app.addr());
     for provider in app.catalog().providers() {
         let models = provider.models.iter().filter(|it| it.successor.is_none()).count();
-        let keys = provider.keys.len();
-        let _ = writeln!(
-            out,
-            "  {:<12} {models} model{}, {keys} key{}",
-            provider.name,
-            plural(models),
-            plural(keys)
-        );
+        let keys = provider.keys.iter().filter(|it| it.secret.is_some()).count();
+        let keys = match keys {
+            0 if provider.is_local() => "and those it is found to have".to_owned(),
+            0 => "no key".to_owned(),
+            some => format!("{some} key{}", plural(some)),
+        };
+        let _ = writeln!(out, "  {:<12} {models} model{}, {keys}", provider.name, plural(models));
     }
     if let Some(sim) = app.sim_addr() {
         let key = if app.asks_for_key() { KEY_HEADER } else { "" };

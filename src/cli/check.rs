@@ -181,6 +181,7 @@ async fn ask(
         secret: target.key.secret.clone(),
         request: Arc::clone(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     };
     let late = || Fault::new(FaultKind::Timeout(Waited::Answer), String::new());
@@ -204,7 +205,9 @@ fn in_plain_words(fault: &Fault) -> String {
         FaultKind::ModelGone => "the provider has no such model (any more), or not for this key",
         FaultKind::Connect => "no connection; is the address right, is a proxy in the way?",
         FaultKind::Timeout(_) => "no answer in time",
-        FaultKind::Cut | FaultKind::Astray => "the connection broke before the answer was there",
+        FaultKind::Cut | FaultKind::Unanswered | FaultKind::Stale | FaultKind::Astray => {
+            "the connection broke before the answer was there"
+        }
         FaultKind::Unreadable => "what answered does not speak this API; is the URL right?",
         FaultKind::TooLarge => "the answer is larger than is read",
         FaultKind::Empty => "an answer with nothing in it",

@@ -1,5 +1,7 @@
 //! Asking the gateway that runs.
 
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,9 +66,7 @@ pub(super) async fn ask(
     (method, path): (Method, &str),
     body: Bytes,
 ) -> Result<Answer, Unanswered> {
-    let host =
-        if reach.host.contains(':') { format!("[{}]", reach.host) } else { reach.host.clone() };
-    let url = format!("http://{host}:{}{path}", reach.port);
+    let url = format!("http://{}:{}{path}", reachable(&reach.host), reach.port);
     let mut request = Request::builder().method(method).uri(&url);
     if let Some(key) = reach.key() {
         request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
@@ -90,6 +90,16 @@ pub(super) async fn ask(
             let runs = it.kind != FaultKind::Connect;
             Err(if runs { Unanswered::Failed(text) } else { Unanswered::NotRunning(text) })
         }
+    }
+}
+
+/// `host` as a URL has it. One that is listened on at all addresses is reached by this machine's own.
+fn reachable(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(it) if it == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => "[::1]".to_owned(),
+        Ok(it) if it.to_canonical().is_unspecified() => "127.0.0.1".to_owned(),
+        Ok(IpAddr::V6(it)) => format!("[{it}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => host.to_owned(),
     }
 }
 
@@ -119,5 +129,21 @@ impl Answer {
         serde_json::from_slice(body).map_err(|_| {
             format!("{url}: HTTP {status}, and not the answer of this program; another one's port?")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_listens_everywhere_is_asked_on_this_machine() {
+        let check = |host: &str, expected: &str| assert_eq!(reachable(host), expected);
+        check("0.0.0.0", "127.0.0.1");
+        check("::", "[::1]");
+        check("::ffff:0.0.0.0", "127.0.0.1");
+        check("::1", "[::1]");
+        check("192.168.0.7", "192.168.0.7");
+        check("gateway.local", "gateway.local");
     }
 }

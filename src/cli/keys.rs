@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
+use crate::app::OpenError;
 use crate::app::StoredKeys;
 use crate::callers::Draft;
 use crate::catalog::Catalog;
@@ -142,8 +143,7 @@ fn stored(
         KeysCommand::Create(new) => Some(checked(&new.draft(), flags, &clock)?),
         _ => None,
     };
-    let mut keys =
-        StoredKeys::open(dir, clock.now()).map_err(|it| failed(format!("{why}; {it}")))?;
+    let mut keys = StoredKeys::open(dir, clock.now()).map_err(|it| failed(not_opened(why, &it)))?;
     let now = clock.now();
     let done = match (command, terms) {
         (KeysCommand::Create(_), Some(terms)) => {
@@ -154,7 +154,7 @@ fn stored(
             let issued = keys.callers().issue(terms, random, now);
             let (key, made_now) = issued
                 .map_err(|_| failed("there are 100000 keys; revoke some first".to_owned()))?;
-            let mut warnings = vec![place(dir)];
+            let mut warnings = vec![place(dir, why)];
             if reach.master_key.is_none() {
                 warnings.push(NO_MASTER_KEY.to_owned());
             }
@@ -180,11 +180,25 @@ fn stored(
 }
 
 const NO_MASTER_KEY: &str =
-    "RELAY_API_KEY is not set: without it every request to that gateway needs a virtual key.";
+    "RELAY_API_KEY is not set: without it every chat request to that gateway needs a virtual key.";
 
-fn place(dir: &Path) -> String {
+fn not_opened(why: &str, fault: &OpenError) -> String {
+    match fault {
+        OpenError::InUse { dir, .. } => format!(
+            "{why}, but the data directory {} is in use by one that listens elsewhere: name its address \
+             with --host and --port",
+            dir.display()
+        ),
+        other => format!("{why}; {other}"),
+    }
+}
+
+/// `why`: whom it has asked, and that nobody answered.
+fn place(dir: &Path, why: &str) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     format!(
-        "No gateway runs, so the key stands in {} for the one that starts there.",
+        "{why}, so the key stands in {} for the one that starts there. If yours runs elsewhere, name its \
+         --host and --port and make the key again.",
         dir.display()
     )
 }
@@ -201,7 +215,11 @@ fn checked(
         let config = config::load(flags, &config::process_environment, &mut IdBook::default());
         config.map_err(|it| (it.to_string(), EXIT_REFUSED))?.catalog
     };
-    let known = |name: &str| select::canonical(&catalog, name).map_err(|it| it.closest);
+    // A demo's catalog is made when it starts.
+    let known = |name: &str| match select::canonical(&catalog, name) {
+        Err(_) if flags.demo => Ok(name.to_owned()),
+        found => found.map_err(|it| it.closest),
+    };
     draft.check(clock.now(), &known).map_err(|problems| {
         let told =
             problems.iter().map(|it| format!("{}: got {}; wanted {}", it.field, it.got, it.wanted));
@@ -248,10 +266,12 @@ fn listed(keys: &[KeyStatus]) -> String {
             used(it.today.requests, it.daily_requests),
             used(it.today.tokens, it.daily_tokens),
             it.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
+            it.privacy.clone().unwrap_or_else(|| "any".to_owned()),
             models,
         ]
     });
-    let headings = ["id", "label", "status", "requests today", "tokens today", "expires", "models"];
+    let headings =
+        ["id", "label", "status", "requests today", "tokens today", "expires", "privacy", "models"];
     table(&headings, &rows.collect::<Vec<_>>())
 }
 

@@ -1,6 +1,7 @@
 //! Addresses: base URLs of providers, and the one this program listens on.
 
 use std::net::IpAddr;
+use std::net::Ipv6Addr;
 
 use super::json::Json;
 use super::json::quoted;
@@ -45,7 +46,12 @@ impl Rule for Range {
         let address: IpAddr = address.parse().ok()?;
         let all = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(all);
-        (bits <= all).then_some((address, bits))
+        // Peers are known by their IPv4 address, however it is written.
+        match address.to_canonical() {
+            IpAddr::V4(it) if address.is_ipv6() => Some((it.into(), bits.checked_sub(96)?)),
+            address => Some((address, bits)),
+        }
+        .filter(|_| bits <= all)
     }
 }
 
@@ -115,6 +121,36 @@ impl Rule for Host {
     }
 }
 
+/// The host of a base URL, without brackets and port.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if let Some((host, _)) = authority.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        return host;
+    }
+    authority.split(':').next().unwrap_or(authority)
+}
+
+/// Is `host` on this machine or in the user's own network? By its address, or by a name that nobody
+/// can have in the public DNS: one without a dot (a container's), or below a domain that is reserved
+/// for such (RFC 6761, 6762, 8375; `internal`).
+pub(super) fn is_own_network(host: &str) -> bool {
+    match host.parse::<IpAddr>().map(|it| it.to_canonical()) {
+        Ok(IpAddr::V4(it)) => it.is_loopback() || it.is_private() || it.is_link_local(),
+        Ok(IpAddr::V6(it)) => is_own_ipv6(it),
+        Err(_) => {
+            let host = host.trim_end_matches('.').to_ascii_lowercase();
+            let reserved = [".localhost", ".local", ".internal", ".home.arpa"];
+            !host.is_empty()
+                && (!host.contains('.') || reserved.iter().any(|it| host.ends_with(it)))
+        }
+    }
+}
+
+fn is_own_ipv6(address: Ipv6Addr) -> bool {
+    address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+}
+
 /// Can only this machine reach `host`? A name other than `localhost` is taken for one that others
 /// reach.
 pub(super) fn is_loopback(host: &str) -> bool {
@@ -182,6 +218,43 @@ mod tests {
         for host in ["0.0.0.0", "::", "192.168.0.1", "example.org", "localhost.example.org"] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn the_own_network_is_told_from_everybody_elses() {
+        let check = |url: &str, host: &str, own: bool| {
+            assert_eq!((host_of(url), is_own_network(host_of(url))), (host, own), "{url}");
+        };
+        check("http://localhost:11434", "localhost", true);
+        check("http://127.0.0.1:9/v1", "127.0.0.1", true);
+        check("http://[::1]:9", "::1", true);
+        check("http://[fd00::7]/v1", "fd00::7", true);
+        check("http://192.168.1.5:11434", "192.168.1.5", true);
+        check("http://10.0.0.2", "10.0.0.2", true);
+        check("http://ollama:11434", "ollama", true);
+        check("http://NAS.local:11434", "NAS.local", true);
+        check("http://host.docker.internal:11434", "host.docker.internal", true);
+        check("https://ollama.com", "ollama.com", false);
+        check("http://gpu.example.org:11434/api", "gpu.example.org", false);
+        check("http://203.0.113.7:11434", "203.0.113.7", false);
+        check("http://[2001:db8::1]:1", "2001:db8::1", false);
+        check("http://local.example.org", "local.example.org", false);
+        check("https://api.example.org/{account_id}/v1", "api.example.org", false);
+    }
+
+    #[test]
+    fn a_range_is_one_of_addresses_as_peers_have_them() {
+        let check = |text: &str, expected: Option<(&str, u8)>| {
+            let expected = expected.map(|(it, bits)| (it.parse::<IpAddr>().unwrap(), bits));
+            assert_eq!(Range.read(&Json::Text(text.to_owned())), expected, "{text}");
+        };
+        check("10.0.0.0/8", Some(("10.0.0.0", 8)));
+        check("2001:db8::/32", Some(("2001:db8::", 32)));
+        check("::ffff:127.0.0.1", Some(("127.0.0.1", 32)));
+        check("::ffff:10.0.0.0/104", Some(("10.0.0.0", 8)));
+        check("::ffff:10.0.0.0/8", None);
+        check("10.0.0.0/33", None);
+        check("2001:db8::/129", None);
     }
 
     #[test]

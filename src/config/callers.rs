@@ -20,10 +20,13 @@ use super::rules::Whole;
 use crate::callers::Declared;
 use crate::callers::Digest;
 use crate::callers::Draft;
+use crate::callers::PREFIX;
 use crate::callers::Terms;
 use crate::callers::identifiers;
 use crate::catalog::Catalog;
+use crate::catalog::Provider;
 use crate::clock::Clock;
+use crate::clock::Now;
 use crate::clock::SystemClock;
 use crate::select;
 
@@ -34,7 +37,7 @@ const BUCKETS: usize = 10_000;
 pub(super) fn declared(
     environment: &Environment<'_>,
     (catalog, own): (&Catalog, [Option<&SecretString>; 2]),
-    faults: &Faults,
+    (faults, notes): (&Faults, &mut Vec<String>),
 ) -> Vec<Declared> {
     let Some(path) = environment.get("RELAY_VIRTUAL_KEYS_PATH") else { return Vec::new() };
     let choice = FileChoice::named(&path.value);
@@ -42,6 +45,7 @@ pub(super) fn declared(
     let place = files::place(&choice);
     let document = Document { place: &place, overrides: &[], faults };
     let mut root = document.root(&json);
+    let now = SystemClock::start().now().unix_ms;
     let mut ids: Vec<String> = Vec::new();
     let mut keys = Vec::new();
     for (path, json) in root.list("keys") {
@@ -61,6 +65,14 @@ pub(super) fn declared(
         if matches!(json, Json::Object(_))
             && let (Some(terms), Some(id)) = (checked(&entry, &draft, catalog), id)
         {
+            // A file outlives its keys: one whose time is over is refused when it is shown.
+            if terms.expires_unix_ms.is_some_and(|it| it <= now) {
+                let until = terms.expires().unwrap_or_default();
+                notes.push(format!(
+                    "{place}: the key \"{}\" expired at {until} and is refused",
+                    terms.label
+                ));
+            }
             keys.push(Declared { digest: Digest::of(id.as_bytes()), terms: Arc::new(terms) });
         }
         entry.finish();
@@ -83,12 +95,18 @@ fn draft(entry: &mut Object<'_>) -> Draft {
 }
 
 fn checked(entry: &Object<'_>, draft: &Draft, catalog: &Catalog) -> Option<Terms> {
-    // Without a catalog (a demo's comes later, a faulty one never) names are taken at their word.
+    // Without a catalog (a demo's comes later, a faulty one never) names are taken at their word, and so is
+    // the plain name of a model that a local server may be found to have.
+    let is_found_later = |name: &str| {
+        let plain = !name.is_empty() && name.bytes().all(|it| it.is_ascii_graphic() && it != b'/');
+        plain && catalog.providers().iter().any(Provider::is_local)
+    };
     let known = |name: &str| match select::canonical(catalog, name) {
-        Err(_) if catalog.providers().is_empty() => Ok(name.to_owned()),
+        Err(_) if catalog.providers().is_empty() || is_found_later(name) => Ok(name.to_owned()),
         found => found.map_err(|it| it.closest),
     };
-    match draft.check(SystemClock::start().now(), &known) {
+    // No date is past in 1970.
+    match draft.check(Now::default(), &known) {
         Ok(terms) => Some(terms),
         Err(problems) => {
             for it in problems {
@@ -117,18 +135,26 @@ impl Rule for KeyText {
     type Value = String;
 
     fn wanted(&self) -> String {
-        "a key of 12 to 200 letters, digits, - and _ that begins with sk-".to_owned()
+        format!(
+            "a key of 12 to 200 letters, digits, - and _ that begins with sk-, but not with {PREFIX}: \
+             those are made by `relayfreellm keys create`"
+        )
     }
 
     fn read(&self, json: &Json) -> Option<String> {
         let Json::Text(text) = json else { return None };
         let plain = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
-        let fits = (12..=200).contains(&text.len()) && text.starts_with("sk-");
+        let fits = (12..=200).contains(&text.len())
+            && text.starts_with("sk-")
+            && !text.starts_with(PREFIX);
         (fits && text.bytes().all(plain)).then(|| text.clone())
     }
 
     fn shown(&self, json: &Json) -> String {
         match json {
+            Json::Text(text) if text.starts_with(PREFIX) => {
+                format!("the key {} of a gateway's own", Digest::of(text.as_bytes()).id())
+            }
             Json::Text(_) => "something else (not shown, it may be a key)".to_owned(),
             other => other.brief(),
         }

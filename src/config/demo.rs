@@ -70,6 +70,7 @@ fn provider(entry: &DemoEntry, ids: &mut IdBook) -> Provider {
         kind: Kind::OpenAi,
         base_url: entry.base_url.trim_end_matches('/').into(),
         synonyms: &[],
+        privacy: Privacy::Local,
         models: entry.models.iter().map(|it| model(entry, it, &key, ids)).collect(),
         keys: vec![key],
     }

@@ -132,7 +132,7 @@ pub fn load(
     let identifiers = callers::identifiers(&environment, &faults);
     let catalog = Catalog::new(providers);
     let own = [master_key.as_ref(), admin_key.as_ref()];
-    let virtual_keys = callers::declared(&environment, (&catalog, own), &faults);
+    let virtual_keys = callers::declared(&environment, (&catalog, own), (&faults, &mut notes));
     let faults = faults.into_list();
     if !faults.is_empty() {
         return Err(Refusal::Faults(faults));

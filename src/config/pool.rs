@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::address::AccountId;
 use super::address::BaseUrl;
+use super::address::host_of;
+use super::address::is_own_network;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::keys;
@@ -19,6 +21,7 @@ use crate::catalog::IdBook;
 use crate::catalog::Key;
 use crate::catalog::Kind;
 use crate::catalog::Model;
+use crate::catalog::Privacy;
 use crate::catalog::Provider;
 use crate::provider::quirks;
 use crate::provider::registry;
@@ -90,16 +93,51 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
         return None;
     }
     let base_url = with_account(base_url?, &entry.name, shop)?;
-    let models = entry.models.iter().map(|it| model((entry, kind), it, &keys, shop.ids)).collect();
+    // Ollama's own paths begin at its root; clients of other kinds are told `/v1`.
+    let root = base_url.strip_suffix("/v1").or(base_url.strip_suffix("/api"));
+    let base_url = root.filter(|_| kind == Kind::Ollama).unwrap_or(&base_url).to_owned();
+    let vouched = is_vouched_for(entry, built_in, &base_url);
+    if !vouched {
+        note_unknown_posture(entry, shop);
+    }
+    let make = |it| model((entry, kind, vouched), it, &keys, shop.ids);
+    let models = entry.models.iter().map(make).collect();
+    let usual = if local && is_own_network(host_of(&base_url)) {
+        Privacy::Local
+    } else {
+        Privacy::default()
+    };
     Some(Provider {
         id: shop.ids.provider(&entry.name),
         name: entry.name.as_str().into(),
         kind,
         base_url: base_url.into(),
         synonyms: built_in.map_or(&[], |it| it.synonyms),
+        privacy: entry.terms.privacy.filter(|_| vouched).unwrap_or(usual),
         keys,
         models,
     })
+}
+
+/// Does what the limits file says of privacy hold where this provider's requests go? It speaks of the
+/// address that stands beside it, or else of the provider's own; somebody else's server, which a
+/// variable names, may do with prompts what it likes. A server of the user's own network is the user's.
+fn is_vouched_for(entry: &ProviderEntry, built_in: Option<&BuiltIn>, base_url: &str) -> bool {
+    let host = host_of(base_url);
+    let own = entry.url.as_deref().or(built_in.map(|it| it.base_url));
+    own.is_none_or(|it| host_of(it).eq_ignore_ascii_case(host))
+        || built_in.is_some_and(BuiltIn::is_local) && is_own_network(host)
+}
+
+fn note_unknown_posture(entry: &ProviderEntry, shop: &mut Workshop<'_>) {
+    let postures = entry.models.iter().map(|it| &it.terms).chain([&entry.terms]);
+    if postures.filter_map(|it| it.privacy).any(Privacy::keeps_out_of_training) {
+        shop.notes.push(format!(
+            "{}: it is asked at another address than its own, so what becomes of prompts there is \
+             unknown; if you know, write that address into {} as its url, beside its privacy",
+            entry.name, shop.place
+        ));
+    }
 }
 
 fn wire(name: &str) -> Option<Kind> {
@@ -160,7 +198,7 @@ fn provider_keys(entry: &ProviderEntry, local: bool, shop: &mut Workshop<'_>) ->
 }
 
 fn model(
-    (provider, kind): (&ProviderEntry, Kind),
+    (provider, kind, vouched): (&ProviderEntry, Kind, bool),
     entry: &ModelEntry,
     keys: &[Key],
     ids: &mut IdBook,
@@ -189,13 +227,16 @@ fn model(
         failed_requests_count: either(own, shared, |it| it.failed_requests_count)
             .unwrap_or_default(),
         reserves_max_tokens: either(own, shared, |it| it.reserves_max_tokens).unwrap_or_default(),
-        privacy: either(own, shared, |it| it.privacy).unwrap_or_default(),
+        privacy: either(own, shared, |it| it.privacy).filter(|_| vouched).unwrap_or_default(),
         // A source speaks of the posture that stands beside it.
         privacy_source: if own.privacy.is_some() { own } else { shared }
             .privacy_source
             .as_deref()
+            .filter(|_| vouched)
             .map(Arc::from),
-        last_verified: either(own, shared, |it| it.last_verified.clone()).map(Arc::from),
+        last_verified: either(own, shared, |it| it.last_verified.clone())
+            .filter(|_| vouched)
+            .map(Arc::from),
         first_token_timeout: either(own, shared, |it| it.first_token_timeout),
         found: false,
         successor: entry.successor.as_deref().map(Arc::from),

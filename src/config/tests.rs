@@ -493,6 +493,57 @@ fn a_models_own_terms_beat_its_providers() {
 }
 
 #[test]
+fn what_is_said_of_privacy_holds_for_the_address_it_stands_beside() {
+    let limits = |url: &str| {
+        format!(
+            r#"{{"providers": [{{"name": "Groq", "url": "{url}", "privacy": "no-training",
+            "privacy_source": "its terms", "last_verified": "2999-01-01", "models": [
+            {{"name": "m", "type": "text", "scale": "small"}},
+            {{"name": "n", "type": "text", "scale": "small", "privacy": "local"}}]}}]}}"#
+        )
+    };
+    let check = |url: &str, variable: &'static str, expected: [Privacy; 2]| {
+        let case = Case::new().file("limits.json", limits(url));
+        let case = if variable.is_empty() { case } else { case.set("GROQ_BASE_URL", variable) };
+        let config = case.loaded();
+        let models = &config.catalog.providers()[0].models;
+        let found: Vec<_> = models.iter().map(|it| it.privacy).collect();
+        assert_eq!(found, expected, "{url} {variable}");
+        let known = expected[0] != Privacy::Unknown;
+        assert_eq!(models[0].privacy_source.is_some(), known);
+        assert_eq!(models[0].last_verified.is_some(), known);
+        assert_eq!(config.notes.iter().any(|it| it.contains("another address")), !known);
+    };
+    let said = [Privacy::NoTraining, Privacy::Local];
+    let unknown = [Privacy::Unknown; 2];
+    check("", "", said);
+    check("", "https://api.groq.com/other/v1", said);
+    check("", "https://API.groq.com:443/v1", said);
+    check("", "http://127.0.0.1:9/v1", unknown);
+    check("", "https://api.groq.com.example.org/v1", unknown);
+    check("http://10.0.0.7:9/v1", "", said);
+    check("http://10.0.0.7:9/v1", "http://10.0.0.7:8/v1", said);
+    check("http://10.0.0.7:9/v1", "http://10.0.0.8:9/v1", unknown);
+}
+
+#[test]
+fn a_local_server_is_local_as_long_as_it_is_near() {
+    let check = |url: &'static str, expected: Privacy| {
+        let config = Case::new().set("OLLAMA_BASE_URL", url).loaded();
+        let mut providers = config.catalog.providers().iter();
+        let ollama = providers.find(|it| it.is_called("ollama")).unwrap();
+        assert_eq!(ollama.privacy, expected, "{url}");
+        assert!(!ollama.base_url.ends_with("/v1"), "{url}");
+    };
+    check("http://localhost:11434/v1", Privacy::Local);
+    check("http://localhost:11434", Privacy::Local);
+    check("http://192.168.7.7:11434", Privacy::Local);
+    check("http://ollama:11434", Privacy::Local);
+    check("https://gpu.example.org", Privacy::Unknown);
+    check("http://203.0.113.9:11434", Privacy::Unknown);
+}
+
+#[test]
 fn the_demo_looks_at_no_keys_and_no_limits() {
     let case = Case::new()
         .file("limits.json", "broken")

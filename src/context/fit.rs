@@ -71,7 +71,9 @@ pub fn fit(
     }
     // The summary gets no more than a quarter of what is free: what is recent says more.
     let room = plan.summary.min((budget - needed) / 4);
-    let room = if room < summary::FEWEST { 0 } else { room };
+    // Where no user has said anything, what a summary says would be taken for the user's last word.
+    let nobody = fitting.layout.last_user == messages.len();
+    let room = if room < summary::FEWEST || nobody { 0 } else { room };
     let most = share(budget, plan.target).saturating_sub(room).max(needed);
     let mut window = fitting.keep.clone();
     fitting.widen(&mut window, most, plan);

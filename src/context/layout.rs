@@ -41,8 +41,12 @@ impl Layout {
             .enumerate()
             .map(|(i, it)| it.role.instructs() || is_summary(i) || i == last_user)
             .collect();
-        let open =
-            units.last().cloned().filter(|it| it.end > last_user || last_user == messages.len());
+        // Instructions may stand behind it.
+        let speaks = |unit: &&Range<usize>| {
+            messages.get((*unit).clone()).is_some_and(|it| it.iter().any(|it| !it.role.instructs()))
+        };
+        let last = units.iter().rev().find(speaks).cloned();
+        let open = last.filter(|it| it.end > last_user || last_user == messages.len());
         let with_user = units.iter().find(|it| it.contains(&last_user)).cloned();
         for i in open.into_iter().chain(with_user).flatten() {
             if let Some(it) = pinned.get_mut(i) {

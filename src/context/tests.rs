@@ -101,7 +101,8 @@ fn a_long_row_of_results_is_read_once() {
     let costs = vec![1; messages.len()];
     let fitted = fit(&messages, &costs, (100, &STATIC), &Memory::default()).unwrap().unwrap();
     assert_eq!((fitted.kept, fitted.dropped), (1, 20_001));
-    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+    // Looking back at all of them from each would take minutes.
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -144,6 +145,8 @@ fn of_a_long_row_of_calls_the_open_one_stays() {
     check("uaucttct", 6, 10, Ok("234567"));
     check("uaucttct", 3, 10, Ok("267"));
     check("uaucttct", 2, 10, Err(3));
+    check("uauctss", 5, 10, Ok("23456"));
+    check("uaucts", 3, 10, Err(4));
 }
 
 #[test]
@@ -199,6 +202,14 @@ fn a_summary_stands_for_what_was_left_out() {
     assert!(text.contains("User: ") && text.contains("477"), "{text}");
     assert!(!text.contains("Thanks a lot") && !text.contains("one moment"), "{text}");
     assert_eq!(made.kept, 16);
+}
+
+#[test]
+fn where_no_user_speaks_nothing_is_summed_up() {
+    let all: Vec<Value> = support_chat(60).into_iter().filter(|it| it["role"] != "user").collect();
+    let made = fitted(&all, 400, &RESERVOIR).unwrap().unwrap();
+    assert_eq!(made.summary_tokens, 0);
+    assert!(made.dropped > 0 && made.kept > 1, "{made:?}");
 }
 
 #[test]

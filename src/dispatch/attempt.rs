@@ -5,6 +5,7 @@
 //! nothing else holds the reservation and the breaker's pass.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::breaker::Outcome;
@@ -65,6 +66,8 @@ pub(super) struct Attempt {
     pub(super) estimated_prompt: Option<u64>,
     /// Tokens of its prompt as they were counted, if they were.
     pub(super) counted_prompt: Option<u64>,
+    /// It goes on with an answer that broke off: were a part's tokens counted here before?
+    pub(super) rest_of: Option<bool>,
     /// The session whose window follows what it really uses, and the tokens its prompt may have.
     pub(super) headroom: Option<(Arc<str>, u64)>,
 }
@@ -85,8 +88,8 @@ impl Attempt {
         target: &TargetView<'_>,
         (demand, early): (Demand, bool),
         request: &Arc<ChatRequest>,
+        now: Now,
     ) -> Result<Self, Shut> {
-        let now = core.clock.now();
         let path = Path::from(target);
         let breakers = &core.books.breakers;
         let pass =
@@ -106,11 +109,12 @@ impl Attempt {
             tab: None,
             sent: SentMark::default(),
             started: now,
-            delivered: Delivered::default(),
+            delivered: Delivered::new(&core.texts),
             begun: false,
             usage: None,
             estimated_prompt: Some(estimated).filter(|_| request.media.is_none()),
             counted_prompt: None,
+            rest_of: None,
             headroom: None,
         })
     }
@@ -119,7 +123,7 @@ impl Attempt {
     pub(super) fn begin(&mut self) {
         if !self.begun {
             self.begun = true;
-            let waited = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+            let waited = self.age();
             self.core.books.latencies.observe(self.model, waited);
             self.core.books.metrics.first_token((&self.names.0, &self.names.1), waited);
             if self.request.stream
@@ -181,8 +185,7 @@ impl Attempt {
             return usage;
         }
         let request = Arc::clone(&self.request);
-        // A copy: a caller that leaves while this is counted still pays for what it got.
-        let usage = settlement::count(request, self.delivered.clone(), self.rules).await;
+        let usage = settlement::count(request, self.delivered.text(), self.rules).await;
         self.book(usage, true);
         usage
     }
@@ -208,8 +211,9 @@ impl Attempt {
                 pass.report(Outcome::Success, now);
             }
             let spent = Spent { prompt: usage.prompt, completion: usage.completion, estimated };
-            self.core.books.usage.record(self.model, spent);
-            self.core.books.latencies.ended(self.model, self.age());
+            settlement::record(&self.core.books.usage, self.model, (spent, self.rest_of));
+            let took = now.monotonic.saturating_sub(self.started.monotonic);
+            self.core.books.latencies.ended(self.model, took);
             if let Some(tab) = &self.tab {
                 tab.record(spent);
             }
@@ -264,9 +268,15 @@ impl Attempt {
     fn tell(&self, fault: &Fault, pass: Option<Pass>, (path, as_of): (&Path, &AsOf)) {
         let Core { books, clock, .. } = &*self.core;
         let now = clock.now();
-        books.usage.failed(self.model);
+        // What broke off after it had begun is an answer, as far as it went.
+        if !self.begun {
+            books.usage.failed(self.model);
+        }
         books.latencies.failed(self.model, fault.kind.label(), now);
         self.ended(fault.kind.label());
+        if let Some(tokens) = fault.context() {
+            books.ledger.learn_context(self.model, tokens, now);
+        }
         let limits = if self.begun { &[] } else { self.sent.limits() };
         learning::headers(&books.ledger, path.target, (limits, as_of), now);
         let spent = learning::refusal(&books.ledger, path.target, (fault, limits, as_of), now);
@@ -300,9 +310,10 @@ impl Attempt {
             queue: Arc::clone(&self.core.queue),
             model: self.model,
             request: Arc::clone(&self.request),
-            delivered: std::mem::take(&mut self.delivered),
+            delivered: std::mem::replace(&mut self.delivered, Delivered::new(&self.core.texts)),
             reported: self.usage,
             estimated_prompt: self.estimated_prompt,
+            rest_of: self.rest_of,
             rules: self.rules,
         }
     }
@@ -316,6 +327,9 @@ impl Drop for Attempt {
             self.ended("abandoned");
             // Unreported, a pass gives back its place as a probe and says nothing.
             drop(pass);
+            if self.core.stopping.load(Ordering::Acquire) && !self.begun {
+                self.tab = None;
+            }
             if self.sent.is_set() {
                 reservation.mark_sent();
                 self.settle_later(reservation);

@@ -13,6 +13,7 @@ use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::Progress;
+use crate::dispatch::outcome::Who;
 use crate::dispatch::relay::Relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::telling::Room;
@@ -55,9 +56,11 @@ pub(super) struct Thread {
     session: Option<String>,
     guide: Option<Arc<str>>,
     normalize: bool,
-    caller: u64,
+    who: Who,
     tab: Option<Arc<Tab>>,
     attempts: u32,
+    /// Were the tokens of a part of the answer counted here?
+    pub(super) estimated: bool,
     /// Who has answered so far; all but the last have broken off.
     answered: Vec<TargetId>,
     /// Who has begun another text: they would again.
@@ -102,9 +105,10 @@ impl Travel {
             session: self.session.take(),
             guide: self.style.guide.take(),
             normalize: self.normalize,
-            caller: self.caller,
+            who: self.who,
             tab: self.tab.clone(),
             attempts: self.attempts,
+            estimated: self.rest_of.unwrap_or_default(),
             answered: vec![self.answered_by?],
             astray: Vec::new(),
         }))
@@ -139,16 +143,19 @@ impl Thread {
         travel.session.clone_from(&self.session);
         travel.style.guide.clone_from(&self.guide);
         travel.normalize = self.normalize;
-        travel.caller = self.caller;
+        travel.who = self.who;
         travel.tab.clone_from(&self.tab);
         travel.attempts = self.attempts;
         travel.story = story;
+        travel.rest_of = Some(self.estimated);
         travel.goal = Some(goal);
         travel.out = [&*self.answered, &*self.astray].concat();
         let mut ending = travel.run().await;
         let mut astray = self.astray.clone();
         if ending.is_err() {
             astray.extend(travel.astray());
+            // It may go elsewhere now, and so waits for something else.
+            travel.place = None;
             travel.out.retain(|it| astray.contains(it) || !self.answered.contains(it));
             ending = travel.run().await;
         }
@@ -200,10 +207,12 @@ impl Thread {
         let told = json_string(&instruction(seam));
         let messages = format!(r#"{messages}{shown},{{"role":"user","content":{told}}}]"#);
         let mut edits = RequestEdits::default();
-        edits.set.push(("messages", messages));
+        edits.set.push(("messages", messages.into()));
         for (bound, most) in self.bounds() {
             let again = tokens::most(seam.cue().len()) + SPARE_TOKENS;
-            edits.set.push((bound, most.saturating_sub(used).saturating_add(again).to_string()));
+            edits
+                .set
+                .push((bound, most.saturating_sub(used).saturating_add(again).to_string().into()));
         }
         ChatRequest::parse(&self.request.render(&edits)).ok()
     }

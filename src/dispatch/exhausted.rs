@@ -16,12 +16,14 @@ use crate::dispatch::demand::demand;
 use crate::dispatch::demand::gates;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::verdict;
+use crate::dispatch::waiting::bucket;
 use crate::openai::ApiError;
 use crate::openai::Exhaustion;
 use crate::openai::More;
 use crate::openai::ProviderState;
 use crate::openai::Suggestion;
 use crate::provider::fault::FaultKind;
+use crate::quota;
 use crate::quota::Bound;
 use crate::quota::Demand;
 use crate::select;
@@ -199,14 +201,15 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     }
     // A target that failed may be well again any moment; waiting is what helps only where spent
     // quota is all there is, keys and models that need a repair aside.
-    let line = travel.line_length();
+    let line = travel.line_before();
     let waiting = outlooks.iter().any(|it| it.waits_for_quota())
         && !outlooks.iter().any(|it| matches!(it.why, Why::Ready | Why::Overload | Why::Fault))
-        || line > 0 && faults.is_empty()
+        // Its turn may have come too late by a moment.
+        || (line > 0 || travel.place.is_some()) && faults.is_empty()
         || !faults.is_empty() && faults.iter().all(|(_, it)| verdict::is_throttle(it));
     let timed_out =
         !faults.is_empty() && faults.iter().all(|(_, it)| matches!(it.kind, FaultKind::Timeout(_)));
-    let in_line = if line > 0 { after(travel, line, now) } else { Duration::ZERO };
+    let in_line = if line > 0 { after(travel, line + 1, now) } else { Duration::ZERO };
     let rest = in_line.max(rest(&outlooks, now));
     let said = last.map_or_else(String::new, |it| format!(" The last said: {}.", it.summary()));
     let tried = faults.len();
@@ -224,7 +227,8 @@ pub(super) fn error(travel: &Travel) -> ApiError {
     ApiError { more, ..error.with_retry_after(rest) }
 }
 
-/// When those in line have had theirs, if each takes as much as this request and all targets give alike.
+/// When the last of so many in line has had its own, if each takes as much as this request and all
+/// targets give alike.
 fn after(travel: &Travel, line: u64, now: Now) -> Duration {
     let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let count = u64::try_from(targets(travel).count()).unwrap_or(u64::MAX);
@@ -256,7 +260,7 @@ fn beyond_whole_windows(all: Demand, limits: &[Limit]) -> (Demand, Duration) {
         let whole = all.saturating_sub(1).checked_div(limit.max).unwrap_or(0);
         *left = (*left).min(all.saturating_sub(whole.saturating_mul(limit.max)));
         let whole = u32::try_from(whole).unwrap_or(u32::MAX);
-        time = time.max(limit.period.rolling().saturating_mul(whole));
+        time = time.max(quota::kept_for(limit.period).saturating_mul(whole));
     }
     (left, time)
 }
@@ -272,10 +276,19 @@ fn rest(outlooks: &[Outlook], now: Now) -> Duration {
 fn outlooks(travel: &Travel, now: Now) -> Vec<Outlook> {
     let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
-    targets(travel).map(|it| outlook(travel, &it, &gates)).collect()
+    let ahead = travel.ahead();
+    let with_turns = |it: TargetView<'_>| match outlook(travel, &it, &gates) {
+        // It is free for somebody else, who has waited longer.
+        Outlook { why: Why::Ready, .. } if ahead.claims(bucket(it.provider.id, it.model)) => {
+            Outlook { when: When::Unknown, why: Why::Quota }
+        }
+        outlook => outlook,
+    };
+    targets(travel).map(with_turns).collect()
 }
 
-fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
+/// Everyone that a request may go to.
+pub(super) fn targets(travel: &Travel) -> impl Iterator<Item = TargetView<'_>> {
     travel.eligible.iter().flat_map(|(p, m)| {
         let provider = travel.pool.selector.catalog.providers().get(*p);
         let model = provider.and_then(|it| it.models.get(*m));

@@ -76,7 +76,13 @@ impl Travel {
     /// Tokens the prompt may have at `model`; `None` = no bound is known.
     pub(super) fn budget(&self, model: &Model) -> Option<u64> {
         let reserve = self.core.params.context.answer_reserve;
-        select::prompt_budget(model, self.request.max_tokens, reserve)
+        Some(select::prompt_budget(self.holds(model)?, self.request.max_tokens, reserve))
+    }
+
+    /// Tokens that prompt and answer may have together at `model`; `None` = no bound is known.
+    pub(super) fn holds(&self, model: &Model) -> Option<u64> {
+        let told = self.core.books.ledger.context(model.id, self.started);
+        select::holds(model, told)
     }
 
     /// The same in tokens as they are counted here: fewer, where the model's answers have shown that
@@ -185,8 +191,9 @@ impl Travel {
     /// The edits for a conversation as it came, with the guide if there is room for it.
     pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
         let guide = self.style.guide.as_deref().filter(|_| guided);
-        let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
-        RequestEdits { set: messages.into_iter().collect(), leave_out: Vec::new() }
+        let messages =
+            guide.map(|it| ("messages", self.request.messages_with_instruction(it).into()));
+        RequestEdits { set: messages.into_iter().collect(), ..RequestEdits::default() }
     }
 
     /// The edits for a conversation made to fit, with the guide if there is room for it.
@@ -196,7 +203,8 @@ impl Travel {
             Some(guide) => with_instruction(&fitted.json, guide),
             None => fitted.json,
         };
-        RequestEdits { set: vec![("messages", messages)], leave_out: Vec::new() }
+        let set = vec![("messages", messages.into())];
+        RequestEdits { set, cut: true, ..RequestEdits::default() }
     }
 
     /// Tells a model that it takes the session over.
@@ -205,11 +213,11 @@ impl Travel {
             return edits;
         }
         let edited = edits.set.iter_mut().find(|(key, _)| *key == "messages");
-        match edited {
-            Some((_, messages)) => *messages = with_instruction(messages, HANDOFF),
-            None => {
-                edits.set.push(("messages", self.request.messages_with_instruction(HANDOFF)));
-            }
+        if let Some((_, messages)) = edited {
+            *messages = with_instruction(messages, HANDOFF).into();
+        } else {
+            let messages = self.request.messages_with_instruction(HANDOFF);
+            edits.set.push(("messages", messages.into()));
         }
         edits
     }

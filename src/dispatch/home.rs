@@ -64,8 +64,9 @@ impl Travel {
         })
     }
 
-    /// The session stays where it was answered.
-    pub(super) fn settle_down(&self, target: TargetId) {
+    /// This target has answered, and the session stays there.
+    pub(super) fn settle_down(&mut self, target: TargetId) {
+        self.answered_by = Some(target);
         if let (Some(session), Some(pin)) = (&self.session, self.pin_of(target)) {
             self.core.books.sessions.pin(session, pin, self.core.clock.now());
         }

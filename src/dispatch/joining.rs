@@ -92,13 +92,14 @@ impl Relay {
             return Ok(());
         }
         let sent = self.telling.sent().map(str::to_owned);
-        let Some((sent, thread)) = sent.zip(self.thread.take()) else {
+        let Some((sent, mut thread)) = sent.zip(self.thread.take()) else {
             return Err(self.break_off(&fault).await);
         };
         if let Some(attempt) = self.attempt.take() {
             if let Some(story) = &mut self.story {
                 story.failed(&self.target, &fault, attempt.age());
             }
+            thread.estimated |= attempt.usage.is_none();
             self.joining.spent = self.joining.spent.plus(attempt.break_off(&fault).await);
             if let Some(story) = &mut self.story {
                 story.settled();
@@ -125,6 +126,7 @@ impl Relay {
         // By now more than one has been asked.
         self.reason = RouteReason::Failover.as_str();
         self.terms.silence = relay.terms.silence;
+        self.watch_anew();
         self.thread = thread;
         self.story = story;
         self.telling.room = room;

@@ -14,7 +14,6 @@ use crate::dispatch::Core;
 use crate::dispatch::Pool;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
-use crate::dispatch::demand::demand;
 use crate::dispatch::destination::destination;
 use crate::dispatch::destination::shown;
 use crate::dispatch::exhausted;
@@ -28,7 +27,9 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
+use crate::dispatch::outcome::Who;
 use crate::dispatch::queue::Place;
+use crate::dispatch::refit::Told;
 use crate::dispatch::relay;
 use crate::dispatch::story::Story;
 use crate::dispatch::strict::Refusal;
@@ -65,8 +66,9 @@ pub(super) async fn travel(
     let requested = shown(call.request.model.as_deref().unwrap_or("meta-model"));
     let no_training = call.requires.no_training || core.params.no_training;
     let requires = Requirements { no_training, ..call.requires };
-    let mut story = story(&core, &call, (&requested, requires));
-    let found = destination(&pool, &call.request, requires).await.and_then(|found| {
+    let mut story = story(&core, &call, &progress, (&requested, requires));
+    let found = destination(&pool, (&call.request, requires), story.record()).await;
+    let found = found.and_then(|found| {
         let tab = call.key.as_ref().map(|it| key::admit(&core, it, &call.request, &found.0));
         Ok((found, tab.transpose()?))
     });
@@ -78,10 +80,6 @@ pub(super) async fn travel(
             return Err(Failure { error: Box::new(error), route: None });
         }
     };
-    if let Some(record) = story.record() {
-        let providers = pool.selector.catalog.providers();
-        record.eligible = (eligible.len(), providers.iter().map(|it| it.models.len()).sum());
-    }
     let (style, normalize) = (call.style, call.normalize);
     let request = Arc::new(call.request);
     // Boxed, so that the journey, which is moved when it begins, stays small.
@@ -97,7 +95,7 @@ pub(super) async fn travel(
     }
     travel.normalize = normalize && !requires.strict;
     travel.story = Some(story);
-    travel.caller = call.caller;
+    travel.who = call.who;
     travel.tab = tab;
     let ending = travel.run().await;
     let ending = travel.with_spare(ending).await;
@@ -129,23 +127,31 @@ pub(super) struct Travel {
     pub(super) attempts: u32,
     pub(super) rounds: u32,
     pub(super) waited: Duration,
+    /// Rounds that ended just before quota came free.
+    pub(super) missed: u32,
     /// Who asks, for taking turns.
-    pub(super) caller: u64,
+    pub(super) who: Who,
     /// What the key that was shown runs up, if one was.
     pub(super) tab: Option<Arc<Tab>>,
     /// Where it stands in line for quota, if it does.
     pub(super) place: Option<Place>,
     /// Has it waited where its session lives after it was refused there?
     pub(super) stayed_home: bool,
+    /// Does the next call need a connection of its own?
+    pub(super) on_new_connection: bool,
     /// Targets that would give the same fault again.
     pub(super) out: Vec<TargetId>,
     /// Those of them whose fault is of the request: no time will change it.
     pub(super) refused: Vec<TargetId>,
+    /// Who may be asked with a shorter conversation.
+    pub(super) told: Told,
     pub(super) pardons: Pardons,
     pub(super) last_route: Option<Route>,
     /// What the provider of a strict request has said last.
     pub(super) refusal: Option<Refusal>,
     pub(super) answered_by: Option<TargetId>,
+    /// Does it go on with an answer that broke off, and were a part's tokens counted here?
+    pub(super) rest_of: Option<bool>,
     /// Where the answer has to set in, when this journey goes on with one that broke off.
     pub(super) goal: Option<Goal>,
     pub(super) style: Styled,
@@ -177,17 +183,21 @@ impl Travel {
             attempts: 0,
             rounds: 0,
             waited: Duration::ZERO,
-            caller: 0,
+            missed: 0,
+            who: Who::default(),
             tab: None,
             place: None,
             stayed_home: false,
+            on_new_connection: false,
             faults: Vec::new(),
             out: Vec::new(),
             refused: Vec::new(),
+            told: Told::default(),
             pardons: Pardons::default(),
             last_route: None,
             refusal: None,
             answered_by: None,
+            rest_of: None,
             goal: None,
             style: Styled::default(),
             normalize: true,
@@ -232,15 +242,16 @@ impl Travel {
     /// Walks the candidates of one leg.
     pub(super) async fn leg(&mut self, leg: &Leg) -> Result<Option<Begun>, Failure> {
         self.wait_for_home(leg).await;
-        let mut walk = self.walk(leg);
+        let mut now = self.core.clock.now();
+        let mut walk = self.walk(leg, now);
         let mut noted = 0;
-        while self.attempts <= self.core.params.max_retries && !self.time_left().is_zero() {
-            let Some(candidate) = self.next_candidate(&mut walk, leg) else {
+        while self.attempts <= self.core.params.max_retries && !self.time_left_at(now).is_zero() {
+            let Some(candidate) = self.next_candidate(&mut walk, leg, now) else {
                 self.note_rejected(&walk, &mut noted);
                 return Ok(None);
             };
             self.note_rejected(&walk, &mut noted);
-            let mut left_out = self.refused_before(candidate.target);
+            let mut left_out = self.refused_before(candidate.target, now);
             let mut repeats = 0;
             let mut edits = leg.edits.clone();
             edits.leave_out.extend(left_out.iter().cloned());
@@ -265,21 +276,29 @@ impl Travel {
                             left_out.push(field);
                         }
                     }
+                    Next::Again
+                        if repeats < REPEATS && self.attempts <= self.core.params.max_retries =>
+                    {
+                        repeats += 1;
+                        self.on_new_connection = true;
+                    }
                     Next::Candidate { model_to_blame } => {
                         if Box::pin(self.stays_home(leg, candidate)).await {
-                            walk = self.walk(leg);
+                            walk = self.walk(leg, self.core.clock.now());
                         } else if model_to_blame {
                             walk.blame_model();
                         }
                         walk.skip(&self.out);
+                        walk.skip(&self.told.waiting);
                         break;
                     }
-                    Next::RepeatWithout(_) => {
+                    Next::RepeatWithout(_) | Next::Again => {
                         walk.skip(&self.out);
                         break;
                     }
                 }
             }
+            now = self.core.clock.now();
         }
         Ok(None)
     }
@@ -300,25 +319,16 @@ impl Travel {
         let pool = Arc::clone(&self.pool);
         let Some(target) = pool.selector.catalog.target(candidate.target) else { return Err(None) };
         let Some(client) = pool.clients.get(&target.provider.id) else { return Err(None) };
-        let demand = demand(&self.core, &self.request, self.guide_bytes())(target.model);
-        let early = self.pardons.now == Some(target.id);
-        let before = self.core.books.ledger.left(target.id, self.core.clock.now());
-        let opened = Attempt::open(&self.core, &target, (demand, early), &self.request);
-        let Ok(mut attempt) = opened else { return Err(None) };
-        attempt.tab.clone_from(&self.tab);
-        leg.sizes(&mut attempt);
-        attempt.headroom = self.headroom(target.model);
-        if let Some(place) = self.place.take() {
-            place.served();
-        }
+        let now = self.core.clock.now();
+        let before = self.core.books.ledger.left(target.id, now);
+        let Some(attempt) = self.open(&target, leg, now) else { return Err(None) };
         self.attempts += 1;
         self.commit_to(target.provider.id);
         let mut route = self.route(&target, candidate.affinity, leg);
-        self.progress.set(route.clone());
+        self.set_out(&route);
         if let Some(story) = &mut self.story {
-            story.asks(&target, before);
+            story.asks(&target, before, now);
         }
-        self.last_route = Some(route.clone());
         let way = self.json_way(target.model, edits);
         let edits = self.handed_over(target.model.id, self.edits_for(way, target.model, edits));
         let bounded = Self::bounded(&edits);
@@ -327,6 +337,7 @@ impl Travel {
             secret: target.key.secret.clone(),
             request: Arc::clone(&self.request),
             edits,
+            verbatim: self.requires.strict,
             sent: attempt.sent.clone(),
         };
         let sent = attempt.sent.clone();
@@ -335,8 +346,8 @@ impl Travel {
         let late = || Fault::new(FaultKind::Timeout(waited), format!("nothing for {limit:?}"));
         let reply = tokio::time::timeout_at(deadline, client.send(call)).await;
         let secret = target.key.secret.clone();
-        let reply = reply.unwrap_or_else(|_| Err(late()));
-        let answer = match reply.map_err(|it| it.without(secret.as_ref())) {
+        let reply = reply.unwrap_or_else(|_| Err(late())).map_err(|it| it.without(secret.as_ref()));
+        let answer = match reply {
             Ok(Reply::Whole(reply)) => {
                 route.warnings.extend(self.unmet(&reply.unmet, bounded, left_out));
                 whole::answer(attempt, reply, route, self.whole_terms(&target, way)).await
@@ -354,7 +365,6 @@ impl Travel {
         match answer {
             Ok(begun) => {
                 self.settle_down(target.id);
-                self.answered_by = Some(target.id);
                 Ok(begun)
             }
             Err(unanswered) => {
@@ -367,6 +377,14 @@ impl Travel {
                 Err(Some(fault))
             }
         }
+    }
+
+    /// Keeps the route for whoever has to tell of it before there is an answer.
+    fn set_out(&mut self, route: &Route) {
+        if self.request.stream {
+            self.progress.set(route.clone());
+        }
+        self.last_route = Some(route.clone());
     }
 
     /// Ends a call that gave no answer, in the log and in the books.
@@ -396,7 +414,9 @@ impl Travel {
             next => next,
         };
         let repeats = verdict::may_pass(&fault) || verdict::is_throttle(&fault);
-        if verdict::speaks_of_model(&fault) {
+        if fault.context().is_some() && self.may_fit_again(target) {
+            // It is passed by until the conversation has been cut for it.
+        } else if verdict::speaks_of_model(&fault) {
             // The model's other keys would say the same, and each would be charged for it.
             let same: Vec<TargetId> = self.keys_of_the_same_model(target);
             self.out.extend_from_slice(&same);
@@ -411,7 +431,7 @@ impl Travel {
     }
 
     pub(super) fn failure(&self, error: ApiError) -> Failure {
-        Failure { error: Box::new(error), route: self.last_route.clone() }
+        Failure { error: Box::new(self.masked(error)), route: self.last_route.clone() }
     }
 
     fn keys_of_the_same_model(&self, target: TargetId) -> Vec<TargetId> {

@@ -2,17 +2,20 @@
 //! is asked for anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::callers::Tab;
 use crate::callers::VirtualKey;
 use crate::catalog::Unit;
 use crate::clock::Now;
+use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::Core;
 use crate::openai::ApiError;
 use crate::openai::ChatRequest;
 use crate::quota::Bound;
 use crate::quota::Denial;
+use crate::quota::FreeAt;
 use crate::select;
 use crate::select::Asked;
 
@@ -32,11 +35,16 @@ pub(super) fn admit(
         return Err(not_allowed(key, models));
     }
     let prompt = tokens::estimate(request.prompt_bytes());
-    let reserve = core.params.context.answer_reserve;
-    let answer = request.max_tokens.map_or(reserve, |it| it.min(reserve));
-    let whole = prompt.saturating_add(answer.saturating_mul(request.n));
+    let answers = |each: u64| each.saturating_mul(request.n);
+    // What the caller says that answers may have is what they may have. Where it says nothing, the last
+    // tokens of a day go to an answer that may be longer.
+    let told = request.max_tokens.map_or(0, answers);
+    let likely = request.max_tokens.unwrap_or(core.params.context.answer_reserve);
+    let whole =
+        prompt.saturating_add(answers(likely)).saturating_add(Rules::OTHERS.media(request.media));
     let now = core.clock.now();
-    Tab::open(key, (prompt, whole), now).map_err(|it| refused(key, prompt, &it, now))
+    let least = prompt.saturating_add(told);
+    Tab::open(key, (least, whole), now).map_err(|it| refused(key, (prompt, told), &it, now))
 }
 
 fn not_allowed(key: &VirtualKey, models: &[Arc<str>]) -> ApiError {
@@ -50,25 +58,48 @@ fn not_allowed(key: &VirtualKey, models: &[Arc<str>]) -> ApiError {
         .with_param("model")
 }
 
-fn refused(key: &VirtualKey, prompt: u64, denial: &Denial, now: Now) -> ApiError {
+/// How soon to ask again when requests under way have what is left: the next may end at any moment.
+const SOON: Duration = Duration::from_secs(1);
+
+fn refused(key: &VirtualKey, (prompt, told): (u64, u64), denial: &Denial, now: Now) -> ApiError {
     let terms = &key.terms;
     let (unit, cap) = match denial.bound {
         Bound::Window { unit: Unit::Tokens, .. } => ("tokens", terms.daily_tokens),
         _ => ("requests", terms.daily_requests),
     };
-    let cap = cap.unwrap_or_default();
-    let Some(time) = denial.free.time() else {
-        let message = format!(
-            "The prompt has about {prompt} tokens, and the API key \"{}\" allows {cap} a day.",
-            terms.label
-        );
-        return ApiError::invalid(message, Some("messages")).with_code("virtual_key_cap_exceeded");
+    let (label, cap) = (&terms.label, cap.unwrap_or_default());
+    let (message, wait) = match denial.free {
+        FreeAt::Never => return never(key, (prompt, told), cap),
+        FreeAt::At(time) => (
+            format!(
+                "The API key \"{label}\" has too few of its {cap} {unit} a day left. They come back at \
+                 midnight UTC."
+            ),
+            time.saturating_sub(now.monotonic),
+        ),
+        FreeAt::Unknown => (
+            format!(
+                "Requests under way may need what the API key \"{label}\" has left of its {cap} {unit} a \
+                 day. What they do not use comes back when they end."
+            ),
+            SOON,
+        ),
     };
-    let message = format!(
-        "The API key \"{}\" has too few of its {cap} {unit} a day left. They come back at midnight UTC.",
-        terms.label
-    );
     ApiError::new(429, "rate_limit_error", message)
         .with_code("virtual_key_cap_reached")
-        .with_retry_after(time.saturating_sub(now.monotonic))
+        .with_retry_after(wait)
+}
+
+/// No day has as many tokens.
+fn never(key: &VirtualKey, (prompt, told): (u64, u64), cap: u64) -> ApiError {
+    let label = &key.terms.label;
+    let (answer, param) = if prompt > cap || told == 0 {
+        (String::new(), "messages")
+    } else {
+        (format!(", and max_tokens allows {told} more"), "max_tokens")
+    };
+    let message = format!(
+        "The prompt has about {prompt} tokens{answer}; the API key \"{label}\" allows {cap} a day."
+    );
+    ApiError::invalid(message, Some(param)).with_code("virtual_key_cap_exceeded")
 }

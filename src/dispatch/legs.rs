@@ -81,6 +81,7 @@ impl Travel {
         {
             return Ok(Some(begun));
         }
+        self.reopen(&mut done);
         if done.len() == self.eligible.len() {
             return Ok(None);
         }
@@ -117,8 +118,9 @@ impl Travel {
             if let Some(begun) = self.leg(&leg).await? {
                 return Ok(Some(begun));
             }
+            self.reopen(&mut done);
         }
-        self.cut_to_fit(&measured, &done).await
+        self.cut_to_fit(&measured, done).await
     }
 
     /// Those that take it whole whatever its tokens. Nothing is counted for them.
@@ -194,12 +196,13 @@ impl Travel {
     async fn cut_to_fit(
         &mut self,
         measured: &Arc<Measured>,
-        done: &Eligible,
+        mut done: Eligible,
     ) -> Result<Option<Begun>, Failure> {
         let plan = self.plan();
         let mut unfit = None;
         let mut asked = !done.is_empty() || !self.faults.is_empty();
-        for ((budget, rules), eligible) in self.by_room(done) {
+        while let Some(((budget, rules), eligible)) = self.largest(&done) {
+            done.extend(&eligible);
             let room = budget.saturating_sub(measured.beside(rules));
             let mut guide = Some(measured.guide).filter(|it| it * GUIDE_SHARE <= room);
             let fitted = match plan {
@@ -226,6 +229,9 @@ impl Travel {
                 (Err(it), _) => {
                     let needed = it.needed + plan.map_or(0, |_| measured.beside(rules));
                     unfit.get_or_insert((needed, budget));
+                    if asked {
+                        self.give_up(&eligible);
+                    }
                     continue;
                 }
             };
@@ -233,6 +239,7 @@ impl Travel {
             if let Some(begun) = self.leg(&leg).await? {
                 return Ok(Some(begun));
             }
+            self.reopen(&mut done);
         }
         match unfit {
             Some((needed, budget)) if !asked => Err(self.failure(too_long(needed, budget))),
@@ -270,13 +277,13 @@ impl Travel {
         self.eligible.iter().copied().filter(|it| at(it).is_some_and(takes)).collect()
     }
 
-    fn model_at(&self, (p, m): (usize, usize)) -> Option<(&Model, Rules)> {
+    pub(super) fn model_at(&self, (p, m): (usize, usize)) -> Option<(&Model, Rules)> {
         let provider = self.pool.selector.catalog.providers().get(p)?;
         Some((provider.models.get(m)?, rules(provider.kind)))
     }
 
-    /// The models that are not `done`, by how much they hold and how they count, the largest first.
-    fn by_room(&self, done: &Eligible) -> Vec<((u64, Rules), Eligible)> {
+    /// Of the models that are not `done` those that hold most, and count alike.
+    fn largest(&self, done: &Eligible) -> Option<((u64, Rules), Eligible)> {
         let mut groups: BTreeMap<(u64, Rules), Eligible> = BTreeMap::new();
         for place in self.eligible.iter().filter(|it| !done.contains(it)) {
             let Some((model, rules)) = self.model_at(*place) else { continue };
@@ -284,7 +291,7 @@ impl Travel {
                 groups.entry((budget, rules)).or_default().push(*place);
             }
         }
-        groups.into_iter().rev().collect()
+        groups.pop_last()
     }
 
     pub(super) fn instruction_bytes(&self) -> usize {

@@ -3,14 +3,16 @@
 //! [`destination`] says where it may go, [`journey`] and [`walking`] walk, [`legs`] sorts the candidates by how
 //! much of the conversation they take, [`fitting`] makes it fit the others, [`home`] keeps a session where it lives, [`waiting`] rests
 //! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
-//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on and
+//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on, by the time that [`alarm`] gives it, and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
-//! [`continuation`] and [`joining`] go on with a stream that was cut, [`learning`] takes in what an
+//! [`continuation`] and [`joining`] go on with a stream that was cut, [`keeping`] bounds what is kept for that, [`learning`] takes in what an
 //! answer says of quota, [`strict`] leaves a request and its answer as they are,
 //! [`story`] and [`noting`] tell of it, [`key`] says what a virtual key allows and opens its tab, [`settlement`] counts what nobody else
 //! has counted, [`exhausted`] says why nobody answered.
 
+mod alarm;
 mod attempt;
+mod beside;
 mod continuation;
 mod demand;
 mod destination;
@@ -19,12 +21,14 @@ mod fitting;
 mod home;
 mod joining;
 mod journey;
+mod keeping;
 mod key;
 mod learning;
 mod legs;
 mod noting;
 pub mod outcome;
 mod queue;
+mod refit;
 mod relay;
 mod settlement;
 mod spared;
@@ -43,9 +47,12 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::breaker::Breakers;
@@ -63,6 +70,7 @@ use crate::telemetry::Metrics;
 use crate::trace::Traces;
 use crate::usage::UsageBook;
 
+use keeping::Keeping;
 use outcome::ChatCall;
 use outcome::ChatService;
 use outcome::Journey;
@@ -96,6 +104,8 @@ pub struct Params {
     pub context: context::Params,
     /// How answers are normalised.
     pub normalizer: normalize::Params,
+    /// The gateway's own keys, which no error may show.
+    pub own_keys: Vec<SecretString>,
 }
 
 /// What is swapped when the configuration is read anew: facts, order and clients belong together.
@@ -136,8 +146,11 @@ struct Core {
     params: Params,
     memory: Arc<context::Memory>,
     queue: Arc<Queue>,
+    texts: Keeping,
     refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
+    /// Is the gateway about to end? What is cut off then is not the caller's doing.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Dispatcher {
@@ -150,14 +163,30 @@ impl Dispatcher {
     ) -> (Self, mpsc::Receiver<Settlement>) {
         let (settlements, waiting) = mpsc::channel(SETTLEMENTS);
         let pool = ArcSwap::from_pointee(pool);
-        let (memory, queue, refusals) = (Arc::default(), Arc::default(), Arc::default());
-        let core = Core { pool, books, clock, params, memory, queue, refusals, settlements };
+        let core = Core {
+            pool,
+            books,
+            clock,
+            params,
+            memory: Arc::default(),
+            queue: Arc::default(),
+            texts: Keeping::default(),
+            refusals: Arc::default(),
+            settlements,
+            stopping: Arc::default(),
+        };
         (Self(ArcSwap::from_pointee(core)), waiting)
     }
 
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.
     pub fn replace(&self, pool: Pool) {
         self.0.load().pool.store(Arc::new(pool));
+    }
+
+    /// The gateway ends: a virtual key does not pay for an answer that is cut off before its caller has
+    /// had anything of it.
+    pub fn stopping(&self) {
+        self.0.load().stopping.store(true, Ordering::Release);
     }
 
     /// Journeys that begin from now on keep to `params`. To be called by one at a time, and not beside
@@ -171,8 +200,10 @@ impl Dispatcher {
             params,
             memory: Arc::clone(&old.memory),
             queue: Arc::clone(&old.queue),
+            texts: old.texts.clone(),
             refusals: Arc::clone(&old.refusals),
             settlements: old.settlements.clone(),
+            stopping: Arc::clone(&old.stopping),
         };
         self.0.store(Arc::new(core));
     }

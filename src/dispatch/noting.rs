@@ -1,29 +1,36 @@
 //! What a journey writes into its story.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::dispatch::Core;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::ChatCall;
 use crate::dispatch::outcome::Failure;
+use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::story::Story;
 use crate::dispatch::whole::Begun;
 use crate::select::Walk;
+use crate::telemetry::plain;
 use crate::trace::Record;
 
 /// The story of a request that begins.
 pub(super) fn story(
     core: &Arc<Core>,
     call: &ChatCall,
+    progress: &Arc<Progress>,
     (requested, requires): (&Arc<str>, Requirements),
 ) -> Story {
-    let names = (Arc::clone(&call.request_id), Arc::clone(requested));
-    let mut record = Record::begin(names.0, names.1, core.clock.now());
+    let name = match plain(requested) {
+        Cow::Borrowed(name) if name.len() == requested.len() => Arc::clone(requested),
+        other => other.into(),
+    };
+    let mut record = Record::begin(Arc::clone(&call.request_id), name, core.clock.now());
     record.key = call.key.as_ref().map(|it| Arc::clone(&it.id));
     record.stream = call.request.stream;
     (record.no_training, record.strict) = (requires.no_training, requires.strict);
-    Story::begin(core, record)
+    Story::begin(core, progress, record)
 }
 
 impl Travel {

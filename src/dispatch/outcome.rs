@@ -29,14 +29,24 @@ pub struct ChatCall {
     pub style: Option<bool>,
     /// May the answer's text be normalised?
     pub normalize: bool,
-    /// Who asks: requests with the same number take turns with others when quota is short.
-    pub caller: u64,
+    /// Who asks, for taking turns when quota is short.
+    pub who: Who,
     /// Under which id it is logged.
     pub request_id: Arc<str>,
     /// The virtual key that was shown, if it was one: what it allows, and who pays.
     pub key: Option<Arc<VirtualKey>>,
     /// What the providers asked have to be like, whoever wants that.
     pub requires: Requirements,
+}
+
+/// Who asks, in numbers that tell nothing of them. When quota is short keys take turns, and so do the
+/// sessions of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Who {
+    /// The key that was shown; without one, the address.
+    pub key: u64,
+    /// The session, if it has one.
+    pub session: u64,
 }
 
 /// What a request asks of every provider it goes to, and of this gateway on the way there.
@@ -150,6 +160,7 @@ impl RouteReason {
 pub struct Progress {
     route: Mutex<Option<Route>>,
     trace: OnceLock<String>,
+    cut: OnceLock<&'static str>,
 }
 
 impl Progress {
@@ -168,6 +179,17 @@ impl Progress {
         if let Some(trace) = trace {
             self.trace.set(trace).ok();
         }
+    }
+
+    /// Whoever drops the answer before its end does so for this reason. Not said when it is the caller who
+    /// goes.
+    pub fn tell_cut(&self, why: &'static str) {
+        self.cut.set(why).ok();
+    }
+
+    /// Why this gateway has dropped the answer; `None` when the caller has gone.
+    pub fn cut(&self) -> Option<&'static str> {
+        self.cut.get().copied()
     }
 
     /// That line, where it was asked for and the answer has begun.

@@ -8,11 +8,14 @@ use futures::stream::BoxStream;
 use futures::stream::Fuse;
 use tokio::time::Instant;
 
+use crate::dispatch::alarm::Alarm;
 use crate::dispatch::attempt::Attempt;
 use crate::dispatch::continuation::Goal;
 use crate::dispatch::continuation::Thread;
 use crate::dispatch::joining::Joining;
 use crate::dispatch::joining::astray;
+use crate::dispatch::keeping::Keeping;
+use crate::dispatch::keeping::Kept;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::outcome::Events;
 use crate::dispatch::outcome::Route;
@@ -37,6 +40,10 @@ use crate::telemetry::OpenStream;
 /// Chunks that may come before the first content. Most providers send one or two; some send empty
 /// ones for as long as they think.
 const PREAMBLE: usize = 4096;
+/// For so many silences a stream that has begun may go without content while its connection shows that
+/// it lives: comments, pings, empty events. Some models think between words; some providers keep up
+/// appearances for ever.
+const SIGNS: u32 = 3;
 /// Text and events held back of one answer, in bytes.
 const MOST_HELD: usize = 4 * 1024 * 1024;
 
@@ -47,8 +54,9 @@ pub(super) struct Terms {
     pub(super) mode: Mode,
     /// The answer is held until it has been checked.
     pub(super) hold: Option<Hold>,
-    /// May it be gone on with when it is cut?
-    pub(super) goes_on: bool,
+    /// For what goes out of it, if it may be gone on with when it is cut; taken by what tells of it.
+    pub(super) sent: Option<Kept>,
+    pub(super) texts: Keeping,
     /// Where it has to set in, and by when, if it goes on with one that broke off.
     pub(super) goal: Option<(Goal, Instant)>,
     /// Did the caller ask for a usage chunk?
@@ -56,7 +64,7 @@ pub(super) struct Terms {
     pub(super) first_content_by: Instant,
     /// The fault it is when the first content comes later.
     pub(super) late: Fault,
-    /// Longest silence between two events.
+    /// Longest silence of the connection; content may take [`SIGNS`] times as long.
     pub(super) silence: Duration,
     /// Unix seconds.
     pub(super) created: u64,
@@ -83,7 +91,46 @@ pub(super) struct Relay {
     /// What it takes to go on elsewhere.
     pub(super) thread: Option<Box<Thread>>,
     pub(super) joining: Joining,
+    vigil: Vigil,
+    alarm: Alarm,
     _open: OpenStream,
+}
+
+/// Since when nothing has come.
+struct Vigil {
+    /// No content.
+    content: Instant,
+    /// No sign of life at all.
+    sign: Instant,
+    /// Bytes read by then.
+    bytes: u64,
+}
+
+impl Vigil {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { content: now, sign: now, bytes: 0 }
+    }
+
+    /// When a stream with that silence is given up, unless something comes.
+    fn end(&self, silence: Duration) -> Instant {
+        (self.sign + silence).min(self.content + silence * SIGNS)
+    }
+
+    fn event(&mut self, says_something: bool) {
+        self.sign = Instant::now();
+        if says_something {
+            self.content = self.sign;
+        }
+    }
+
+    /// Its end has come. Is it put off, because bytes have come that made no event?
+    fn is_put_off(&mut self, bytes: u64, silence: Duration) -> bool {
+        let now = Instant::now();
+        let lives = std::mem::replace(&mut self.bytes, bytes) != bytes;
+        self.sign = if lives { now } else { self.sign };
+        self.end(silence) > now
+    }
 }
 
 /// Reads until there is something to say to the caller, or, where the answer is held, to its end.
@@ -111,18 +158,20 @@ pub(super) async fn begin(
 }
 
 impl Relay {
-    fn new(attempt: Attempt, pieces: Pieces, route: &Route, terms: Terms) -> Self {
+    fn new(attempt: Attempt, pieces: Pieces, route: &Route, mut terms: Terms) -> Self {
         let open = attempt.stream();
         Self {
             attempt: Some(attempt),
             chunks: pieces.chunks.fuse(),
-            telling: Telling::new(&terms),
+            telling: Telling::new(&mut terms),
             target: format!("{}/{}", route.provider, route.model),
             reason: route.reason.as_str(),
             terms,
             story: None,
             thread: None,
             joining: Joining::default(),
+            vigil: Vigil::begin(),
+            alarm: Alarm::default(),
             _open: open,
         }
     }
@@ -159,8 +208,10 @@ impl Relay {
                 }
                 _ => {}
             }
-            if self.telling.held > MOST_HELD {
-                let message = format!("more than {MOST_HELD} bytes to be checked");
+            let held = self.telling.held;
+            let holds = self.terms.hold.is_some();
+            if held > MOST_HELD || holds && !self.telling.room_held.grow_to(held) {
+                let message = format!("{held} bytes to be checked are too many");
                 return Err(Fault::new(FaultKind::Unreadable, message));
             }
         }
@@ -193,6 +244,7 @@ impl Relay {
     /// The answer goes to the caller.
     pub(super) fn give(mut self: Box<Self>, route: Route) -> Begun {
         self.reason = route.reason.as_str();
+        self.watch_anew();
         if let Some(attempt) = &mut self.attempt {
             attempt.begin();
         }
@@ -234,18 +286,24 @@ impl Relay {
                 self.end().await;
                 continue;
             }
-            let fault = match tokio::time::timeout(self.terms.silence, self.chunks.next()).await {
-                Ok(Some(Ok(chunk))) => {
+            let (silence, by) = (self.terms.silence, self.vigil.end(self.terms.silence));
+            let fault = match self.alarm.next(&mut self.chunks, by).await {
+                Some(Some(Ok(chunk))) => {
+                    self.vigil.event(chunk.adds_something());
                     self.take(chunk);
                     continue;
                 }
-                Ok(None) => {
+                Some(None) => {
                     self.end().await;
                     continue;
                 }
-                Ok(Some(Err(fault))) => fault,
-                Err(_) => {
-                    let message = format!("nothing for {:?}", self.terms.silence);
+                Some(Some(Err(fault))) => fault,
+                None => {
+                    let bytes = self.bytes_read();
+                    if self.vigil.is_put_off(bytes, silence) {
+                        continue;
+                    }
+                    let message = format!("no content for {:?}", self.vigil.content.elapsed());
                     Fault::new(FaultKind::Timeout(Waited::NextEvent), message)
                 }
             };
@@ -253,6 +311,17 @@ impl Relay {
                 return Some(Err(error));
             }
         }
+    }
+
+    /// From now on silence counts.
+    pub(super) fn watch_anew(&mut self) {
+        self.vigil = Vigil::begin();
+        self.vigil.bytes = self.bytes_read();
+    }
+
+    /// Bytes that have come by the call's connection.
+    fn bytes_read(&self) -> u64 {
+        self.attempt.as_ref().map_or(0, |it| it.sent.bytes_read())
     }
 
     pub(super) fn take(&mut self, chunk: Chunk) {

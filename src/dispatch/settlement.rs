@@ -8,6 +8,8 @@ use crate::callers::Tab;
 use crate::catalog::ModelId;
 use crate::context::Rules;
 use crate::context::tokens;
+use crate::dispatch::keeping::Keeping;
+use crate::dispatch::keeping::Kept;
 use crate::dispatch::queue::Queue;
 use crate::openai::ChatRequest;
 use crate::openai::TokenUsage;
@@ -15,29 +17,58 @@ use crate::quota::Reservation;
 use crate::usage::Spent;
 use crate::usage::UsageBook;
 
-/// Text kept to be counted, in bytes. What goes beyond it is estimated as it passes: an answer of a
-/// million tokens is rarer than a provider that never stops.
-const KEPT: usize = 4 * 1024 * 1024;
+/// Text kept of one answer to be counted, in bytes: some 16,000 tokens. What goes beyond it is taken to have as many
+/// tokens to a byte: a longer answer without figures of its provider's is rarer than a provider that never stops.
+const KEPT: usize = 64 * 1024;
 
 /// With more than this many waiting they are settled by estimate. An exact count takes some
 /// milliseconds.
 const CROWD: usize = 64;
 
 /// What has been passed on to a caller, for when nobody else counts it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Delivered {
-    text: String,
-    /// Tokens of what is not kept.
-    beyond: u64,
+    kept: Kept,
+    /// Bytes of what is not kept.
+    beyond: usize,
+}
+
+/// The same, to be counted elsewhere.
+pub(super) struct Text {
+    kept: String,
+    beyond: usize,
 }
 
 impl Delivered {
+    pub(super) fn new(texts: &Keeping) -> Self {
+        Self { kept: texts.text(KEPT), beyond: 0 }
+    }
+
     pub(super) fn push(&mut self, text: &str) {
-        if self.text.len() + text.len() <= KEPT {
-            self.text.push_str(text);
-        } else {
-            self.beyond += tokens::estimate(text.len());
-        }
+        let fits =
+            (0..=self.kept.room().min(text.len())).rev().find(|it| text.is_char_boundary(*it));
+        let (first, rest) = text.split_at_checked(fits.unwrap_or_default()).unwrap_or(("", text));
+        // What comes behind a gap is not kept: it would be counted as one word with what is before it.
+        let keeps = self.beyond == 0 && self.kept.push(first);
+        self.beyond += if keeps { rest.len() } else { text.len() };
+    }
+
+    fn bytes(&self) -> usize {
+        self.kept.text().len() + self.beyond
+    }
+
+    /// A copy: a caller that leaves while it is counted still pays for what it got.
+    pub(super) fn text(&self) -> Text {
+        Text { kept: self.kept.text().to_owned(), beyond: self.beyond }
+    }
+}
+
+impl Text {
+    fn tokens(&self) -> u64 {
+        let counted = tokens::count(&self.kept);
+        let (kept, beyond) = (self.kept.len() as u64, self.beyond as u64);
+        let others = counted.saturating_mul(beyond).checked_div(kept);
+        counted.saturating_add(others.unwrap_or_else(|| tokens::estimate(self.beyond)))
     }
 }
 
@@ -52,6 +83,8 @@ pub struct Settlement {
     pub(super) delivered: Delivered,
     pub(super) reported: Option<TokenUsage>,
     pub(super) estimated_prompt: Option<u64>,
+    /// As an attempt has it.
+    pub(super) rest_of: Option<bool>,
     /// How the provider counts what is not text.
     pub(super) rules: Rules,
 }
@@ -61,7 +94,7 @@ impl Settlement {
     pub(super) fn estimate(self) {
         let estimated = TokenUsage {
             prompt: self.rules.estimate(&self.request, 0),
-            completion: tokens::estimate(self.delivered.text.len()) + self.delivered.beyond,
+            completion: tokens::estimate(self.delivered.bytes()),
         };
         let used = self.reported.unwrap_or(estimated);
         self.write(used);
@@ -71,7 +104,7 @@ impl Settlement {
     pub(super) async fn settle(self) -> TokenUsage {
         let used = match self.reported {
             Some(used) => used,
-            None => count(Arc::clone(&self.request), self.delivered.clone(), self.rules).await,
+            None => count(Arc::clone(&self.request), self.delivered.text(), self.rules).await,
         };
         self.write(used);
         used
@@ -87,11 +120,19 @@ impl Settlement {
             completion: used.completion,
             estimated: self.reported.is_none(),
         };
-        self.usage.record(self.model, spent);
+        record(&self.usage, self.model, (spent, self.rest_of));
         if let Some(tab) = &self.tab {
             tab.record(spent);
         }
         self.queue.stir();
+    }
+}
+
+/// Writes down what a call has delivered: an answer, or the rest of one.
+pub(super) fn record(book: &UsageBook, model: ModelId, (spent, rest_of): (Spent, Option<bool>)) {
+    match rest_of {
+        None => book.record(model, spent),
+        Some(estimated) => book.record_rest(model, spent, estimated),
     }
 }
 
@@ -108,14 +149,35 @@ pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
 }
 
 /// Counts a request and the text of its answer, away from the threads that serve.
-pub(super) async fn count(
-    request: Arc<ChatRequest>,
-    answer: Delivered,
-    rules: Rules,
-) -> TokenUsage {
+pub(super) async fn count(request: Arc<ChatRequest>, answer: Text, rules: Rules) -> TokenUsage {
     let counting = tokio::task::spawn_blocking(move || {
         let prompt = rules.count(&request);
-        TokenUsage { prompt, completion: tokens::count(&answer.text) + answer.beyond }
+        TokenUsage { prompt, completion: answer.tokens() }
     });
     counting.await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_kept_counts_as_densely_as_what_is() {
+        let check = |pieces: &[String], expected: u64| {
+            let mut delivered = Delivered::new(&Keeping::default());
+            for piece in pieces {
+                delivered.push(piece);
+            }
+            assert!(delivered.kept.text().len() <= KEPT);
+            assert_eq!(delivered.bytes(), pieces.iter().map(String::len).sum::<usize>());
+            let counted = delivered.text().tokens();
+            assert!(counted.abs_diff(expected) <= expected / 50, "{counted}, not {expected}");
+        };
+        let word = || " hello".to_owned();
+        check(&[word()], 1);
+        check(&vec![word(); 10_000], 10_000);
+        check(&vec![word(); 100_000], 100_000);
+        check(&[word().repeat(100_000)], 100_000);
+        check(&["é".repeat(KEPT), word()], tokens::count(&"é".repeat(KEPT)));
+    }
 }

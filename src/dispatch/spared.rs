@@ -3,6 +3,7 @@
 
 use crate::catalog::Model;
 use crate::catalog::TargetId;
+use crate::clock::Now;
 use crate::context::Rules;
 use crate::context::tokens;
 use crate::dispatch::journey::Travel;
@@ -15,7 +16,6 @@ use crate::provider::Unmet;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::quirks;
-use crate::select;
 
 /// Members an answer can't do without: a provider that doesn't know one of them is ruled out.
 const ESSENTIAL: &[&str] = &["model", "messages", "tools", "functions"];
@@ -28,11 +28,11 @@ const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 impl Travel {
     /// The members of the request that the target's model has refused before, as far as an answer can
     /// do without them: what was spared when it changed nothing may change something now.
-    pub(super) fn refused_before(&self, target: TargetId) -> Vec<String> {
+    pub(super) fn refused_before(&self, target: TargetId, now: Now) -> Vec<String> {
         let found = self.pool.selector.catalog.target(target);
         let Some(found) = found.filter(|_| !self.requires.strict) else { return Vec::new() };
         let is_there = |it: &str| self.may_bring(it) && !self.needs(it);
-        self.core.refusals.of(found.model.id, self.core.clock.now(), is_there)
+        self.core.refusals.of(found.model.id, now, is_there)
     }
 
     /// Remembers that the target's model has refused a member.
@@ -117,7 +117,7 @@ impl Travel {
     /// ask for 65,536 tokens of whatever model, and providers refuse what can't fit.
     pub(super) fn bound_answer(&self, model: &Model, edits: &mut RequestEdits) {
         let Some(asked) = self.request.max_tokens else { return };
-        let Some(holds) = select::holds(model) else { return };
+        let Some(holds) = self.holds(model) else { return };
         // The prompt has been made to leave half of it.
         let media = Rules::OTHERS.media(self.request.media);
         let prompt = tokens::most(self.request.prompt_bytes()).saturating_add(media);
@@ -128,7 +128,7 @@ impl Travel {
         for key in BOUNDS {
             let is_beyond = |it: &str| it.parse().is_ok_and(|it: u64| it > room);
             if self.request.member(key).is_some_and(is_beyond) {
-                edits.set.push((key, room.max(1).to_string()));
+                edits.set.push((key, room.max(1).to_string().into()));
             }
         }
     }

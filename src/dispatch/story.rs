@@ -11,6 +11,7 @@ use crate::catalog::TargetView;
 use crate::clock::Now;
 use crate::context::Fitted;
 use crate::dispatch::Core;
+use crate::dispatch::outcome::Progress;
 use crate::openai::ApiError;
 use crate::provider::fault::Fault;
 use crate::quota::Bound;
@@ -27,6 +28,7 @@ use crate::trace::Record;
 /// leaves a line too.
 pub(super) struct Story {
     core: Arc<Core>,
+    progress: Arc<Progress>,
     failures: String,
     /// Who answered or broke off, and why it was asked.
     target: String,
@@ -42,9 +44,10 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn begin(core: &Arc<Core>, record: Record) -> Self {
+    pub(super) fn begin(core: &Arc<Core>, progress: &Arc<Progress>, record: Record) -> Self {
         Self {
             core: Arc::clone(core),
+            progress: Arc::clone(progress),
             failures: String::new(),
             target: String::new(),
             reason: "",
@@ -67,8 +70,7 @@ impl Story {
     }
 
     /// A target is being asked, of whose quota so much was left.
-    pub(super) fn asks(&mut self, target: &TargetView<'_>, before: Left) {
-        let now = self.core.clock.now();
+    pub(super) fn asks(&mut self, target: &TargetView<'_>, before: Left, now: Now) {
         self.asked = (Arc::clone(&target.provider.name), Arc::clone(&target.model.name));
         (self.asked_at, self.asked_target) = (now, Some(target.id));
         if let Some(record) = &mut self.record {
@@ -174,9 +176,9 @@ impl Story {
         let foreign =
             error.verbatim().is_some() || error.status == 400 && record.last_call().is_some();
         self.why = if foreign {
-            format!("the provider refused it ({})", error.code.as_deref().unwrap_or("no code"))
+            "the provider refused it".to_owned()
         } else {
-            error.message.clone()
+            error.for_the_log().to_owned()
         };
         record.ending = Ending::Failed(error.status, error.code.clone().filter(|_| !foreign));
     }
@@ -196,7 +198,10 @@ impl Story {
 
 impl Drop for Story {
     fn drop(&mut self) {
-        let Some(record) = self.record.take() else { return };
+        let Some(mut record) = self.record.take() else { return };
+        if let (Ending::Abandoned, Some(why)) = (&record.ending, self.progress.cut()) {
+            record.ending = Ending::Cut(why);
+        }
         let books = &self.core.books;
         books.metrics.request((&self.asked.0, &self.asked.1), record.ending.outcome());
         let ms = record.since(self.core.clock.now()).as_millis();
@@ -219,6 +224,10 @@ impl Drop for Story {
             Ending::Broken => tracing::warn!(
                 request_id,
                 "{requested} -> {target} | broke off after {ms} ms: {why}{tried}"
+            ),
+            Ending::Cut(why) => tracing::warn!(
+                request_id,
+                "{requested} -> cut by the gateway: {why} | {kind} dropped after {ms} ms{tried}"
             ),
             Ending::Abandoned => tracing::info!(
                 request_id,

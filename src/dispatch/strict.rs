@@ -10,8 +10,8 @@ use crate::openai::ApiError;
 use crate::openai::More;
 use crate::openai::Verbatim;
 use crate::provider::SentMark;
-use crate::provider::fault;
 use crate::provider::fault::Fault;
+use crate::provider::masking::struck;
 use crate::select::Asked;
 
 /// What a provider has said in place of an answer.
@@ -60,10 +60,8 @@ impl Travel {
     /// Keeps what the provider of a strict request has said in place of an answer.
     pub(super) fn hear_out(&mut self, target: &TargetView<'_>, sent: &SentMark, fault: &Fault) {
         let Some(said) = sent.refusal().filter(|_| self.requires.strict) else { return };
-        let strike = |text: &str| match &target.key.secret {
-            Some(secret) => fault::struck(text, secret),
-            None => text.to_owned(),
-        };
+        let secret = target.key.secret.as_ref();
+        let strike = |text: &str| struck(text, secret, []).unwrap_or_else(|| text.to_owned());
         let content_type = said.content_type.as_ref().and_then(|it| it.to_str().ok());
         let verbatim = Verbatim {
             content_type: strike(content_type.unwrap_or_default()),

@@ -246,13 +246,13 @@ impl Travel {
         match way {
             JsonWay::Native => return edits,
             JsonWay::AnyObject => {
-                edits.set.push((RESPONSE_FORMAT, r#"{"type":"json_object"}"#.to_owned()));
+                edits.set.push((RESPONSE_FORMAT, r#"{"type":"json_object"}"#.into()));
             }
             JsonWay::Instructed => edits.leave_out.push(RESPONSE_FORMAT.to_owned()),
         }
         let trimmed = edits.set.iter().position(|(key, _)| *key == "messages");
         let trimmed = trimmed.map(|at| edits.set.swap_remove(at).1);
-        edits.set.push(("messages", instruct(&self.request, trimmed.as_deref())));
+        edits.set.push(("messages", instruct(&self.request, trimmed.as_deref()).into()));
         edits
     }
 }

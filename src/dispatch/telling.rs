@@ -6,6 +6,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::dispatch::beside;
+use crate::dispatch::beside::Beside;
+use crate::dispatch::keeping::Kept;
+use crate::dispatch::keeping::Share;
 use crate::dispatch::outcome::Event;
 use crate::dispatch::relay::Terms;
 use crate::dispatch::settlement::Delivered;
@@ -14,14 +18,13 @@ use crate::normalize::Mode;
 use crate::normalize::Normalizer;
 use crate::normalize::seam::Joint;
 use crate::normalize::seam::Seam;
+use crate::openai::ChoiceEdit;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
 use crate::openai::Heads;
 use crate::openai::TokenUsage;
 use crate::openai::json_string;
 
-/// Longest text that is gone on with when it is cut, in bytes.
-const MOST_SENT: usize = 1024 * 1024;
 /// Choices followed in one stream; `n` beyond it is passed on as it comes.
 const CHOICES: usize = 128;
 
@@ -47,7 +50,9 @@ pub(super) struct Telling {
     /// The provider's usage chunk, kept back until the end.
     usage_chunk: Option<Chunk>,
     /// The text that has gone out, while another may have to go on with it.
-    sent: Option<String>,
+    sent: Option<Kept>,
+    /// Room for what is held back.
+    pub(super) room_held: Share,
     /// The seam, while white space at it may come twice.
     seam: Option<Box<Seam>>,
     /// Has it gone on with another one's chunks?
@@ -73,6 +78,8 @@ struct ChoiceState {
     role_sent: bool,
     finished: bool,
     text_came: bool,
+    /// What points into its text.
+    beside: Beside,
     /// Its whole text, where it is held.
     draft: Option<Draft>,
     /// It refuses or calls tools: its text is not the answer.
@@ -81,11 +88,19 @@ struct ChoiceState {
 
 /// An id in OpenAI's form.
 pub(super) fn answer_id() -> String {
-    format!("chatcmpl-{:024x}", fastrand::u128(..) >> 32)
+    let random = fastrand::u128(..);
+    let digits = (8..32).map(|it| {
+        let digit = u32::try_from(random >> (4 * it) & 0xf).unwrap_or_default();
+        char::from_digit(digit, 16).unwrap_or('0')
+    });
+    let mut id = String::with_capacity(33);
+    id.push_str("chatcmpl-");
+    id.extend(digits);
+    id
 }
 
 impl Telling {
-    pub(super) fn new(terms: &Terms) -> Self {
+    pub(super) fn new(terms: &mut Terms) -> Self {
         Self {
             id: json_string(&answer_id()),
             model: json_string(&terms.model),
@@ -100,7 +115,8 @@ impl Telling {
             ended_on_purpose: false,
             usage_json: None,
             usage_chunk: None,
-            sent: terms.goes_on.then(String::new),
+            sent: terms.sent.take(),
+            room_held: terms.texts.share(),
             seam: None,
             joined: false,
             room: Room::Unbounded,
@@ -148,19 +164,17 @@ impl Telling {
             self.say(&text, only.finish.as_deref());
             return;
         }
-        let mut texts = Vec::with_capacity(1);
-        let mut role_due = Vec::with_capacity(1);
+        let mut edits = Vec::with_capacity(1);
         let mut goes_out = chunk.choices.is_empty();
         for choice in &chunk.choices {
             let had_text = !choice.text.is_empty();
-            let (text, due) = self.pass(choice, delivered);
-            let says_text = text.as_ref().map_or(had_text, |it| !it.is_empty());
-            goes_out |= says_text || due || !had_text || choice.adds_else;
+            let edit = self.pass(&chunk, choice, delivered);
+            let says_text = edit.text.as_ref().map_or(had_text, |it| !it.is_empty());
+            goes_out |= says_text || edit.role_due || !had_text || choice.adds_else;
             self.said |= says_text || choice.adds_else;
             self.ended_on_purpose |=
                 matches!(choice.finish.as_deref(), Some("length" | "content_filter"));
-            texts.push(text);
-            role_due.push(due);
+            edits.push(edit);
         }
         if goes_out {
             let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
@@ -171,14 +185,19 @@ impl Telling {
             if told_later {
                 self.usage_json = chunk.usage_json().map(str::to_owned);
             }
-            let event = chunk.render(&heads, &texts, &role_due, usage);
+            let event = chunk.render(&heads, &edits, usage);
             self.held += event.len();
             self.ready.push_back(Event::Chunk(event));
         }
     }
 
-    /// The text to send in place of a choice's own (`None` = its own), and whether its role is due.
-    fn pass(&mut self, choice: &ChunkChoice, delivered: &mut Delivered) -> (Option<String>, bool) {
+    /// What is to be sent in place of a choice's own.
+    fn pass(
+        &mut self,
+        chunk: &Chunk,
+        choice: &ChunkChoice,
+        delivered: &mut Delivered,
+    ) -> ChoiceEdit {
         let mode = self.mode;
         let known = self.choices.iter().position(|it| it.index == choice.index);
         if known.is_none() && self.choices.len() < CHOICES {
@@ -188,13 +207,14 @@ impl Telling {
                 role_sent: false,
                 finished: false,
                 text_came: false,
+                beside: Beside::default(),
                 draft: None,
                 excused: false,
             });
         }
         let at = known.unwrap_or(self.choices.len().saturating_sub(1));
         let Some(state) = self.choices.get_mut(at).filter(|it| it.index == choice.index) else {
-            return (None, false);
+            return ChoiceEdit::default();
         };
         let due = !std::mem::replace(&mut state.role_sent, true);
         let holds = matches!(self.mode, Mode::JsonAtOnce(_));
@@ -225,7 +245,13 @@ impl Telling {
         }
         keep(&mut self.sent, &text);
         let changed = *text != *choice.text;
-        (changed.then(|| text.into_owned()), due)
+        let logprobs = chunk.logprobs(choice);
+        let logprobs = state.beside.take((&came, changed), logprobs, &state.normalizer);
+        let annotations = chunk.annotations(choice);
+        let annotations = annotations
+            .and_then(|it| beside::annotations(it, state.normalizer.kept(), self.joined));
+        let text = changed.then(|| text.into_owned());
+        ChoiceEdit { text, logprobs, annotations, role_due: due }
     }
 
     /// What is held back of choices that did not say why they ended goes out.
@@ -249,8 +275,11 @@ impl Telling {
                 format!(r#"{{"content":{}}}"#, json_string(&rest))
             };
             let index = state.index;
-            let choices =
-                format!(r#"[{{"index":{index},"delta":{delta},"finish_reason":"stop"}}]"#);
+            let logprobs = state.beside.rest(&state.normalizer);
+            let logprobs = logprobs.map_or_else(String::new, |it| format!(r#""logprobs":{it},"#));
+            let choices = format!(
+                r#"[{{"index":{index},"delta":{delta},{logprobs}"finish_reason":"stop"}}]"#
+            );
             let (id, model, created) = (&self.id, &self.model, &self.created);
             self.ready.push_back(Event::Chunk(made(id, model, created, &choices, "")));
         }
@@ -265,7 +294,7 @@ impl Telling {
     /// tool call.
     pub(super) fn sent(&self) -> Option<&str> {
         match self.choices.as_slice() {
-            [only] if !only.excused => self.sent.as_deref(),
+            [only] if !only.excused => self.sent.as_ref().map(Kept::text),
             _ => None,
         }
     }
@@ -279,7 +308,7 @@ impl Telling {
         if let (None, Some(choice)) = (&seam, self.choices.first_mut()) {
             choice.normalizer = Normalizer::new(self.mode);
         }
-        let seam = seam.or_else(|| self.sent.as_deref().map(|it| Box::new(Seam::after(it))));
+        let seam = seam.or_else(|| self.sent.as_ref().map(|it| Box::new(Seam::after(it.text()))));
         self.seam = seam.filter(|it| !it.is_passed());
     }
 
@@ -343,9 +372,7 @@ impl Telling {
         let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
         match &self.usage_chunk {
             // The provider's own, with every detail it has.
-            Some(chunk) if chunk.usage.is_some() && !self.joined => {
-                chunk.render(&heads, &[], &[], None)
-            }
+            Some(chunk) if chunk.usage.is_some() && !self.joined => chunk.render(&heads, &[], None),
             _ => {
                 let own = self.usage_json.clone().filter(|_| !self.joined);
                 let own = own.unwrap_or_else(|| usage.to_json());
@@ -357,13 +384,9 @@ impl Telling {
 }
 
 /// Adds to what was sent, unless it grows beyond what is gone on with.
-fn keep(sent: &mut Option<String>, text: &str) {
-    if let Some(kept) = sent {
-        if kept.len() + text.len() > MOST_SENT {
-            *sent = None;
-        } else {
-            kept.push_str(text);
-        }
+fn keep(sent: &mut Option<Kept>, text: &str) {
+    if sent.as_mut().is_some_and(|it| !it.push(text)) {
+        *sent = None;
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memchr::memmem;
+use memchr::memchr2_iter;
+use secrecy::SecretString;
 
 use crate::catalog::TargetView;
 use crate::dispatch::journey::Travel;
@@ -18,11 +19,17 @@ use crate::normalize::Mode;
 use crate::normalize::leaves_code_open;
 use crate::openai::ApiError;
 use crate::openai::JsonMode;
+use crate::openai::More;
 use crate::openai::Role;
 use crate::provider::fault::Fault;
 use crate::provider::fault::Waited;
+use crate::provider::masking::struck;
 use crate::select::Asked;
 use crate::select::JsonWay;
+
+/// Longest text that is gone on with when it is cut, in bytes: some 64,000 tokens, more than most models could be
+/// shown of it.
+const MOST_SENT: usize = 256 * 1024;
 
 impl Travel {
     pub(super) fn whole_terms(&self, target: &TargetView<'_>, way: JsonWay) -> whole::Terms {
@@ -53,7 +60,8 @@ impl Travel {
                 None => self.text_mode(),
             },
             hold,
-            goes_on: self.goes_on(),
+            sent: self.goes_on().then(|| self.core.texts.text(MOST_SENT)),
+            texts: self.core.texts.clone(),
             goal: self.goal.clone().map(|goal| (goal, until)),
             include_usage: self.request.include_usage,
             first_content_by: deadline,
@@ -82,9 +90,9 @@ impl Travel {
             return true;
         }
         let said = request.member("messages").unwrap_or_default().as_bytes();
-        let has = |fence: &str| memmem::find(said, fence.as_bytes()).is_some();
+        let fence = |at: usize| said.get(at..at + 3).is_some_and(|it| it == b"```" || it == b"~~~");
         // Few conversations have any code in them.
-        (has("```") || has("~~~"))
+        memchr2_iter(b'`', b'~', said).any(fence)
             && request
                 .messages()
                 .iter()
@@ -104,6 +112,27 @@ impl Travel {
         let Some((_, fault)) = self.faults.last() else { return ApiError::invalid("", None) };
         let mut error = ApiError::invalid(fault.message.clone(), fault.param.as_deref());
         error.code = fault.code.as_deref().map(str::to_owned);
+        error
+    }
+
+    /// The same error without any key of the pool's or of the gateway's own: what a provider knows of
+    /// them is not for callers. The key it was asked with is struck out as soon as it has answered.
+    pub(super) fn masked(&self, mut error: ApiError) -> ApiError {
+        let providers = self.pool.selector.catalog.providers();
+        let keys = providers.iter().flat_map(|it| &it.keys).filter_map(|it| it.secret.as_ref());
+        let keys: Vec<&SecretString> = keys.chain(&self.core.params.own_keys).collect();
+        let mask = |text: &mut String| {
+            if let Some(struck) = struck(text, None, keys.iter().copied()) {
+                *text = struck;
+            }
+        };
+        mask(&mut error.message);
+        error.code.as_mut().map(mask);
+        error.param.as_mut().map(mask);
+        if let Some(More::Verbatim(it)) = error.more.as_deref_mut() {
+            mask(&mut it.body);
+            mask(&mut it.content_type);
+        }
         error
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Next {
     GiveBack,
     /// The same target once more, without these members.
     RepeatWithout(Vec<String>),
+    /// The same target once more, on a connection of its own.
+    Again,
     /// The next candidate. Is the model to blame, so that its other keys can wait?
     Candidate { model_to_blame: bool },
 }
@@ -45,6 +47,7 @@ pub(super) fn next(fault: &Fault) -> Next {
     match &fault.kind {
         FaultKind::BadRequest => Next::GiveBack,
         FaultKind::FieldUnknown(fields) => Next::RepeatWithout(fields.clone()),
+        FaultKind::Stale => Next::Again,
         // Not for this key's account; another may have it.
         FaultKind::ModelGone if fault.scope == Scope::Target => {
             Next::Candidate { model_to_blame: false }
@@ -87,7 +90,9 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         | FaultKind::NotHere
         | FaultKind::OffSchema
         | FaultKind::NoJson
+        | FaultKind::Stale
         | FaultKind::Astray => Outcome::Neutral,
+        FaultKind::Unanswered => Outcome::Unanswered,
         FaultKind::Connect => Outcome::ConnectFault,
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,
         FaultKind::Server
@@ -128,6 +133,9 @@ pub(super) fn quota(fault: &Fault) -> Quota {
         | FaultKind::NoJson
         | FaultKind::Astray
         | FaultKind::Cut
+        // It may have been read before the connection was closed.
+        | FaultKind::Unanswered
+        | FaultKind::Stale
         | FaultKind::Timeout(_) => Quota::Spent,
         _ => Quota::Refused,
     }
@@ -142,6 +150,8 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
             | FaultKind::Empty
             | FaultKind::Cut
             | FaultKind::Connect
+            | FaultKind::Unanswered
+            | FaultKind::Stale
             | FaultKind::TooManyInFlight
     )
 }

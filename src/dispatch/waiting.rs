@@ -1,8 +1,5 @@
 //! Between two rounds: a short rest where faults may pass, a place in line where quota is spent.
 
-use std::hash::DefaultHasher;
-use std::hash::Hash;
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +7,20 @@ use tokio::time::Instant;
 
 use crate::breaker::Path;
 use crate::breaker::State;
+use crate::catalog::Model;
+use crate::catalog::ProviderId;
+use crate::catalog::QuotaScope;
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
+use crate::catalog::Unit;
+use crate::clock::Now;
 use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
-use crate::dispatch::queue::LineId;
+use crate::dispatch::queue::Ahead;
+use crate::dispatch::queue::Bucket;
+use crate::dispatch::queue::Choice;
 
 /// Rest before targets that failed in passing are asked again; doubled with each round.
 const ROUND_REST: Duration = Duration::from_millis(100);
@@ -23,6 +28,12 @@ const ROUND_REST: Duration = Duration::from_millis(100);
 const PROBE_REST: Duration = Duration::from_millis(50);
 /// Longest wait for the probes of others in one journey.
 const PROBE_WAIT: Duration = Duration::from_secs(10);
+
+/// Rounds that may follow at once because quota came free just after the one before. Were it for something
+/// else that nobody was asked, there would be no end.
+const MISSES: u32 = 8;
+/// Shortest time after which a request in line looks whether there is still hope.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 
 /// What a journey has made of breakers that faults keep open.
 #[derive(Debug, Default)]
@@ -37,31 +48,72 @@ pub(super) struct Pardons {
 
 impl Travel {
     /// Where others wait for the same quota, nobody overtakes them. `false`: too many of its caller's
-    /// wait already.
+    /// wait already, or it would wait in vain.
     pub(super) fn line_up(&mut self) -> bool {
-        if !self.core.queue.has(|| self.line()) || self.patience_left().is_zero() {
+        let patience = self.patience_left();
+        if !self.core.queue.has(|| self.choice()) || patience.is_zero() {
             return true;
         }
-        self.place = self.core.queue.join(self.line(), self.caller);
+        self.join(patience)
+    }
+
+    /// Stands in line, unless there is no hope in it for `patience`.
+    fn join(&mut self, patience: Duration) -> bool {
+        if self.is_hopeless(patience) {
+            return false;
+        }
+        self.place = self.core.queue.join(self.choice(), self.who);
         self.place.is_some()
     }
 
-    /// How many stand in its line.
-    pub(super) fn line_length(&self) -> u64 {
-        let queue = &self.core.queue;
-        if queue.has(|| self.line()) { queue.length(self.line()) } else { 0 }
+    /// Is it certain that its turn does not come within `patience`? So many are served before it that
+    /// the windows of all it may go to let in no more by then, even if each call under way gives its
+    /// own back. Those in line are taken to stay.
+    fn is_hopeless(&self, patience: Duration) -> bool {
+        let counts =
+            |it: TargetView<'_>| it.model.limits.iter().any(|it| it.unit == Unit::Requests);
+        if !exhausted::targets(self).all(counts) {
+            return false;
+        }
+        let (now, before) = (self.core.clock.now(), self.line_before());
+        let targets = exhausted::targets(self).map(|it| it.id);
+        before > 0 && !self.core.books.ledger.may_let_in(targets, before, (patience, now))
     }
 
-    /// Waits until it comes first in its line; at once when it stands in none. `false`: the time is up.
+    /// At least so many are served before it.
+    pub(super) fn line_before(&self) -> u64 {
+        let queue = &self.core.queue;
+        match &self.place {
+            Some(place) => queue.before(place.choice(), self.who, Some(place)),
+            None if queue.has(|| self.choice()) => queue.before(&self.choice(), self.who, None),
+            None => 0,
+        }
+    }
+
+    /// What it has to leave to those whose turn comes before its own. Who has had its turn and met a
+    /// fault goes on as it can.
+    pub(super) fn ahead(&self) -> Ahead {
+        if self.place.is_none() && self.attempts > 0 {
+            return Ahead::default();
+        }
+        self.core.queue.ahead(self.place.as_ref())
+    }
+
+    /// Waits until it comes first in its line; at once when it stands in none. `false`: the time is up,
+    /// or will be before it comes first.
     pub(super) async fn turn(&mut self) -> bool {
-        let Some(place) = &self.place else { return true };
         let (began, patience) = (Instant::now(), self.patience_left());
-        let first = async {
-            while !place.is_first() {
-                place.bell().await;
+        let in_time = loop {
+            let Some(place) = self.place.as_ref().filter(|it| !it.is_first()) else { break true };
+            let left = patience.saturating_sub(began.elapsed());
+            if left.is_zero() || self.is_hopeless(left) {
+                break false;
             }
+            // Others may come whose turn is before its own: it looks again, the more often the less
+            // time is left, and a dozen times at most.
+            let look = (left / 2).max(LAST_LOOK).min(left);
+            tokio::time::timeout(look, place.bell()).await.ok();
         };
-        let in_time = tokio::time::timeout(patience, first).await.is_ok();
         self.waited += began.elapsed();
         in_time
     }
@@ -138,13 +190,18 @@ impl Travel {
                 Wait::ForACall => until,
                 // Its time has passed while another call was answered.
                 Wait::InVain if exhausted::is_back(self) => Instant::now() + self.a_little_more(),
+                // It came free since the round in which it was not.
+                Wait::InVain if self.missed < MISSES && exhausted::is_ready(self) => {
+                    self.missed += 1;
+                    return true;
+                }
                 Wait::InVain => return false,
             };
             if rest > until || until <= Instant::now() {
                 return false;
             }
-            if self.place.is_none() {
-                self.place = self.core.queue.join(self.line(), self.caller);
+            if self.place.is_none() && !self.join(until.saturating_duration_since(Instant::now())) {
+                return false;
             }
             let Some(place) = &self.place else { return false };
             if !place.is_first() {
@@ -160,7 +217,12 @@ impl Travel {
 
     /// What is left of the time until the answer's first byte.
     pub(super) fn time_left(&self) -> Duration {
-        let spent = self.core.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.time_left_at(self.core.clock.now())
+    }
+
+    /// The same at a time that is known.
+    pub(super) fn time_left_at(&self, now: Now) -> Duration {
+        let spent = now.monotonic.saturating_sub(self.started.monotonic);
         self.core.params.deadline.saturating_sub(spent)
     }
 
@@ -169,11 +231,23 @@ impl Travel {
         self.core.params.max_quota_wait.saturating_sub(self.waited).min(self.time_left())
     }
 
-    /// Requests with the same choice of targets wait for the same quota.
-    fn line(&self) -> LineId {
-        let mut hasher = DefaultHasher::new();
-        Arc::as_ptr(&self.pool).hash(&mut hasher);
-        self.eligible.hash(&mut hasher);
-        hasher.finish()
+    /// The quota that it may be given.
+    fn choice(&self) -> Choice {
+        let catalog = &self.pool.selector.catalog;
+        let left = self.eligible.iter().filter_map(|(p, m)| {
+            let provider = catalog.providers().get(*p)?;
+            let model = provider.models.get(*m)?;
+            let gone = model.targets.iter().all(|it| self.out.contains(it));
+            (!gone).then(|| bucket(provider.id, model))
+        });
+        Choice::of(left.collect())
+    }
+}
+
+/// What requests for a model compete for.
+pub(super) fn bucket(provider: ProviderId, model: &Model) -> Bucket {
+    match model.scope {
+        QuotaScope::Model => Bucket::Model(model.id),
+        QuotaScope::Account => Bucket::Accounts(provider),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dispatch::attempt::Attempt;
+use crate::dispatch::beside;
 use crate::dispatch::continuation::Thread;
 use crate::dispatch::outcome::Answer;
 use crate::dispatch::outcome::Events;
@@ -23,6 +24,7 @@ use crate::dispatch::telling::answer_id;
 use crate::normalize::Mode;
 use crate::openai::Completion;
 use crate::openai::TokenUsage;
+use crate::openai::Written;
 use crate::provider::Whole;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -227,11 +229,12 @@ impl Complete {
 
 fn rendered(completion: &Completion, route: Route, terms: &Terms, usage: TokenUsage) -> Begun {
     let changed = Cell::new(false);
-    let rewrite = |text: &str, complete: bool| match terms.mode.apply(text, complete) {
-        Cow::Borrowed(same) if same.len() == text.len() => None,
+    let rewrite = |came: Written<'_>| match terms.mode.apply(came.text, came.complete) {
+        Cow::Borrowed(same) if same.len() == came.text.len() => None,
         other => {
-            changed.set(changed.get() || *other != *text);
-            Some(other.into_owned())
+            changed.set(changed.get() || *other != *came.text);
+            let kept = terms.mode.kept(came.text, &other);
+            Some(beside::edited(came, other.into_owned(), kept.as_ref()))
         }
     };
     let body = completion.render(&answer_id(), &terms.model, terms.created, rewrite);

@@ -8,6 +8,7 @@ mod fence;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod json;
+mod kept;
 mod opener;
 mod repair;
 mod scan;
@@ -16,11 +17,13 @@ mod text;
 mod trimmer;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 #[cfg(any(test, fuzzing))]
 pub use crate::normalize::fuzz::fuzz;
 pub use crate::normalize::json::Root;
 pub use crate::normalize::json::json_only;
+pub use crate::normalize::kept::Kept;
 
 use crate::normalize::fence::Fences;
 use crate::normalize::text::TextNormalizer;
@@ -110,6 +113,21 @@ impl Mode {
     }
 }
 
+impl Mode {
+    /// What stays of the whole answer `text`, of which [`apply`](Self::apply) has made `out`. What was put
+    /// behind its end is nothing of it. `None` where it was mended, so that nothing stands where it did.
+    pub fn kept(self, text: &str, out: &str) -> Option<Kept> {
+        if let Self::Json(_) | Self::JsonAtOnce(_) = self {
+            let start = (out.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+            let span = start..start.checked_add(out.len())?;
+            return (span.end <= text.len()).then(|| Kept::only(text, &span));
+        }
+        let mut normalizer = Normalizer::new(self);
+        let _out = normalizer.push(text);
+        normalizer.kept().cloned()
+    }
+}
+
 /// Treats one streamed answer, delta by delta.
 #[derive(Debug)]
 pub struct Normalizer(Inner);
@@ -148,6 +166,28 @@ impl Normalizer {
                 Cow::Borrowed("")
             }
             Inner::Off => Cow::Borrowed(delta),
+        }
+    }
+
+    /// What stays of the text so far: all of it while that is undecided. `None` where all of it comes at
+    /// the end, perhaps mended.
+    pub fn kept(&self) -> Option<&Kept> {
+        static ALL: LazyLock<Kept> = LazyLock::new(Kept::default);
+        match &self.0 {
+            Inner::Text(text) => Some(text.kept()),
+            Inner::Json(json) => Some(json.kept()),
+            Inner::Off => Some(&ALL),
+            Inner::JsonAtOnce(..) => None,
+        }
+    }
+
+    /// Bytes of the text so far that are held back.
+    pub fn held(&self) -> usize {
+        match &self.0 {
+            Inner::Text(text) => text.held(),
+            Inner::Json(json) => json.held(),
+            Inner::JsonAtOnce(held, _) => held.len(),
+            Inner::Off => 0,
         }
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::normalize::fence::CODE_INDENT;
 use crate::normalize::fence::Fences;
 use crate::normalize::fence::advance;
+use crate::normalize::kept::Kept;
 use crate::normalize::opener::Verdict;
 use crate::normalize::opener::judge;
 
@@ -15,6 +16,9 @@ pub(super) struct TextNormalizer {
     /// What may still be an opener, from its first letter on. Under 64 bytes.
     held: String,
     fences: Fences,
+    /// Bytes of white space, which is ASCII, before the first letter.
+    led: usize,
+    kept: Kept,
     /// May a fence that is open at the end be closed?
     closes: bool,
 }
@@ -32,7 +36,17 @@ enum Stage {
 impl TextNormalizer {
     pub(super) fn new(closes: bool) -> Self {
         let (stage, fences) = (Stage::Leading { column: 0 }, Fences::default());
-        Self { stage, held: String::new(), fences, closes }
+        Self { stage, held: String::new(), fences, led: 0, kept: Kept::default(), closes }
+    }
+
+    /// What stays of the text so far; all of it while that is undecided.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Bytes that are held back.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
     }
 
     pub(super) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
@@ -71,6 +85,7 @@ impl TextNormalizer {
             };
             length += 1;
         }
+        self.led += length;
         let (space, rest) = delta.split_at_checked(length).unwrap_or((delta, ""));
         if rest.is_empty() {
             self.stage = Stage::Leading { column };
@@ -99,6 +114,9 @@ impl TextNormalizer {
             return Cow::Borrowed(space);
         }
         self.stage = Stage::Passing;
+        if let Verdict::Drop(end) = verdict {
+            self.kept = Kept::without_beginning(self.led, &all, end);
+        }
         match verdict {
             Verdict::Drop(end) if space.is_empty() && end >= held => {
                 Cow::Borrowed(text.get(end - held..).unwrap_or_default())

@@ -11,6 +11,7 @@ use crate::normalize::json::Root;
 use crate::normalize::json::begins;
 use crate::normalize::json::is_prose;
 use crate::normalize::json::numbers;
+use crate::normalize::kept::Kept;
 
 /// Text before the value is held back up to this many bytes; after that everything passes.
 pub(super) const HOLD_BYTES: usize = 64 * 1024;
@@ -19,7 +20,13 @@ pub(super) const HOLD_BYTES: usize = 64 * 1024;
 /// what follows it. If no value ever begins, the text comes out unchanged at the end, or as soon as
 /// 64 KiB have gone by.
 #[derive(Debug)]
-pub(super) enum JsonTrimmer {
+pub(super) struct JsonTrimmer {
+    stage: Stage,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Stage {
     Before(Before),
     Inside(Nesting),
     After,
@@ -28,7 +35,7 @@ pub(super) enum JsonTrimmer {
 
 /// What came before the value.
 #[derive(Debug)]
-pub(super) struct Before {
+struct Before {
     root: Root,
     held: String,
     /// No value begins before this byte of `held`.
@@ -39,7 +46,7 @@ pub(super) struct Before {
 
 /// Where in a value the text is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Nesting {
+struct Nesting {
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -47,46 +54,65 @@ pub(super) struct Nesting {
 
 impl JsonTrimmer {
     pub(super) fn new(root: Root) -> Self {
-        Self::Before(Before { root, held: String::new(), searched: 0, source: None })
+        let before = Before { root, held: String::new(), searched: 0, source: None };
+        Self { stage: Stage::Before(before), kept: Kept::default() }
+    }
+
+    /// What stays of the text so far; all of it while that is undecided.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Bytes that are held back.
+    pub(super) fn held(&self) -> usize {
+        match &self.stage {
+            Stage::Before(before) => before.held.len(),
+            _ => 0,
+        }
     }
 
     pub(super) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
-        match self {
-            Self::Before(before) => {
+        match &mut self.stage {
+            Stage::Before(before) => {
                 before.held.push_str(delta);
                 match before.search() {
                     Some(Begins::Value) => {
-                        let mut value = before.held.split_off(before.searched);
-                        let mut nesting = Nesting::default();
-                        let end = nesting.advance(value.as_bytes());
-                        value.truncate(end.unwrap_or(value.len()));
-                        *self = end.map_or(Self::Inside(nesting), |_| Self::After);
-                        Cow::Owned(value)
+                        self.kept = Kept::without_beginning(0, &before.held, before.searched);
+                        let value = before.held.split_off(before.searched);
+                        self.stage = Stage::Inside(Nesting::default());
+                        Cow::Owned(self.pass(&value).to_owned())
                     }
                     Some(_) => Cow::Borrowed(""),
                     None => {
                         let all = std::mem::take(&mut before.held);
-                        *self = Self::Passing;
+                        self.stage = Stage::Passing;
                         Cow::Owned(all)
                     }
                 }
             }
-            Self::Inside(nesting) => {
-                let end = nesting.advance(delta.as_bytes());
-                if end.is_some() {
-                    *self = Self::After;
-                }
-                Cow::Borrowed(end.and_then(|end| delta.get(..end)).unwrap_or(delta))
-            }
-            Self::After => Cow::Borrowed(""),
-            Self::Passing => Cow::Borrowed(delta),
+            Stage::Inside(_) => Cow::Borrowed(self.pass(delta)),
+            Stage::After => Cow::Borrowed(""),
+            Stage::Passing => Cow::Borrowed(delta),
         }
     }
 
+    /// Passes on what belongs to the value.
+    fn pass<'a>(&mut self, delta: &'a str) -> &'a str {
+        let Stage::Inside(nesting) = &mut self.stage else { return "" };
+        let end = nesting.advance(delta.as_bytes());
+        if end.is_some() {
+            self.stage = Stage::After;
+        }
+        let value = end.and_then(|end| delta.get(..end)).unwrap_or(delta);
+        self.kept.goes_on(value);
+        value
+    }
+
     pub(super) fn finish(&mut self) -> String {
-        match std::mem::replace(self, Self::Passing) {
-            Self::Before(Before { mut held, source, .. }) => {
+        match std::mem::replace(&mut self.stage, Stage::Passing) {
+            Stage::Before(Before { mut held, source, .. }) => {
                 if let Some(source) = source {
+                    self.kept = Kept::only(&held, &source);
                     held.truncate(source.end);
                     held.drain(..source.start);
                 }

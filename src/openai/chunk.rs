@@ -50,11 +50,28 @@ pub struct ChunkChoice {
     pub is_odd: bool,
     /// Does it add to `reasoning_content`?
     pub thinks: bool,
+    /// Where its inside begins.
+    start: usize,
     /// Where the index has to be put in.
     index_due: Option<usize>,
     text_span: Option<Range<usize>>,
+    logprobs_span: Option<Range<usize>>,
+    annotations_span: Option<Range<usize>>,
     calls_span: Option<Range<usize>>,
     delta: Option<Inside>,
+}
+
+/// What is sent of a choice in place of what came; `None` = as it came.
+#[derive(Clone, Debug, Default)]
+pub struct ChoiceEdit {
+    /// Its text.
+    pub text: Option<String>,
+    /// What is said of the tokens of its text, as JSON text.
+    pub logprobs: Option<String>,
+    /// Its annotations, as JSON text.
+    pub annotations: Option<String>,
+    /// Has no role been sent yet?
+    pub role_due: bool,
 }
 
 /// The inside of a delta, where members can be put in.
@@ -111,6 +128,7 @@ fn groq_usage<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Broken> {
 #[derive(Default)]
 struct ChoiceMembers<'a> {
     index: Option<u64>,
+    logprobs: Option<&'a str>,
     delta: Option<(&'a str, Said<'a>)>,
     message: Option<(&'a str, Said<'a>)>,
     finish: Option<String>,
@@ -123,6 +141,7 @@ impl<'a> ChoiceMembers<'a> {
             "finish_reason" if !value.is_null() => {
                 self.finish = Some(value.string()?.into_owned());
             }
+            "logprobs" => self.logprobs = Some(value.raw()?),
             "delta" if !value.is_null() => self.delta = Some(value.raw_of(Said::read)?),
             "message" if !value.is_null() => self.message = Some(value.raw_of(Said::read)?),
             _ => {
@@ -148,6 +167,7 @@ pub(super) struct Said<'a> {
     /// Does something stand in another form than OpenAI's?
     pub(super) is_odd: bool,
     pub(super) reasoning: Option<&'a str>,
+    pub(super) annotations: Option<&'a str>,
     /// What of it costs tokens beside the text: reasoning, refusals, calls.
     pub(super) uncounted: String,
 }
@@ -178,8 +198,10 @@ impl<'a> Said<'a> {
                 self.says_else = true;
                 let text = text_of(value);
                 self.refuses |= other == "refusal";
-                if other == "reasoning_content" {
-                    self.reasoning = Some(value);
+                match other {
+                    "reasoning_content" => self.reasoning = Some(value),
+                    "annotations" => self.annotations = Some(value),
+                    _ => {}
                 }
                 self.is_odd |= match other {
                     "reasoning" | "reasoning_details" | "thinking" => true,
@@ -267,22 +289,26 @@ impl Chunk {
         from_utf8(self.body.get(choice.calls_span.clone()?)?).ok()
     }
 
+    /// What is said of the tokens of a choice's text, as JSON text.
+    pub fn logprobs(&self, choice: &ChunkChoice) -> Option<&str> {
+        let span = choice.logprobs_span.clone()?;
+        from_utf8(self.body.get(span)?).ok().filter(|it| *it != "null")
+    }
+
+    /// What a choice of it adds to its annotations, as JSON text.
+    pub fn annotations(&self, choice: &ChunkChoice) -> Option<&str> {
+        from_utf8(self.body.get(choice.annotations_span.clone()?)?).ok()
+    }
+
     /// Is it a chunk that only tells the usage?
     pub fn is_usage_only(&self) -> bool {
         self.choices.is_empty() && self.usage_span.is_some() && self.usage_is_own
     }
 
-    /// The event's data under the stream's own id, model and `created`. `texts` holds, in the
-    /// choices' order, the text to send in place of each choice's own (`None` = as it is);
-    /// `role_due` says for which choices no role has been sent yet; `usage` is the JSON text for
-    /// the `usage` member where it is to be another.
-    pub fn render(
-        &self,
-        heads: &Heads<'_>,
-        texts: &[Option<String>],
-        role_due: &[bool],
-        usage: Option<&str>,
-    ) -> Bytes {
+    /// The event's data under the stream's own id, model and `created`, with the choices edited by
+    /// `edits`, which are in their order; `usage` is the JSON text for the `usage` member where it is
+    /// to be another.
+    pub fn render(&self, heads: &Heads<'_>, edits: &[ChoiceEdit], usage: Option<&str>) -> Bytes {
         let mut patch = Patch::new();
         let mut missing = String::new();
         let values = [
@@ -293,7 +319,7 @@ impl Chunk {
         ];
         for ((key, value), span) in values.into_iter().zip(&self.heads) {
             match span {
-                Some(span) => patch.replace(span.clone(), value.to_owned()),
+                Some(span) => patch.replace(span.clone(), value),
                 None => missing.extend(["\"", key, "\":", value, ","]),
             }
         }
@@ -302,11 +328,10 @@ impl Chunk {
             patch.insert(open + 1, missing);
         }
         if let (Some(span), Some(usage), true) = (&self.usage_span, usage, self.usage_is_own) {
-            patch.replace(span.clone(), usage.to_owned());
+            patch.replace(span.clone(), usage);
         }
         for (i, choice) in self.choices.iter().enumerate() {
-            let text = texts.get(i).and_then(Option::as_ref);
-            choice.patch(&mut patch, text, role_due.get(i).copied().unwrap_or(false));
+            choice.patch(&mut patch, edits.get(i).unwrap_or(&ChoiceEdit::default()));
         }
         patch.apply(&self.body)
     }
@@ -325,6 +350,7 @@ impl ChunkChoice {
         let span = |it: &str| span_of(whole, it);
         Ok(Self {
             index: found.index.unwrap_or(place),
+            start: start(raw),
             index_due: found.index.is_none().then(|| start(raw)),
             adds_else: said.calls_tools || said.says_else,
             calls_or_refuses: said.calls_tools || said.refuses,
@@ -334,6 +360,8 @@ impl ChunkChoice {
             thinks: said.reasoning.is_some(),
             text_span: said.content.filter(|it| it.starts_with('"')).map(span),
             calls_span: said.tool_calls.map(span),
+            logprobs_span: found.logprobs.map(span),
+            annotations_span: said.annotations.map(span),
             text: said.text.unwrap_or_default().into_owned(),
             delta: json.map(|it| Inside {
                 start: start(it),
@@ -348,13 +376,24 @@ impl ChunkChoice {
         !self.text.is_empty() || self.adds_else || (self.is_odd && self.delta.is_some())
     }
 
-    fn patch(&self, patch: &mut Patch, text: Option<&String>, role_due: bool) {
+    fn patch(&self, patch: &mut Patch<'_>, edit: &ChoiceEdit) {
+        let ChoiceEdit { text, logprobs, annotations, role_due } = edit;
         if let Some(at) = self.index_due {
             patch.insert(at, format!(r#""index":{},"#, self.index));
         }
+        match (logprobs, &self.logprobs_span) {
+            (Some(logprobs), Some(span)) => patch.replace(span.clone(), logprobs.clone()),
+            (Some(logprobs), None) => {
+                patch.insert(self.start, format!(r#""logprobs":{logprobs},"#));
+            }
+            (None, _) => {}
+        }
+        if let (Some(annotations), Some(span)) = (annotations, &self.annotations_span) {
+            patch.replace(span.clone(), annotations.clone());
+        }
         let mut added = Vec::new();
         let has_role = self.delta.is_some_and(|it| it.has_role);
-        if role_due && !has_role {
+        if *role_due && !has_role {
             added.push(r#""role":"assistant""#.to_owned());
         }
         match (text, &self.text_span) {
@@ -386,7 +425,7 @@ mod tests {
             r#"{"id":"a","odd":{"k": 1},"model":"m","created":1,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#,
         );
         assert_eq!(
-            chunk.render(&HEADS, &[None], &[true], None),
+            chunk.render(&HEADS, &[ChoiceEdit { role_due: true, ..ChoiceEdit::default() }], None),
             r#"{"object":"chat.completion.chunk","id":"ours","odd":{"k": 1},"model":"p/m","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi","x":[]},"finish_reason":null}],"p":"abc"}"#
         );
         assert!(chunk.adds_something());
@@ -395,11 +434,38 @@ mod tests {
     #[test]
     fn role_text_and_heads_are_added_where_missing() {
         let chunk = parse(r#"{"choices":[{"delta":{}},{"index":1,"delta":{"content":"b"}}]}"#);
-        let texts = [Some("held".to_owned()), Some(String::new())];
+        let edit = |text: &str| ChoiceEdit {
+            text: Some(text.to_owned()),
+            role_due: true,
+            ..ChoiceEdit::default()
+        };
         assert_eq!(
-            chunk.render(&HEADS, &texts, &[true, true], None),
+            chunk.render(&HEADS, &[edit("held"), edit("")], None),
             r#"{"id":"ours","model":"p/m","created":7,"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"held"}},{"index":1,"delta":{"role":"assistant","content":""}}]}"#
         );
+    }
+
+    #[test]
+    fn what_points_into_the_text_is_replaced_or_added() {
+        let edits = [ChoiceEdit {
+            logprobs: Some(r#"{"content":[]}"#.to_owned()),
+            annotations: Some("[1]".to_owned()),
+            ..ChoiceEdit::default()
+        }];
+        let chunk = parse(
+            r#"{"choices":[{"index":0,"delta":{"content":"a","annotations":[{}]},"logprobs":{"content":[{}]}}]}"#,
+        );
+        assert_eq!(chunk.logprobs(&chunk.choices[0]), Some(r#"{"content":[{}]}"#));
+        assert_eq!(chunk.annotations(&chunk.choices[0]), Some("[{}]"));
+        let out = chunk.render(&HEADS, &edits, None);
+        let ends = br#""choices":[{"index":0,"delta":{"content":"a","annotations":[1]},"logprobs":{"content":[]}}]}"#;
+        assert!(out.ends_with(ends), "{out:?}");
+        let bare = parse(r#"{"choices":[{"index":0,"delta":{}}]}"#);
+        let out = bare.render(&HEADS, &edits, None);
+        let ends = br#""choices":[{"logprobs":{"content":[]},"index":0,"delta":{}}]}"#;
+        assert!(out.ends_with(ends), "{out:?}");
+        let null = parse(r#"{"choices":[{"index":0,"delta":{},"logprobs":null}]}"#);
+        assert_eq!(null.logprobs(&null.choices[0]), None);
     }
 
     #[test]

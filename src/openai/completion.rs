@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr_iter;
 use simdutf8::basic::from_utf8;
 
 use super::chunk::Said;
@@ -37,6 +38,8 @@ pub struct Completion {
 struct Choice {
     index: Option<u64>,
     content: Option<(Range<usize>, String)>,
+    logprobs: Option<Range<usize>>,
+    annotations: Option<Range<usize>>,
     calls_tools: bool,
     says_else: bool,
     refuses: bool,
@@ -54,6 +57,30 @@ pub struct Spoken<'a> {
     pub calls_or_refuses: bool,
     /// Why it ends here.
     pub finish: Option<&'a str>,
+}
+
+/// The text of one choice as it came, with what points into it.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// Has the model come to its end?
+    pub complete: bool,
+    /// What is said of its tokens, as JSON text.
+    pub logprobs: Option<&'a str>,
+    /// Its annotations, as JSON text.
+    pub annotations: Option<&'a str>,
+}
+
+/// What stands in its place.
+#[derive(Clone, Debug, Default)]
+pub struct Edited {
+    /// The text.
+    pub text: String,
+    /// What is said of its tokens, as JSON text; `None` = as it came.
+    pub logprobs: Option<String>,
+    /// Its annotations, as JSON text; `None` = as they came.
+    pub annotations: Option<String>,
 }
 
 #[derive(Default)]
@@ -152,11 +179,16 @@ impl Completion {
     /// Is every choice surely in the form OpenAI would give it, and has it a number of its own? Not said of one that calls tools,
     /// or with a tag in its text: these take a closer look.
     pub fn is_plain(&self) -> bool {
-        let mut numbers = HashSet::new();
-        self.choices.iter().all(|it| {
-            let has_tag = it.content.as_ref().is_some_and(|(_, text)| text.contains("think>"));
-            it.is_plain && !has_tag && numbers.insert(it.index)
-        })
+        let plain = |it: &Choice| {
+            it.is_plain && !it.content.as_ref().is_some_and(|(_, text)| has_think_tag(text))
+        };
+        match self.choices.as_slice() {
+            [only] => plain(only),
+            many => {
+                let mut numbers = HashSet::new();
+                many.iter().all(|it| plain(it) && numbers.insert(it.index))
+            }
+        }
     }
 
     /// All that costs tokens: the text of each choice, its calls and its reasoning.
@@ -168,14 +200,13 @@ impl Completion {
     }
 
     /// The answer under this gateway's id and model (`created`, in Unix seconds, where the provider
-    /// gave none), with `rewrite` applied to the text of each
-    /// choice (given the text and whether it is complete). Everything else stays byte for byte.
+    /// gave none), with `rewrite` applied to the text of each choice. Everything else stays byte for byte.
     pub fn render(
         &self,
         id: &str,
         model: &str,
         created: u64,
-        rewrite: impl Fn(&str, bool) -> Option<String>,
+        rewrite: impl Fn(Written<'_>) -> Option<Edited>,
     ) -> Bytes {
         let mut patch = Patch::new();
         let mut missing = String::new();
@@ -193,7 +224,7 @@ impl Completion {
             missing.extend([r#""created":"#, &created.to_string(), ","]);
         }
         match (&self.counted_usage, &self.usage_span) {
-            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.clone()),
+            (Some(usage), Some(span)) => patch.replace(span.clone(), usage.as_str()),
             (Some(usage), None) => missing.extend([r#""usage":"#, usage, ","]),
             (None, _) => {}
         }
@@ -204,22 +235,44 @@ impl Completion {
         for choice in &self.choices {
             let Some((span, text)) = &choice.content else { continue };
             let complete = choice.finish.as_deref() == Some("stop");
-            if let Some(text) = rewrite(text, complete) {
-                patch.replace(span.clone(), json_string(&text));
+            let [logprobs, annotations] =
+                [&choice.logprobs, &choice.annotations].map(|it| self.raw(it.as_ref()));
+            let Some(edited) = rewrite(Written { text, complete, logprobs, annotations }) else {
+                continue;
+            };
+            patch.replace(span.clone(), json_string(&edited.text));
+            let beside =
+                [(&choice.logprobs, edited.logprobs), (&choice.annotations, edited.annotations)];
+            for (span, new) in beside {
+                if let (Some(span), Some(new)) = (span, new) {
+                    patch.replace(span.clone(), new);
+                }
             }
         }
         patch.apply(&self.body)
     }
+
+    fn raw(&self, span: Option<&Range<usize>>) -> Option<&str> {
+        from_utf8(self.body.get(span?.clone())?).ok()
+    }
+}
+
+/// Does `think>` stand in it? Texts have few such brackets, which are quickly found.
+fn has_think_tag(text: &str) -> bool {
+    let text = text.as_bytes();
+    memchr_iter(b'>', text).any(|at| text.get(..at).is_some_and(|it| it.ends_with(b"think")))
 }
 
 impl Choice {
     fn read(reader: &mut Reader<'_>, whole: &[u8]) -> Result<Self, Broken> {
         let (mut index, mut finish, mut said) = (None, None, Said::default());
+        let mut logprobs = None;
         reader.object(|it, key| {
             match &*key {
                 "index" => index = it.count()?,
                 "finish_reason" if !it.is_null() => finish = Some(it.string()?.into_owned()),
                 "message" if !it.is_null() => said = Said::read(it)?,
+                "logprobs" if !it.is_null() => logprobs = Some(it.raw()?),
                 _ => {
                     let _other = it.raw()?;
                 }
@@ -236,6 +289,8 @@ impl Choice {
                 && says_text
                 && matches!(finish.as_deref(), Some("stop" | "length")),
             content: content.map(|(raw, text)| (span_of(whole, raw), text.into_owned())),
+            logprobs: logprobs.map(|it| span_of(whole, it)),
+            annotations: said.annotations.map(|it| span_of(whole, it)),
             calls_tools: said.calls_tools,
             says_else: said.says_else,
             refuses: said.refuses,
@@ -258,9 +313,10 @@ mod tests {
         let answer = parse(
             r#"{"id":"x","object":"o","created":1, "odd":[1, 2.50], "model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Sure! Hi","new":1},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
         );
-        let out = answer.render("ours", "p/m", 7, |text, complete| {
-            assert!(complete);
-            text.strip_prefix("Sure! ").map(str::to_owned)
+        let out = answer.render("ours", "p/m", 7, |it| {
+            assert!(it.complete);
+            let text = it.text.strip_prefix("Sure! ")?.to_owned();
+            Some(Edited { text, ..Edited::default() })
         });
         assert_eq!(
             out,
@@ -273,7 +329,7 @@ mod tests {
     fn missing_members_are_added() {
         let answer = parse(r#" {"choices":[]}"#);
         assert_eq!(
-            answer.render("i", "m", 7, |_, _| None),
+            answer.render("i", "m", 7, |_| None),
             r#" {"id":"i","model":"m","object":"chat.completion","created":7,"choices":[]}"#
         );
     }
@@ -295,7 +351,7 @@ mod tests {
                 format!(r#"{{"id":"x","model":"m","object":"o","created":1,"choices":[]{usage}}}"#);
             let mut answer = Completion::parse(&body.into()).unwrap();
             answer.tell_usage(TokenUsage { prompt: 1, completion: 2 });
-            let out = answer.render("x", "m", 1, |_, _| None);
+            let out = answer.render("x", "m", 1, |_| None);
             assert!(String::from_utf8_lossy(&out).contains(expected), "{out:?}");
         }
     }

@@ -18,18 +18,15 @@ pub(super) enum Addition {
 }
 
 impl Addition {
-    /// `more` as it stands in the JSON text.
-    pub(super) fn of(self, more: &str) -> String {
-        let more = json_string(more);
+    /// What stands around `more` in the JSON text, given as a JSON string, and what of that is used.
+    pub(super) fn around(self, more: &str) -> [&str; 3] {
         match self {
             Self::Text { first } => {
                 let inner = more.get(1..more.len() - 1).unwrap_or_default();
-                format!("{}{inner}", if first { "" } else { r"\n\n" })
+                [if first { "" } else { r"\n\n" }, inner, ""]
             }
-            Self::Part { first } => {
-                let comma = if first { "" } else { "," };
-                format!(r#"{comma}{{"type":"text","text":{more}}}"#)
-            }
+            Self::Part { first: true } => [r#"{"type":"text","text":"#, more, "}"],
+            Self::Part { first: false } => [r#",{"type":"text","text":"#, more, "}"],
         }
     }
 }
@@ -65,7 +62,9 @@ impl<'a> Message<'a> {
     pub fn with_more_text(&self, more: &str) -> Option<String> {
         let (at, addition) = self.end_of_text()?;
         let (before, after) = self.json.split_at_checked(at)?;
-        Some([before, &addition.of(more), after].concat())
+        let more = json_string(more);
+        let [open, more, close] = addition.around(&more);
+        Some([before, open, more, close, after].concat())
     }
 
     /// The byte of the message's JSON text where text can be added at the end of what it says.

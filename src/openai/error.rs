@@ -30,6 +30,8 @@ pub enum More {
     Exhaustion(Exhaustion),
     /// The body to be sent in place of the one that is written here.
     Verbatim(Verbatim),
+    /// What the log says in place of the message, where that repeats words of others.
+    Logged(Box<str>),
 }
 
 /// A provider's own error.
@@ -112,6 +114,22 @@ impl ApiError {
         self
     }
 
+    /// The same error, of which the log says this: the message repeats what the caller, or a provider,
+    /// has written.
+    #[must_use]
+    pub fn logged_as(mut self, text: impl Into<Box<str>>) -> Self {
+        self.more = Some(Box::new(More::Logged(text.into())));
+        self
+    }
+
+    /// What the log may say of it.
+    pub fn for_the_log(&self) -> &str {
+        match self.more.as_deref() {
+            Some(More::Logged(text)) => text,
+            Some(More::Exhaustion(_) | More::Verbatim(_)) | None => &self.message,
+        }
+    }
+
     /// `Retry-After` in whole seconds, rounded up: one that is too short earns another refusal.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|it| it.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
@@ -121,7 +139,7 @@ impl ApiError {
     pub fn verbatim(&self) -> Option<&Verbatim> {
         match self.more.as_deref() {
             Some(More::Verbatim(it)) => Some(it),
-            Some(More::Exhaustion(_)) | None => None,
+            Some(More::Exhaustion(_) | More::Logged(_)) | None => None,
         }
     }
 
@@ -129,7 +147,7 @@ impl ApiError {
     pub fn to_json(&self, request_id: &str) -> String {
         let (providers, suggestions) = match self.more.as_deref() {
             Some(More::Exhaustion(it)) => (Some(&it.providers), Some(&it.suggestions)),
-            Some(More::Verbatim(_)) | None => (None, None),
+            Some(More::Verbatim(_) | More::Logged(_)) | None => (None, None),
         };
         let body = Body {
             message: &self.message,

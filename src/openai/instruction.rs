@@ -40,7 +40,9 @@ impl ChatRequest {
 fn spliced(json: &str, place: Option<Place>, more: &str) -> String {
     let at = |at: usize| json.split_at_checked(at);
     if let Some((place, (before, after))) = place.and_then(|it| Some((it, at(it.at)?))) {
-        return [before, &place.addition.of(more), after].concat();
+        let more = json_string(more);
+        let [open, more, close] = place.addition.around(&more);
+        return [before, open, more, close, after].concat();
     }
     let rest = json.trim_ascii_start().strip_prefix('[').unwrap_or("]");
     let comma = if rest.trim_ascii_start().starts_with(']') { "" } else { "," };

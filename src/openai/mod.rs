@@ -3,6 +3,7 @@
 //! A body stays the bytes it came as, plus an index of where its members stand. Nothing is rebuilt
 //! that nobody changed, so what this program has never heard of passes through untouched.
 
+mod beside;
 mod chunk;
 mod completion;
 mod content;
@@ -20,8 +21,9 @@ mod top;
 mod traits;
 mod usage;
 
-pub use chunk::{Chunk, ChunkChoice, Heads};
-pub use completion::{Completion, Spoken};
+pub use beside::{TokenSaid, annotations_moved, logprobs_with, tokens_said};
+pub use chunk::{ChoiceEdit, Chunk, ChunkChoice, Heads};
+pub use completion::{Completion, Edited, Spoken, Written};
 pub use content::NewText;
 pub use defaults::is_default;
 pub use error::{ApiError, Exhaustion, More, ProviderState, Suggestion, Verbatim};

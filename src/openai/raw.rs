@@ -127,25 +127,32 @@ pub fn json_string(text: &str) -> String {
 }
 
 /// JSON text with some slices replaced and some inserted; the rest is copied as it stands.
-#[derive(Debug, Default)]
-pub struct Patch {
-    edits: Vec<(Range<usize>, String)>,
+#[derive(Debug)]
+pub struct Patch<'a> {
+    edits: Vec<(Range<usize>, Cow<'a, str>)>,
 }
 
-impl Patch {
+impl Default for Patch<'_> {
+    fn default() -> Self {
+        // As many as one chunk of a stream takes.
+        Self { edits: Vec::with_capacity(6) }
+    }
+}
+
+impl<'a> Patch<'a> {
     /// Nothing changed yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Puts `with` in the place of the bytes at `span`. Spans must not overlap.
-    pub fn replace(&mut self, span: Range<usize>, with: String) {
-        self.edits.push((span, with));
+    pub fn replace(&mut self, span: Range<usize>, with: impl Into<Cow<'a, str>>) {
+        self.edits.push((span, with.into()));
     }
 
     /// Puts `text` before the byte at `at`.
-    pub fn insert(&mut self, at: usize, text: String) {
-        self.edits.push((at..at, text));
+    pub fn insert(&mut self, at: usize, text: impl Into<Cow<'a, str>>) {
+        self.edits.push((at..at, text.into()));
     }
 
     /// The text with all edits made. Without edits it is the source itself, not copied.
@@ -175,8 +182,8 @@ mod tests {
     fn a_patch_changes_only_what_it_names() {
         let source = Bytes::from_static(br#"{"a":1,"b":2}"#);
         let mut patch = Patch::new();
-        patch.replace(11..12, "3".into());
-        patch.insert(1, r#""z":0,"#.into());
+        patch.replace(11..12, "3");
+        patch.insert(1, r#""z":0,"#);
         assert_eq!(patch.apply(&source), r#"{"z":0,"a":1,"b":3}"#);
         assert_eq!(Patch::new().apply(&source).as_ptr(), source.as_ptr());
     }

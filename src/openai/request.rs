@@ -99,10 +99,13 @@ pub struct ChatRequest {
 /// What to change in a request on its way to a provider.
 #[derive(Clone, Debug, Default)]
 pub struct RequestEdits {
-    /// Members to set, as key and JSON text; those the request lacks are added.
-    pub set: Vec<(&'static str, String)>,
+    /// Members to set, as key and JSON text; those the request lacks are added. The text is shared by
+    /// all copies: it may be a whole conversation.
+    pub set: Vec<(&'static str, ByteString)>,
     /// Members to leave out.
     pub leave_out: Vec<String>,
+    /// Are there fewer messages than the caller wrote, so that others are neighbours?
+    pub cut: bool,
 }
 
 impl ChatRequest {
@@ -226,103 +229,149 @@ impl ChatRequest {
     }
 
     fn read_facts(&mut self) -> Result<(), ApiError> {
-        let model = self.string("model")?;
+        let said = self.said();
+        let model = string("model", said.model)?;
         let filters = Filters {
-            model_type: self.string("model_type")?,
-            model_scale: self.string("model_scale")?,
-            model_name: self.string("model_name")?,
+            model_type: string("model_type", said.model_type)?,
+            model_scale: string("model_scale", said.model_scale)?,
+            model_name: string("model_name", said.model_name)?,
         };
-        let max_tokens = match self.whole("max_completion_tokens")? {
-            None => self.whole("max_tokens")?,
+        let max_tokens = match whole("max_completion_tokens", said.max_completion_tokens)? {
+            None => whole("max_tokens", said.max_tokens)?,
             some => some,
         };
-        let n = self.whole("n")?.unwrap_or(1);
-        let json_mode = self.read_json_mode()?;
-        let include_usage = self.read_include_usage()?;
-        self.stream = self.member("stream") == Some("true");
+        let n = whole("n", said.n)?.unwrap_or(1);
+        let json_mode = said.response_format.map_or(Ok(JsonMode::Off), read_json_mode)?;
+        let include_usage = said.stream_options.map_or(Ok(false), read_include_usage)?;
+        let prompt_bytes = said.prompt_bytes(self.media, json_mode);
+        let stream = said.stream == Some("true");
+        let has_tools = says_something(said.tools) || says_something(said.functions);
+        let tool_choice = read_tool_choice(said.tool_choice);
+        self.stream = stream;
         self.include_usage = include_usage;
-        self.has_tools = self.lists_something("tools") || self.lists_something("functions");
+        self.has_tools = has_tools;
         self.model = model;
         self.filters = filters;
-        self.tool_choice = self.read_tool_choice();
+        self.tool_choice = tool_choice;
         self.max_tokens = max_tokens;
         self.n = n;
         self.json_mode = json_mode;
-        self.prompt_bytes = self.count_prompt_bytes();
+        self.prompt_bytes = prompt_bytes;
         Ok(())
     }
 
-    fn count_prompt_bytes(&self) -> usize {
-        let sum = |it: &[&str]| it.iter().filter_map(|it| self.member(it)).map(str::len).sum();
-        let said: usize = sum(&["messages", "tools", "functions"]);
-        let said = said.saturating_sub(usize::try_from(self.media.bytes).unwrap_or(usize::MAX));
-        match self.json_mode {
+    /// The members that say what routing needs.
+    fn said(&self) -> Said<'_> {
+        let mut said = Said::default();
+        for Member { key, value } in &self.members {
+            let place = match &**key {
+                "model" => &mut said.model,
+                "messages" => &mut said.messages,
+                "stream" => &mut said.stream,
+                "stream_options" => &mut said.stream_options,
+                "max_tokens" => &mut said.max_tokens,
+                "max_completion_tokens" => &mut said.max_completion_tokens,
+                "n" => &mut said.n,
+                "tools" => &mut said.tools,
+                "functions" => &mut said.functions,
+                "tool_choice" => &mut said.tool_choice,
+                "response_format" => &mut said.response_format,
+                "model_type" => &mut said.model_type,
+                "model_scale" => &mut said.model_scale,
+                "model_name" => &mut said.model_name,
+                _ => continue,
+            };
+            *place = self.body.get(value.clone()).filter(|it| *it != "null");
+        }
+        said
+    }
+}
+
+/// The JSON text of what routing looks at; `None` for what is absent or `null`.
+#[derive(Default)]
+struct Said<'a> {
+    model: Option<&'a str>,
+    messages: Option<&'a str>,
+    stream: Option<&'a str>,
+    stream_options: Option<&'a str>,
+    max_tokens: Option<&'a str>,
+    max_completion_tokens: Option<&'a str>,
+    n: Option<&'a str>,
+    tools: Option<&'a str>,
+    functions: Option<&'a str>,
+    tool_choice: Option<&'a str>,
+    response_format: Option<&'a str>,
+    model_type: Option<&'a str>,
+    model_scale: Option<&'a str>,
+    model_name: Option<&'a str>,
+}
+
+impl Said<'_> {
+    fn prompt_bytes(&self, media: Media, mode: JsonMode) -> usize {
+        let length = |it: Option<&str>| it.map_or(0, str::len);
+        let said = length(self.messages) + length(self.tools) + length(self.functions);
+        let said = said.saturating_sub(usize::try_from(media.bytes).unwrap_or(usize::MAX));
+        match mode {
             JsonMode::Off => said,
-            JsonMode::Object | JsonMode::Schema => said + sum(&["response_format"]),
+            JsonMode::Object | JsonMode::Schema => said + length(self.response_format),
         }
     }
+}
 
-    /// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
-    fn string(&self, key: &str) -> Result<Option<String>, ApiError> {
-        let Some(json) = self.member(key) else { return Ok(None) };
-        let text = text_of(json).map(Cow::into_owned);
-        text.map(Some).ok_or_else(|| {
-            ApiError::invalid(format!("{key} must be a string of Unicode text."), Some(key))
-        })
+/// A member that is text; text that is not Unicode (half a surrogate pair) is refused.
+fn string(key: &str, json: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(json) = json else { return Ok(None) };
+    let text = text_of(json).map(Cow::into_owned);
+    text.map(Some).ok_or_else(|| {
+        ApiError::invalid(format!("{key} must be a string of Unicode text."), Some(key))
+    })
+}
+
+fn read_include_usage(text: &str) -> Result<bool, ApiError> {
+    let options: StreamOptions = serde_json::from_str(text).map_err(|_| {
+        let message = "stream_options.include_usage must be true or false.";
+        ApiError::invalid(message, Some("stream_options.include_usage"))
+    })?;
+    Ok(options.include_usage.unwrap_or(false))
+}
+
+fn read_tool_choice(said: Option<&str>) -> ToolChoice {
+    match said {
+        None | Some("\"auto\"") => ToolChoice::Auto,
+        Some("\"none\"") => ToolChoice::None,
+        Some(other) if other.starts_with('"') => ToolChoice::Required,
+        Some(_) => ToolChoice::Function,
     }
+}
 
-    fn read_include_usage(&self) -> Result<bool, ApiError> {
-        let Some(text) = self.member("stream_options") else { return Ok(false) };
-        let options: StreamOptions = serde_json::from_str(text).map_err(|_| {
-            let message = "stream_options.include_usage must be true or false.";
-            ApiError::invalid(message, Some("stream_options.include_usage"))
-        })?;
-        Ok(options.include_usage.unwrap_or(false))
-    }
-
-    fn lists_something(&self, key: &str) -> bool {
-        says_something(self.member(key))
-    }
-
-    fn read_tool_choice(&self) -> ToolChoice {
-        match self.member("tool_choice") {
-            None | Some("\"auto\"") => ToolChoice::Auto,
-            Some("\"none\"") => ToolChoice::None,
-            Some(other) if other.starts_with('"') => ToolChoice::Required,
-            Some(_) => ToolChoice::Function,
-        }
-    }
-
-    fn read_json_mode(&self) -> Result<JsonMode, ApiError> {
-        let Some(text) = self.member("response_format") else { return Ok(JsonMode::Off) };
-        let RawObject(members) = serde_json::from_str(text)
-            .map_err(|it| ApiError::invalid(it.to_string(), Some("response_format")))?;
-        let kind = members.iter().find(|(key, _)| key == "type").and_then(|(_, it)| string_of(it));
-        match kind.as_deref() {
-            Some("json_object") => Ok(JsonMode::Object),
-            Some("json_schema") => match serde_json::from_str::<SchemaFormat<'_>>(text) {
-                Ok(SchemaFormat { json_schema: Some(_) }) => Ok(JsonMode::Schema),
-                _ => Err(ApiError::invalid(
-                    "response_format.json_schema must be an object with a name and a schema.",
-                    Some("response_format.json_schema"),
-                )),
-            },
-            Some("text") => Ok(JsonMode::Off),
+fn read_json_mode(text: &str) -> Result<JsonMode, ApiError> {
+    let RawObject(members) = serde_json::from_str(text)
+        .map_err(|it| ApiError::invalid(it.to_string(), Some("response_format")))?;
+    let kind = members.iter().find(|(key, _)| key == "type").and_then(|(_, it)| string_of(it));
+    match kind.as_deref() {
+        Some("json_object") => Ok(JsonMode::Object),
+        Some("json_schema") => match serde_json::from_str::<SchemaFormat<'_>>(text) {
+            Ok(SchemaFormat { json_schema: Some(_) }) => Ok(JsonMode::Schema),
             _ => Err(ApiError::invalid(
-                "response_format.type must be text, json_object or json_schema.",
-                Some("response_format.type"),
+                "response_format.json_schema must be an object with a name and a schema.",
+                Some("response_format.json_schema"),
             )),
-        }
+        },
+        Some("text") => Ok(JsonMode::Off),
+        _ => Err(ApiError::invalid(
+            "response_format.type must be text, json_object or json_schema.",
+            Some("response_format.type"),
+        )),
     }
+}
 
-    fn whole(&self, key: &str) -> Result<Option<u64>, ApiError> {
-        let Some(text) = self.member(key) else { return Ok(None) };
-        match text.parse() {
-            Ok(number) if number > 0 => Ok(Some(number)),
-            _ => {
-                let message = format!("{key} must be a whole number of at least 1.");
-                Err(ApiError::invalid(message, Some(key)))
-            }
+fn whole(key: &str, text: Option<&str>) -> Result<Option<u64>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(Some(number)),
+        _ => {
+            let message = format!("{key} must be a whole number of at least 1.");
+            Err(ApiError::invalid(message, Some(key)))
         }
     }
 }
@@ -551,6 +600,7 @@ mod tests {
         let edits = RequestEdits {
             set: vec![("model", "\"b\"".into()), ("stream", "true".into())],
             leave_out: vec!["gone".into()],
+            cut: false,
         };
         assert_eq!(
             request.render(&edits),

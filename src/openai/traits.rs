@@ -43,6 +43,8 @@ pub enum Trait {
     Echoed,
     /// Calls or results in OpenAI's older form: `function_call`, the role `function`.
     OlderCalls,
+    /// An assistant's turn before any of the user.
+    AssistantFirst,
 }
 
 /// The traits a conversation has.
@@ -50,10 +52,16 @@ pub enum Trait {
 pub struct Traits(u32);
 
 impl Traits {
+    /// Those of the messages in a list as JSON text.
+    pub fn in_list(json: &str) -> Self {
+        Self::of(&Message::list(json))
+    }
+
     /// Those of these messages.
     pub(super) fn of(messages: &[Message<'_>]) -> Self {
         let mut traits = Self::default();
         let mut before: Option<Role> = None;
+        let mut begun = false;
         for message in messages {
             traits.0 |= message.traits.0;
             let role = message.role;
@@ -63,6 +71,8 @@ impl Traits {
             traits.add_if(Trait::SameRole, neighbours);
             let after_result = before.is_some_and(Role::answers_call) && role == Role::User;
             traits.add_if(Trait::UserAfterResult, after_result);
+            traits.add_if(Trait::AssistantFirst, !begun && role == Role::Assistant);
+            begun |= !role.instructs();
             before = Some(role);
         }
         traits.add_if(Trait::Prefill, before == Some(Role::Assistant));

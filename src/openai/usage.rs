@@ -165,6 +165,11 @@ impl Figures<'_> {
 }
 
 fn figure(json: &str) -> Option<f64> {
+    // A short whole number, as nearly all are, is read in a fraction of the time.
+    if let Some(count) = Some(json).filter(|it| it.len() < 10).and_then(|it| it.parse::<u32>().ok())
+    {
+        return Some(count.into());
+    }
     json.trim_matches('"').parse().ok().filter(|it: &f64| it.is_finite())
 }
 

@@ -25,6 +25,7 @@ pub(super) fn call(model: &str, body: &Value) -> Call {
         secret: Some("k1".to_owned().into()),
         request: Arc::new(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     }
 }
@@ -32,7 +33,7 @@ pub(super) fn call(model: &str, body: &Value) -> Call {
 /// A chunk as it goes out, under the id `i` and the model `m`.
 pub(super) fn shown(chunk: &Chunk) -> Value {
     let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
-    serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).expect("JSON")
+    serde_json::from_slice(&chunk.render(&heads, &[], None)).expect("JSON")
 }
 
 /// An empty shelf for that model.

@@ -1,13 +1,13 @@
 //! What went wrong with a call, as data: what happened, and when the same may be asked again.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::catalog::Period;
 use crate::catalog::Unit;
+use crate::provider::context_said;
+use crate::provider::masking::struck;
 
 /// A failed call.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,10 @@ pub enum FaultKind {
     Astray,
     /// No connection could be made.
     Connect,
+    /// The connection was closed before a word of the answer had come.
+    Unanswered,
+    /// The same, and it was one that had been kept for a while: its end had given it up.
+    Stale,
     /// It took too long.
     Timeout(Waited),
 }
@@ -152,6 +156,8 @@ impl FaultKind {
             | Self::OffSchema
             | Self::NoJson
             | Self::Cut
+            | Self::Unanswered
+            | Self::Stale
             | Self::Astray => Scope::Request,
         }
     }
@@ -179,6 +185,8 @@ impl FaultKind {
             Self::Cut => "cut",
             Self::Astray => "astray",
             Self::Connect => "connect",
+            Self::Unanswered => "unanswered",
+            Self::Stale => "stale_connection",
             Self::Timeout(_) => "timeout",
         }
     }
@@ -205,15 +213,11 @@ impl Fault {
         }
     }
 
-    /// The same fault with `secret` struck out of whatever the provider said, also where the end
-    /// of a shortened message has cut it in two.
+    /// The same fault with `secret` struck out of whatever the provider said, also where it, or the
+    /// end of a shortened message, shows a part of it.
     #[must_use]
     pub fn without(mut self, secret: Option<&SecretString>) -> Self {
-        let Some(secret) = secret.map(ExposeSecret::expose_secret).filter(|it| !it.is_empty())
-        else {
-            return self;
-        };
-        let struck = |text: &str| without_secret(text, secret);
+        let struck = |text: &str| struck(text, secret, []);
         self.message = struck(&self.message).unwrap_or(self.message);
         for text in [&mut self.code, &mut self.param].into_iter().flatten() {
             if let Some(struck) = struck(text) {
@@ -226,6 +230,13 @@ impl Fault {
             }
         }
         self
+    }
+
+    /// Tokens that the model holds, where it has refused a longer conversation and said how much that is.
+    pub fn context(&self) -> Option<u64> {
+        // Where a quota is told, that is what the conversation is too long for.
+        let told = self.kind == FaultKind::ContextTooLong && self.quota.is_empty();
+        told.then(|| context_said::bound(&self.message.to_ascii_lowercase())).flatten()
     }
 
     /// In a word or two, for logs and error texts.
@@ -242,7 +253,8 @@ impl Fault {
             FaultKind::NoCredit => "no credit".to_owned(),
             FaultKind::ModelGone => "model gone".to_owned(),
             FaultKind::ContextTooLong => "context too long".to_owned(),
-            FaultKind::FieldUnknown(fields) => format!("doesn't know {}", fields.join(", ")),
+            // Its name may be anything: callers make up members.
+            FaultKind::FieldUnknown(_) => "doesn't know a member".to_owned(),
             FaultKind::BadRequest | FaultKind::NotHere => "request refused".to_owned(),
             FaultKind::Server => "server error".to_owned(),
             FaultKind::Unreadable => "unreadable answer".to_owned(),
@@ -253,6 +265,8 @@ impl Fault {
             FaultKind::Cut => "connection broke off".to_owned(),
             FaultKind::Astray => "did not go on where the answer broke off".to_owned(),
             FaultKind::Connect => "no connection".to_owned(),
+            FaultKind::Unanswered => "connection closed without an answer".to_owned(),
+            FaultKind::Stale => "kept connection was closed".to_owned(),
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
             FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),
             FaultKind::Timeout(Waited::Answer) => "timed out".to_owned(),
@@ -263,35 +277,6 @@ impl Fault {
         }
     }
 }
-
-/// `text` with `secret` struck out of it.
-pub fn struck(text: &str, secret: &SecretString) -> String {
-    let secret = secret.expose_secret();
-    let found = (!secret.is_empty()).then(|| without_secret(text, secret)).flatten();
-    found.unwrap_or_else(|| text.to_owned())
-}
-
-/// `text` with `secret` struck out, if there is any of it in it.
-fn without_secret(text: &str, secret: &str) -> Option<String> {
-    let mut struck = Cow::Borrowed(text);
-    if text.contains(secret) {
-        struck = Cow::Owned(text.replace(secret, STRUCK));
-    }
-    let whole = struck.trim_end_matches('…');
-    // Fewer characters are no secret: a label shows as many.
-    let cut = (5..secret.len())
-        .rev()
-        .find_map(|it| whole.strip_suffix(secret.get(..it)?))
-        .map(|it| format!("{it}{STRUCK}…"));
-    match (cut, struck) {
-        (Some(cut), _) => Some(cut),
-        (None, Cow::Owned(struck)) => Some(struck),
-        (None, Cow::Borrowed(_)) => None,
-    }
-}
-
-/// Stands where a key stood.
-const STRUCK: &str = "[key]";
 
 #[cfg(test)]
 mod tests {
@@ -311,7 +296,7 @@ mod tests {
     fn a_key_is_struck_out_wherever_it_stands() {
         check("bad key sk-0123456789, or sk-0123456789", "bad key [key], or [key]");
         check("bad key sk-01234…", "bad key [key]…");
-        check("bad key sk-01234", "bad key [key]…");
+        check("bad key sk-01234", "bad key [key]");
         check("bad key sk-0…", "bad key sk-0…");
         check("no key", "no key");
         let long = format!("{}sk-0123456789", "x".repeat(MESSAGE_BYTES - 7));

@@ -14,6 +14,7 @@ use http::HeaderValue;
 
 use crate::clock::Now;
 use crate::clock::VirtualClock;
+use crate::openai::ChoiceEdit;
 use crate::openai::Chunk;
 use crate::openai::Completion;
 use crate::openai::Heads;
@@ -95,17 +96,18 @@ fn check_whole(data: &[u8], read: Result<Completion, Fault>) {
     if let Ok(completion) = read
         && !completion.is_empty()
     {
-        let body = completion.render("id", "p/m", 7, |_, _| None);
+        let body = completion.render("id", "p/m", 7, |_| None);
         assert!(Completion::parse(&body).is_ok(), "an answer that can't be read again");
         check_size(data, body.len());
     }
 }
 
 fn check_stream(data: &[u8], mut chunks: BoxStream<'static, Result<Chunk, Fault>>) {
+    let role_due = ChoiceEdit { role_due: true, ..ChoiceEdit::default() };
     let made = run(async {
         let mut made = 0;
         while let Some(Ok(chunk)) = chunks.next().await {
-            let body = chunk.render(&HEADS, &[], &[true], None);
+            let body = chunk.render(&HEADS, std::slice::from_ref(&role_due), None);
             assert!(Chunk::parse(&body).is_ok(), "a chunk that can't be read again");
             made += body.len();
         }

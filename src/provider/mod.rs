@@ -6,6 +6,8 @@
 pub mod anthropic;
 mod asked;
 pub mod classify;
+pub mod connection;
+mod context_said;
 mod conversation;
 mod error_body;
 mod error_rules;
@@ -17,6 +19,7 @@ pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gemini;
+pub mod masking;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai_compatible;
@@ -47,6 +50,7 @@ use crate::openai::ChatRequest;
 use crate::openai::Chunk;
 use crate::openai::Completion;
 use crate::openai::RequestEdits;
+use crate::provider::connection::Pulse;
 use crate::provider::fault::Fault;
 use crate::provider::rate_limits::RateLimit;
 
@@ -70,6 +74,8 @@ pub struct Call {
     pub request: Arc<ChatRequest>,
     /// Changes this gateway makes to it, whatever the provider.
     pub edits: RequestEdits,
+    /// Is the answer's text to stay as it comes, with whatever tags are in it?
+    pub verbatim: bool,
     /// Set once the request begins to go out: from then on the provider may count it. Holds what
     /// the answer's headers say of limits, too.
     pub sent: SentMark,
@@ -82,7 +88,10 @@ pub struct SentMark(Arc<Sent>);
 
 #[derive(Debug, Default)]
 struct Sent {
+    /// Is it to go out on a connection of its own?
+    alone: bool,
     written: AtomicBool,
+    pulse: OnceLock<Pulse>,
     limits: OnceLock<Vec<RateLimit>>,
     refusal: OnceLock<ErrorBody>,
 }
@@ -97,6 +106,26 @@ pub struct ErrorBody {
 }
 
 impl SentMark {
+    /// For a request that is to go out on a connection nobody has used before.
+    pub fn on_new_connection() -> Self {
+        Self(Arc::new(Sent { alone: true, ..Sent::default() }))
+    }
+
+    /// Is it to go out on such a connection?
+    pub fn is_on_new_connection(&self) -> bool {
+        self.0.alone
+    }
+
+    /// The head of the answer has come by this connection.
+    pub(crate) fn hear_pulse(&self, pulse: Pulse) {
+        self.0.pulse.set(pulse).ok();
+    }
+
+    /// Bytes that have come by the answer's connection so far, whatever they say; 0 before its head.
+    pub fn bytes_read(&self) -> u64 {
+        self.0.pulse.get().map_or(0, Pulse::read)
+    }
+
     /// The request is being written.
     pub fn set(&self) {
         self.0.written.store(true, Ordering::Release);

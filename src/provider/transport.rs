@@ -10,20 +10,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, Uri};
+use http::{Extensions, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::provider::SentMark;
+use crate::provider::connection::{Pulse, Watched};
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 
@@ -44,6 +45,8 @@ const ERROR_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Transport {
     client: Client<Dialer, MarkedBody>,
+    /// Keeps no connection: each request gets one of its own.
+    keepless: Client<Dialer, MarkedBody>,
 }
 
 /// How providers on the internet are reached.
@@ -60,30 +63,70 @@ pub struct Network {
 impl Transport {
     /// A client. Certificates are read when the first https connection is made, not before.
     pub fn new(network: &Network) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(Dialer::new(network));
-        Self { client }
+        let dialer = Dialer::new(network);
+        let keeping = |most| {
+            Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .pool_timer(TokioTimer::new())
+                .pool_max_idle_per_host(most)
+                .build(dialer.clone())
+        };
+        Self { client: keeping(IDLE_PER_HOST), keepless: keeping(0) }
     }
 
     /// Sends a request and waits for the head of the answer.
     ///
     /// # Errors
-    /// [`FaultKind::Connect`] when no connection could be made, [`FaultKind::Cut`] when it broke
-    /// before the head had arrived.
+    /// [`FaultKind::Connect`] when no connection could be made, [`FaultKind::Unanswered`] when it was
+    /// closed before the head had arrived, [`FaultKind::Stale`] when that was one that had been kept
+    /// since an earlier answer, [`FaultKind::Cut`] when what came was no head.
     pub async fn send(
         &self,
         request: Request<Bytes>,
         sent: SentMark,
     ) -> Result<Response<Incoming>, Fault> {
-        let request = request.map(|data| MarkedBody { data: Some(data), sent });
-        self.client.request(request).await.map_err(|fault| {
-            let kind = if fault.is_connect() { FaultKind::Connect } else { FaultKind::Cut };
-            Fault::new(kind, causes(&fault))
-        })
+        let client = if sent.is_on_new_connection() { &self.keepless } else { &self.client };
+        let body = sent.clone();
+        let request = request.map(|data| MarkedBody { data: Some(data), sent: body });
+        let answer = client.request(request).await.map_err(|it| fault_of(&it))?;
+        if let Some(pulse) = answer.extensions().get::<Pulse>() {
+            pulse.answers();
+            sent.hear_pulse(pulse.clone());
+        }
+        Ok(answer)
     }
+}
+
+fn fault_of(error: &legacy::Error) -> Fault {
+    let was_kept = || {
+        let mut known = Extensions::new();
+        error.connect_info().inspect(|it| it.get_extras(&mut known));
+        known.get::<Pulse>().is_some_and(Pulse::has_answered)
+    };
+    let kind = match () {
+        () if error.is_connect() => FaultKind::Connect,
+        () if !was_closed(error) => FaultKind::Cut,
+        () if was_kept() => FaultKind::Stale,
+        () => FaultKind::Unanswered,
+    };
+    Fault::new(kind, causes(error))
+}
+
+/// Was the connection closed by its other end, in an orderly way or not?
+fn was_closed(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = Some(error);
+    while let Some(it) = cause {
+        let closed = |it: &hyper::Error| it.is_incomplete_message() || it.is_closed();
+        let broken = |it: &io::Error| {
+            matches!(it.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        };
+        if it.downcast_ref().is_some_and(closed) || it.downcast_ref().is_some_and(broken) {
+            return true;
+        }
+        cause = it.source();
+    }
+    false
 }
 
 impl Default for Transport {
@@ -221,7 +264,7 @@ impl Body for MarkedBody {
     }
 }
 
-type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connection = MaybeHttpsStream<TokioIo<Watched>>;
 type Failure = Box<dyn Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
@@ -305,7 +348,7 @@ impl Service<Uri> for Dialer {
             self.tls().call(uri)
         } else {
             let mut http = self.tcp.http.clone();
-            Box::pin(async move { Ok(MaybeHttpsStream::Http(http.call(uri).await?)) })
+            Box::pin(async move { Ok(MaybeHttpsStream::Http(watched(http.call(uri).await?))) })
         };
         Box::pin(async move {
             let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in 10 s");
@@ -322,9 +365,9 @@ struct TcpDialer {
 }
 
 impl Service<Uri> for TcpDialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Watched>;
     type Error = Failure;
-    type Future = Connecting<TokioIo<TcpStream>>;
+    type Future = Connecting<TokioIo<Watched>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
@@ -333,12 +376,16 @@ impl Service<Uri> for TcpDialer {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let mut http = self.http.clone();
         let Some(proxy) = self.proxies.intercept(&uri) else {
-            return Box::pin(async move { Ok(http.call(uri).await?) });
+            return Box::pin(async move { Ok(watched(http.call(uri).await?)) });
         };
         let mut tunnel = Tunnel::new(proxy.uri().clone(), http);
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
-        Box::pin(async move { Ok(tunnel.call(uri).await?) })
+        Box::pin(async move { Ok(watched(tunnel.call(uri).await?)) })
     }
+}
+
+fn watched(stream: TokioIo<TcpStream>) -> TokioIo<Watched> {
+    TokioIo::new(Watched::new(stream.into_inner()))
 }

@@ -152,6 +152,19 @@ impl State {
         Ok(())
     }
 
+    /// The most requests of `target` that may be let in within a time, if each call under way gives its
+    /// own back; `None` = no bound is known.
+    pub(crate) fn most_within(
+        &mut self,
+        target: &Target,
+        within: Duration,
+        now: Now,
+    ) -> Option<u64> {
+        let open = self.seats.iter().map(|it| u64::from(it.open)).fold(0, u64::saturating_add);
+        let most = self.book(target.book)?.most_within(target, within, now)?;
+        Some(most.saturating_add(open))
+    }
+
     /// A call was one too many beside those that are under way. `false`: there are none.
     pub(crate) fn crowded(&mut self, target: &Target, now: Now) -> bool {
         let seat = self.seats.get_mut(target.seat).filter(|it| it.open > 0);

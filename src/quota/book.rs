@@ -157,6 +157,22 @@ impl Book {
         left.min()
     }
 
+    /// The most requests of `target` that its configured windows let in within a time; `None` = nothing
+    /// configured bounds them. What was learned may be forgotten by then.
+    pub(crate) fn most_within(
+        &mut self,
+        target: &Target,
+        within: Duration,
+        now: Now,
+    ) -> Option<u64> {
+        let counters = self.counters.iter_mut().enumerate();
+        let requests = counters.filter(|(_, it)| it.unit == Unit::Requests);
+        let most = requests.filter_map(|(place, it)| {
+            Some(it.window.most_within(target.configured(place)?, within, now))
+        });
+        most.min()
+    }
+
     /// Of the windows that are said to be spent, the one that is so for longest.
     pub(crate) fn check_spent(&self, scope: QuotaScope, now: Now) -> Result<(), Denial> {
         let spent = self.counters.iter().filter_map(|it| Some((it.spent_until(now)?, it)));
@@ -279,17 +295,17 @@ fn reset_of(period: Period, reset: Reset) -> Reset {
     }
 }
 
-/// How much longer than the provider we keep a unit. It counts a call when the call arrives, we when
+/// How long a rolling window of `period` keeps a unit here: a little longer than the provider. It counts a call when the call arrives, we when
 /// it is admitted, and no two calls travel equally long: without this the second of two calls that
 /// are exactly one period apart may arrive too early.
-fn grace(period: Period) -> Duration {
-    (period.rolling() / 25).min(Duration::from_millis(250))
+pub fn kept_for(period: Period) -> Duration {
+    period.rolling() + (period.rolling() / 25).min(Duration::from_millis(250))
 }
 
 /// The window of a `reset` that [`reset_of`] has simplified.
 pub(crate) fn shape_of(period: Period, reset: Reset) -> Shape {
     match reset {
-        Reset::Rolling => Shape::Rolling(period.rolling() + grace(period)),
+        Reset::Rolling => Shape::Rolling(kept_for(period)),
         Reset::UtcDay => Shape::Calendar(Calendar::UtcDay),
         Reset::PacificDay => Shape::Calendar(Calendar::PacificDay),
         Reset::Month => Shape::Calendar(Calendar::UtcMonth),

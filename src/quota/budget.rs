@@ -2,6 +2,9 @@
 //! somebody who is no target.
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use crate::catalog::AccountId;
 use crate::catalog::Limit;
@@ -15,7 +18,9 @@ use crate::clock::Now;
 use crate::quota::Demand;
 use crate::quota::TargetBooks;
 use crate::quota::account::Account;
+use crate::quota::denial::Bound;
 use crate::quota::denial::Denial;
+use crate::quota::denial::FreeAt;
 use crate::quota::reservation::Reservation;
 use crate::quota::target::Target;
 use crate::window::Owner;
@@ -28,21 +33,87 @@ const UNITS: [Unit; 2] = [Unit::Requests, Unit::Tokens];
 #[derive(Clone, Debug)]
 pub struct Budget {
     target: Arc<Target>,
+    /// Taken before the account's lock.
+    open: Arc<Mutex<Open>>,
+}
+
+/// What open reservations of one day hold.
+#[derive(Debug, Default)]
+struct Open {
+    /// Since 1970.
+    day: u64,
+    held: Demand,
+}
+
+/// One request's part of a budget. Dropped without [`settle`](Self::settle) it gives everything back.
+#[derive(Debug)]
+#[must_use = "dropping it gives it back"]
+pub struct Slice {
+    /// `None` once it is settled.
+    reservation: Option<Reservation>,
+    taken: Demand,
+    /// Whose day it was taken from.
+    day: u64,
+    open: Arc<Mutex<Open>>,
+}
+
+impl Slice {
+    /// The request was answered. More tokens than were taken are owed, fewer come back.
+    pub fn settle(mut self, tokens: u64) {
+        self.close(Some(tokens));
+    }
+
+    fn close(&mut self, used: Option<u64>) {
+        let Some(reservation) = self.reservation.take() else { return };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.day == self.day {
+            open.held.requests = open.held.requests.saturating_sub(self.taken.requests);
+            open.held.tokens = open.held.tokens.saturating_sub(self.taken.tokens);
+        }
+        match used {
+            Some(tokens) => reservation.settle(tokens),
+            None => drop(reservation),
+        }
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        self.close(None);
+    }
+}
+
+impl Open {
+    fn turn_to(&mut self, day: u64) {
+        if self.day != day {
+            *self = Self { day, held: Demand::default() };
+        }
+    }
+
+    fn add(&mut self, taken: Demand) {
+        self.held.requests = self.held.requests.saturating_add(taken.requests);
+        self.held.tokens = self.held.tokens.saturating_add(taken.tokens);
+    }
+}
+
+fn day_of(now: Now) -> u64 {
+    now.unix_ms / 86_400_000
 }
 
 impl Budget {
     /// Nothing spent. `None` = no bound.
     pub fn daily(requests: Option<u64>, tokens: Option<u64>) -> Self {
-        Self::of(Account::new(AccountId(0)), [requests, tokens])
+        Self::of(Account::new(AccountId(0)), Arc::default(), [requests, tokens])
     }
 
     /// The same counts under other bounds; reservations of either are charged to both.
     #[must_use]
     pub fn bounded(&self, requests: Option<u64>, tokens: Option<u64>) -> Self {
-        Self::of(Arc::clone(&self.target.account), [requests, tokens])
+        let (account, open) = (Arc::clone(&self.target.account), Arc::clone(&self.open));
+        Self::of(account, open, [requests, tokens])
     }
 
-    fn of(account: Arc<Account>, bounds: [Option<u64>; 2]) -> Self {
+    fn of(account: Arc<Account>, open: Arc<Mutex<Open>>, bounds: [Option<u64>; 2]) -> Self {
         let mut state = account.lock();
         // One model of none, so that its book is the account's only one.
         let place = state.book_of(Some(ModelId(0)));
@@ -64,24 +135,50 @@ impl Budget {
             reset: Reset::UtcDay,
             max_concurrent: None,
         };
-        Self { target: Arc::new(Target::new(books, account, Arc::default(), Now::default())) }
+        Self { target: Arc::new(Target::new(books, account, Arc::default(), Now::default())), open }
     }
 
     /// Takes one request with as many tokens as there are, from `least` to `most`, or nothing. Few
     /// answers are as long as they may be: the last of a day's tokens must not lie idle for it.
     ///
     /// # Errors
-    /// [`Denial`] when a request with `least` tokens does not fit.
-    pub fn reserve(&self, least: u64, most: u64, now: Now) -> Result<Reservation, Denial> {
-        let mut state = self.target.account.lock();
+    /// [`Denial`] when a request with `least` tokens does not fit; [`FreeAt::Unknown`] when it would,
+    /// were it not for what is set aside for requests under way.
+    pub fn reserve(&self, least: u64, most: u64, now: Now) -> Result<Slice, Denial> {
+        let mut open = self.lock_open();
+        open.turn_to(day_of(now));
         let demand = |tokens| Demand { requests: 1, tokens };
-        state.check(&self.target, demand(least), now)?;
+        let mut state = self.target.account.lock();
+        if let Err(denial) = state.check(&self.target, demand(least), now) {
+            drop(state);
+            return Err(self.explained(denial, demand(least), open.held, now));
+        }
         let place = self.target.book;
         let left = state.book(place).and_then(|it| it.left(&self.target, Unit::Tokens, now));
-        let demand = demand(left.map_or(most, |it| most.min(it)).max(least));
-        let stamps = state.open(&self.target, demand, now);
+        let taken = demand(left.map_or(most, |it| most.min(it)).max(least));
+        let stamps = state.open(&self.target, taken, now);
         drop(state);
-        Ok(Reservation::new(Arc::clone(&self.target), demand, stamps))
+        open.add(taken);
+        let reservation = Some(Reservation::new(Arc::clone(&self.target), taken, stamps));
+        Ok(Slice { reservation, taken, day: open.day, open: Arc::clone(&self.open) })
+    }
+
+    /// The denial with the unit that is really spent, if one is.
+    fn explained(&self, denial: Denial, need: Demand, held: Demand, now: Now) -> Denial {
+        if denial.free == FreeAt::Never {
+            return denial;
+        }
+        let mut state = self.target.account.lock();
+        let counters = state.book(self.target.book).map(|it| it.counters.iter_mut().enumerate());
+        for (place, it) in counters.into_iter().flatten() {
+            let used = it.window.used(now).saturating_sub(held.of(it.unit));
+            let max = self.target.configured(place);
+            if max.is_some_and(|max| used.saturating_add(need.of(it.unit)) > max) {
+                let bound = Bound::Window { unit: it.unit, period: it.period };
+                return Denial { bound, ..denial };
+            }
+        }
+        Denial { free: FreeAt::Unknown, ..denial }
     }
 
     /// Used and reserved since midnight: requests and tokens.
@@ -89,10 +186,22 @@ impl Budget {
         UNITS.map(|unit| self.of_unit(unit, |it| it.used(now)))
     }
 
-    /// When the units were used, and how many: requests and tokens. Open reservations are in it as
-    /// if they were used: a crash must not free what was under way.
+    /// When the units were used, and how many: requests and tokens. Open reservations are not in it: a
+    /// caller whose answer a crash has taken has had nothing.
     pub fn snapshot(&self, now: Now) -> [Vec<(u64, u64)>; 2] {
-        UNITS.map(|unit| self.of_unit(unit, |it| it.snapshot(Owner::ONLY, now)))
+        let mut open = self.lock_open();
+        open.turn_to(day_of(now));
+        let held = open.held;
+        UNITS.map(|unit| {
+            let mut held = held.of(unit);
+            let mut entries = self.of_unit(unit, |it| it.snapshot(Owner::ONLY, now));
+            for (_, units) in entries.iter_mut().rev() {
+                let less = held.min(*units);
+                (*units, held) = (*units - less, held - less);
+            }
+            entries.retain(|(_, units)| *units > 0);
+            entries
+        })
     }
 
     /// Adds what an earlier process saved.
@@ -100,6 +209,10 @@ impl Budget {
         for (unit, entries) in UNITS.into_iter().zip(saved) {
             self.of_unit(unit, |it| it.restore(entries, Owner::ONLY, now));
         }
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of_unit<T: Default>(&self, unit: Unit, visit: impl FnOnce(&mut Window) -> T) -> T {
@@ -115,7 +228,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::quota::Bound;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -127,7 +239,7 @@ mod tests {
     }
 
     /// How many tokens are reserved for a request that wants 10 to 100; `None` = it is refused.
-    fn taken(budget: &Budget, now: Now) -> Option<Reservation> {
+    fn taken(budget: &Budget, now: Now) -> Option<Slice> {
         budget.reserve(10, 100, now).ok()
     }
 
@@ -137,7 +249,7 @@ mod tests {
         let mut open = Vec::new();
         for expected in [Some(100), Some(100), Some(15), None] {
             let reservation = taken(&budget, noon());
-            assert_eq!(reservation.as_ref().map(|it| it.reserved().tokens), expected);
+            assert_eq!(reservation.as_ref().map(|it| it.taken.tokens), expected);
             open.extend(reservation);
         }
         open.remove(0).settle(20);
@@ -167,10 +279,41 @@ mod tests {
         assert!(budget.bounded(Some(2), None).reserve(0, 0, noon()).is_err());
         let after = Budget::daily(Some(2), Some(107));
         after.restore(&budget.snapshot(noon()), noon());
-        assert_eq!(after.used(noon()), [2, 107]);
-        assert!(after.reserve(0, 0, noon()).is_err());
+        // What was under way when it was saved has come to nothing.
+        assert_eq!(after.used(noon()), [1, 7]);
+        assert!(taken(&after, noon()).is_some());
         drop(open);
         assert_eq!(budget.bounded(None, None).used(noon()), [1, 7]);
+    }
+
+    #[test]
+    fn what_is_only_set_aside_may_come_back_at_any_time() {
+        let budget = Budget::daily(Some(2), Some(100));
+        let check = |least: u64, unit: Unit, free: Option<FreeAt>| {
+            let denial = budget.reserve(least, least, noon()).map(drop).err();
+            let bound = Bound::Window { unit, period: Period::Day };
+            assert_eq!(denial.map(|it| it.free), free);
+            assert!(denial.is_none_or(|it| it.bound == bound || it.free == FreeAt::Unknown));
+        };
+        let midnight = Some(FreeAt::At(noon().monotonic + DAY / 2));
+        let open = budget.reserve(60, 60, noon()).unwrap();
+        check(40, Unit::Tokens, None);
+        check(41, Unit::Tokens, Some(FreeAt::Unknown));
+        check(101, Unit::Tokens, Some(FreeAt::Never));
+        budget.reserve(10, 10, noon()).unwrap().settle(30);
+        // Tokens are spent, and the requests that are short may come back.
+        check(71, Unit::Tokens, midnight);
+        check(1, Unit::Requests, Some(FreeAt::Unknown));
+        drop(open);
+        budget.reserve(10, 10, noon()).unwrap().settle(10);
+        check(1, Unit::Requests, midnight);
+        // A reservation of yesterday holds nothing of today.
+        let late = noon().plus(DAY / 2);
+        let budget = Budget::daily(Some(1), None);
+        let open = taken(&budget, noon());
+        taken(&budget, late).unwrap().settle(7);
+        drop(open);
+        assert_eq!(budget.snapshot(late)[0].iter().map(|it| it.1).sum::<u64>(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod account;
 mod book;
 mod budget;
+mod contexts;
 mod denial;
 mod hints;
 mod inferred;
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
@@ -35,11 +37,15 @@ use crate::catalog::TargetId;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::account::Account;
+use crate::quota::contexts::Contexts;
 use crate::quota::origin::carry_over;
 use crate::quota::ratio::Ratio;
 use crate::quota::target::Target;
 
+pub use crate::quota::book::kept_for;
 pub use crate::quota::budget::Budget;
+pub use crate::quota::budget::Slice;
+pub use crate::quota::contexts::ToldContext;
 pub use crate::quota::denial::Bound;
 pub use crate::quota::denial::Denial;
 pub use crate::quota::denial::FreeAt;
@@ -102,6 +108,7 @@ pub struct Ledger {
     ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
     /// Every target there ever was as it was configured last: where its units are.
     homes: Mutex<FxHashMap<TargetId, Arc<Target>>>,
+    contexts: Contexts,
 }
 
 impl Ledger {
@@ -150,6 +157,32 @@ impl Ledger {
     pub fn peek(&self, target: TargetId, demand: Demand, now: Now) -> Result<(), Denial> {
         let target = self.target(target).ok_or(Denial::NOT_CONFIGURED)?;
         target.account.lock().check(&target, demand, now)
+    }
+
+    /// May more than `count` requests be let in by all `targets` together until `within` has passed? `false`
+    /// only where it is certain: configured windows of requests bound every one of them, and all that
+    /// comes back by then, with what calls under way may give back, is no more.
+    pub fn may_let_in(
+        &self,
+        targets: impl Iterator<Item = TargetId>,
+        count: u64,
+        (within, now): (Duration, Now),
+    ) -> bool {
+        let mut buckets: FxHashMap<(AccountId, usize), u64> = FxHashMap::default();
+        let mut all: u64 = 0;
+        for target in targets.filter_map(|it| self.target(it)) {
+            let Some(most) = target.account.lock().most_within(&target, within, now) else {
+                return true;
+            };
+            // Targets of one bucket may each hold it against a bound of its own.
+            let known = buckets.entry((target.account.id, target.book)).or_default();
+            all = all.saturating_add(most.saturating_sub(*known));
+            *known = most.max(*known);
+            if all > count {
+                return true;
+            }
+        }
+        false
     }
 
     /// `estimated` tokens of a prompt in those that the target's model counts, as far as its

@@ -1,5 +1,8 @@
 //! The hard filters: which models could answer a request at all, whatever their quota says now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::catalog::Catalog;
 use crate::catalog::Model;
 use crate::catalog::Provider;
@@ -10,6 +13,9 @@ use crate::openai::JsonMode;
 use crate::select::names::Asked;
 use crate::select::needs::Need;
 use crate::select::needs::Needs;
+
+/// When to ask again where no model is known yet.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Models that could answer, as (provider, model) places in the catalog.
 pub type Eligible = Vec<(usize, usize)>;
@@ -39,21 +45,20 @@ impl JsonWay {
     }
 }
 
-/// Tokens a conversation may have to fit `model` whole: its context or the size of its smallest
-/// token window, whichever is less, minus what is set aside for the answer (`max_tokens`, or
-/// `reserve` but at most a quarter of the model). `None` = no bound is known.
-pub fn prompt_budget(model: &Model, max_tokens: Option<u64>, reserve: u64) -> Option<u64> {
-    let holds = holds(model)?;
+/// Tokens a conversation may have to fit a model that [`holds`] so many: all but what is set aside for
+/// the answer (`max_tokens`, or `reserve` but at most a quarter of the model).
+pub fn prompt_budget(holds: u64, max_tokens: Option<u64>, reserve: u64) -> u64 {
     // A caller's `max_tokens` beyond half the model is a wish, not a plan: it leaves half.
     let answer = max_tokens.map_or(reserve.min(holds / 4), |it| it.min(holds / 2));
-    Some(holds - answer)
+    holds - answer
 }
 
-/// Tokens a request to `model` may have, answer included: its context or the size of its smallest
-/// token window, whichever is less. `None` = no bound is known.
-pub fn holds(model: &Model) -> Option<u64> {
+/// Tokens a request to `model` may have, answer included: its context, as it is configured or its provider
+/// has `told` it, or the size of its smallest token window, whichever is least. `None` = no bound is
+/// known.
+pub fn holds(model: &Model, told: Option<u64>) -> Option<u64> {
     let windows = model.limits.iter().filter(|it| it.unit == Unit::Tokens).map(|it| it.max);
-    windows.chain(model.max_context).min()
+    windows.chain(model.max_context).chain(told).min()
 }
 
 /// The models that could answer.
@@ -62,6 +67,9 @@ pub fn holds(model: &Model) -> Option<u64> {
 /// A 400 that names what leaves none: the filter, or what the request needs.
 pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligible, ApiError> {
     let mut left = asked_for(catalog, asked);
+    if left.is_empty() {
+        return Err(nobody_yet());
+    }
     let direct = matches!(asked, Asked::Direct { .. });
     let mut keep = |fits: &dyn Fn(&Model) -> bool| {
         left.retain(|place| model_at(catalog, *place).is_some_and(fits));
@@ -98,6 +106,24 @@ pub fn eligible(catalog: &Catalog, asked: &Asked, needs: &Needs) -> Result<Eligi
     Ok(fitting)
 }
 
+/// The models that were asked for and are not among the `eligible` many that can answer, each with what
+/// it lacks: at most `most`, and how many there are in all.
+pub fn ruled_out(
+    catalog: &Catalog,
+    (asked, needs): (&Asked, &Needs),
+    (eligible, most): (usize, usize),
+) -> (Vec<(Arc<str>, String)>, usize) {
+    let asked_for = asked_for(catalog, asked);
+    let count = asked_for.len().saturating_sub(eligible);
+    if count == 0 {
+        return (Vec::new(), 0);
+    }
+    let routed = !matches!(asked, Asked::Direct { .. });
+    let models = asked_for.into_iter().filter_map(|it| model_at(catalog, it));
+    let lacks = |it: &Model| Some((Arc::clone(&it.routable), needs.missing_in(it, routed)?));
+    (models.filter_map(lacks).take(most).collect(), count)
+}
+
 fn model_at(catalog: &Catalog, (provider, model): (usize, usize)) -> Option<&Model> {
     catalog.providers().get(provider)?.models.get(model)
 }
@@ -122,13 +148,24 @@ fn asked_for(catalog: &Catalog, asked: &Asked) -> Eligible {
     }
 }
 
+/// Only local servers are configured without models.
+fn nobody_yet() -> ApiError {
+    let message = "There is no model yet: the local server can't be reached, or has none. It is asked \
+                   again every few seconds; the log says how that went.";
+    ApiError::new(503, "server_error", message)
+        .with_code("all_providers_failed")
+        .with_retry_after(SOON)
+}
+
 fn nothing_fits(filter: &str, wanted: &str) -> ApiError {
     let wanted: String = wanted.chars().take(100).collect();
     let message = format!(
         "No model fits {filter} \"{wanted}\" (with the request's other filters). \
          GET /v1/models lists what there is."
     );
-    ApiError::invalid(message, Some(filter)).with_code("no_matching_model")
+    ApiError::invalid(message, Some(filter))
+        .with_code("no_matching_model")
+        .logged_as(format!("No model fits {filter}."))
 }
 
 fn cannot(unmet: &[Need]) -> ApiError {

@@ -15,22 +15,30 @@ const NEWEST: f64 = 0.2;
 /// Measurements of each kind that are kept of one model.
 const KEPT: usize = 128;
 /// How long a fault counts as recent.
-const RECENT: Duration = Duration::from_secs(3_600);
+const RECENT_SECONDS: u32 = 3_600;
 
 /// Measured times. Bounded by the number of models.
 #[derive(Debug, Default)]
-pub struct Latencies(RwLock<FxHashMap<ModelId, Speed>>);
+pub struct Latencies(RwLock<Speeds>);
+
+#[derive(Debug, Default)]
+struct Speeds {
+    models: FxHashMap<ModelId, Speed>,
+    /// The words for faults that were ever used: there are few.
+    words: Vec<&'static str>,
+}
 
 #[derive(Debug, Default)]
 struct Speed {
     average: Option<f64>,
     first_token: VecDeque<u32>,
     whole: VecDeque<u32>,
-    faults: VecDeque<(Duration, &'static str)>,
+    /// Monotonic seconds, and the place of the word: there may be very many of these.
+    faults: VecDeque<(u32, u8)>,
 }
 
 /// How fast each model is, on the average.
-pub(super) struct Averages<'a>(RwLockReadGuard<'a, FxHashMap<ModelId, Speed>>);
+pub(super) struct Averages<'a>(RwLockReadGuard<'a, Speeds>);
 
 /// The last measurements of one model or of several.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -48,7 +56,7 @@ impl Latencies {
     pub fn observe(&self, model: ModelId, first_token: Duration) {
         let newest = first_token.as_secs_f64();
         let mut all = self.write();
-        let speed = all.entry(model).or_default();
+        let speed = all.models.entry(model).or_default();
         let average = speed.average.unwrap_or(newest);
         speed.average = Some(average + NEWEST * (newest - average));
         keep(&mut speed.first_token, millis(first_token));
@@ -56,12 +64,18 @@ impl Latencies {
 
     /// Takes in the time to the end of an answer.
     pub fn ended(&self, model: ModelId, whole: Duration) {
-        keep(&mut self.write().entry(model).or_default().whole, millis(whole));
+        keep(&mut self.write().models.entry(model).or_default().whole, millis(whole));
     }
 
     /// A call has failed with this, in a word.
     pub fn failed(&self, model: ModelId, fault: &'static str, now: Now) {
-        keep(&mut self.write().entry(model).or_default().faults, (now.monotonic, fault));
+        let mut all = self.write();
+        let place = all.words.iter().position(|it| *it == fault).unwrap_or_else(|| {
+            all.words.push(fault);
+            all.words.len() - 1
+        });
+        let place = u8::try_from(place).unwrap_or(u8::MAX);
+        keep(&mut all.models.entry(model).or_default().faults, (seconds(now), place));
     }
 
     /// The averages as they are now. Nothing is taken in while this is held.
@@ -72,18 +86,19 @@ impl Latencies {
     /// The last measurements of `model`, added to `measured`.
     pub fn add_to(&self, measured: &mut Measured, model: ModelId, now: Now) {
         let all = self.read();
-        let Some(speed) = all.get(&model) else { return };
+        let Some(speed) = all.models.get(&model) else { return };
         measured.first_token.extend(&speed.first_token);
         measured.whole.extend(&speed.whole);
-        let recent = |it: &&(Duration, _)| now.monotonic.saturating_sub(it.0) < RECENT;
-        measured.faults.extend(speed.faults.iter().filter(recent).map(|it| it.1));
+        let now = seconds(now);
+        let recent = speed.faults.iter().filter(|it| now.saturating_sub(it.0) < RECENT_SECONDS);
+        measured.faults.extend(recent.filter_map(|it| all.words.get(usize::from(it.1)).copied()));
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, FxHashMap<ModelId, Speed>> {
+    fn read(&self) -> RwLockReadGuard<'_, Speeds> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, FxHashMap<ModelId, Speed>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Speeds> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +106,7 @@ impl Latencies {
 impl Averages<'_> {
     /// Seconds to the first token; `None` for a model that was never measured.
     pub(super) fn seconds(&self, model: ModelId) -> Option<f64> {
-        self.0.get(&model)?.average
+        self.0.models.get(&model)?.average
     }
 }
 
@@ -100,6 +115,10 @@ fn keep<T>(kept: &mut VecDeque<T>, newest: T) {
         kept.pop_front();
     }
     kept.push_back(newest);
+}
+
+fn seconds(now: Now) -> u32 {
+    u32::try_from(now.monotonic.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn millis(time: Duration) -> u32 {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use weights::Weights;
 
-pub use eligible::{Eligible, JsonWay, eligible, holds, prompt_budget};
+pub use eligible::{Eligible, JsonWay, eligible, holds, prompt_budget, ruled_out};
 pub use latency::{Latencies, Measured};
 pub use names::{Asked, META_MODELS, NoSuchModel, canonical, is_meta, permits, resolve};
 pub use needs::Needs;

@@ -89,6 +89,32 @@ impl Needs {
         self.needs.is_empty()
     }
 
+    /// Does every model have all of it, and every name pass the filters?
+    pub fn is_empty(&self) -> bool {
+        self.needs.is_empty() && self.filters == Filters::default()
+    }
+
+    /// The first thing that `model` has not, in a word for a trace; `None` when it has all. Filters hold
+    /// for what is `routed`.
+    pub(super) fn missing_in(&self, model: &Model, routed: bool) -> Option<String> {
+        let none = Filters::default();
+        let filters = if routed { &self.filters } else { &none };
+        let Filters { model_type, model_scale, model_name } = filters;
+        let differs = |wanted: &Option<String>, own: &str| {
+            wanted.as_ref().is_some_and(|it| !it.eq_ignore_ascii_case(own))
+        };
+        let is_called = |part: &String| model.name.to_lowercase().contains(&part.to_lowercase());
+        if differs(model_type, &model.kind) {
+            Some("model_type".to_owned())
+        } else if differs(model_scale, model.scale.name()) {
+            Some("model_scale".to_owned())
+        } else if model_name.as_ref().is_some_and(|it| !is_called(it)) {
+            Some("model_name".to_owned())
+        } else {
+            self.needs.iter().find(|it| !it.fits(model)).map(|it| it.word())
+        }
+    }
+
     /// Has `model` all of it?
     pub(super) fn fit(&self, model: &Model) -> bool {
         self.needs.iter().all(|it| it.fits(model))
@@ -135,6 +161,14 @@ impl Need {
             Self::Rare(_, said) | Self::Capability(_, said) => {
                 said.split(' ').next().unwrap_or(said)
             }
+        }
+    }
+
+    /// How a trace names it.
+    fn word(self) -> String {
+        match self {
+            Self::NoTraining => "privacy".to_owned(),
+            other => other.said(),
         }
     }
 

@@ -40,6 +40,7 @@ use crate::select::Params;
 use crate::select::Selector;
 use crate::select::Strategy;
 use crate::select::eligible;
+use crate::select::holds;
 use crate::select::prompt_budget;
 use crate::select::resolve;
 
@@ -95,6 +96,7 @@ fn provider(
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
         synonyms: if name == "Gamma" { &["NIM"] } else { &[] },
+        privacy: Privacy::default(),
         keys,
         models,
     }
@@ -340,20 +342,23 @@ fn filters_name_what_leaves_nothing() {
 #[test]
 fn budgets_leave_room_for_the_answer() {
     let mut ids = IdBook::default();
-    let check = |context: Option<u64>, window: Option<u64>, max: Option<u64>, expected| {
+    let mut check = |bounds: [Option<u64>; 3], max: Option<u64>, expected| {
+        let [context, window, told] = bounds;
         let limit = |max| Limit { unit: Unit::Tokens, period: Period::Minute, max };
         let it = provider(&mut ids, "A", 1, &["a"], |it| {
             it.max_context = context;
             it.limits = window.map(limit).into_iter().collect();
         });
-        assert_eq!(prompt_budget(&it.models[0], max, 1024), expected);
+        let holds = holds(&it.models[0], told);
+        assert_eq!(holds.map(|it| prompt_budget(it, max, 1024)), expected);
     };
-    let mut check = check;
-    check(None, None, Some(5), None);
-    check(Some(8000), None, None, Some(8000 - 1024));
-    check(Some(1000), None, None, Some(750));
-    check(Some(8000), Some(6000), Some(100), Some(5900));
-    check(Some(8000), None, Some(100_000), Some(4000));
+    check([None, None, None], Some(5), None);
+    check([Some(8000), None, None], None, Some(8000 - 1024));
+    check([Some(1000), None, None], None, Some(750));
+    check([Some(8000), Some(6000), None], Some(100), Some(5900));
+    check([Some(8000), Some(6000), Some(5000)], Some(100), Some(4900));
+    check([None, None, Some(5000)], Some(100), Some(4900));
+    check([Some(8000), None, None], Some(100_000), Some(4000));
 }
 
 #[test]

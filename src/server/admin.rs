@@ -1,5 +1,6 @@
 //! What every route that changes the gateway's state asks for first.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -8,6 +9,7 @@ use http::request::Parts;
 
 use super::Gateway;
 use super::admission::slow_down;
+use super::arrival::Arrival;
 use super::credentials;
 use super::errors::refuse;
 use super::request_id::RequestId;
@@ -26,7 +28,9 @@ impl FromRequestParts<Arc<Gateway>> for Admin {
         let id = id.unwrap_or_else(|| RequestId::of(&parts.headers));
         let Err(error) = gateway.guard.may_administer(parts) else { return Ok(Self) };
         if error.status == 401 && credentials::shown(&parts.headers).next().is_some() {
-            slow_down(gateway, &parts.extensions, &parts.headers).await;
+            let peer = parts.extensions.get::<Arrival>().map(|it| it.peer);
+            let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            slow_down(gateway, peer, &parts.headers).await;
         }
         Err(refuse(&error, &id))
     }

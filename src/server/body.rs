@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::openai::ApiError;
 
-use super::slots::Slot;
+use super::slots::Room;
 
 /// What is set aside at once for a body that announces its length; a longer one grows as it comes.
 const FIRST_CAPACITY: usize = 256 * 1024;
@@ -21,6 +22,21 @@ const FIRST_CAPACITY: usize = 256 * 1024;
 pub(super) struct Bounds {
     pub(super) bytes: usize,
     pub(super) time: Duration,
+}
+
+/// Reads a JSON object. A list is none, though serde would take its items for members by their order.
+///
+/// # Errors
+/// A 400: it is no `what`.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, ApiError> {
+    let refused = |why: &str| {
+        let error = ApiError::invalid(format!("This is no {what}: {why}."), None);
+        error.logged_as(format!("This is no {what}."))
+    };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refused("it must be a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|it| refused(&it.to_string()))
 }
 
 /// Refuses by its headers alone a body that would not be taken.
@@ -46,23 +62,23 @@ pub(super) fn check_announced(headers: &HeaderMap, bounds: Bounds) -> Result<(),
 /// # Errors
 /// A 408, 413 or 503, or a 400 when the body breaks off.
 pub(super) async fn read(
-    body: Body,
+    body: Incoming,
     headers: &HeaderMap,
     bounds: Bounds,
-    slot: &mut Slot,
+    room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     let capacity = announced(headers).unwrap_or_default().min(FIRST_CAPACITY);
-    timeout(bounds.time, gather(body, capacity, bounds, slot)).await.unwrap_or_else(|_| {
+    timeout(bounds.time, gather(body, capacity, bounds, room)).await.unwrap_or_else(|_| {
         let message = format!("The body did not arrive within {} s.", bounds.time.as_secs());
         Err(ApiError::new(408, "timeout_error", message).with_code("request_timeout"))
     })
 }
 
 async fn gather(
-    mut body: Body,
+    mut body: Incoming,
     capacity: usize,
     bounds: Bounds,
-    slot: &mut Slot,
+    room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     // Most bodies arrive in one piece, which is then used where it lies.
     let mut only = Bytes::new();
@@ -73,7 +89,7 @@ async fn gather(
         if only.len() + joined.len() + data.len() > bounds.bytes {
             return Err(too_large(bounds));
         }
-        slot.grow(data.len())?;
+        room.grow(data.len())?;
         if only.is_empty() && joined.is_empty() {
             only = data;
             continue;

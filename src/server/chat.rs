@@ -1,29 +1,28 @@
 //! `POST /v1/chat/completions`.
 
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::callers::VirtualKey;
 use crate::callers::identifiers::Left;
-use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Progress, Route};
+use crate::dispatch::outcome::{Answer, ChatCall, Failure, Journey, Progress, Route, Who};
 use crate::openai::{ApiError, ChatRequest};
 
 use super::Gateway;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Parting};
 use super::body::{self, Bounds};
 use super::client_address;
 use super::credentials;
-use super::ending::Ending;
 use super::errors::{refuse, stopping, told};
 use super::guard::Caller;
 use super::identifier::Identifier;
@@ -32,6 +31,9 @@ use super::requirements;
 use super::route_headers;
 use super::slots::{Held, Slot};
 use super::sse::{EventBody, Source};
+
+/// Where chat requests go.
+pub(super) const PATH: &str = "/v1/chat/completions";
 
 /// The longest session id, in bytes.
 const MAX_SESSION_LEN: usize = 256;
@@ -44,23 +46,22 @@ const NORMALIZE_HEADER: HeaderName = HeaderName::from_static("x-relay-normalize"
 
 /// Answers one chat request, whole or streamed.
 pub(super) async fn chat(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(id): Extension<RequestId>,
-    arrival: Option<Extension<Arrival>>,
-    request: Request,
+    gateway: &Gateway,
+    id: &RequestId,
+    arrival: &Arrival,
+    request: Request<Incoming>,
 ) -> Response {
-    let user = match user(&gateway, &request) {
+    let user = match user(gateway, arrival.peer, &request) {
         Ok(user) => user,
-        Err(error) => return refuse(&error, &id),
+        Err(error) => return refuse(&error, id),
     };
-    let ending = arrival.map(|it| it.0.ending).unwrap_or_default();
     let taken = match &user {
         Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
-        _ => take(&gateway, &id, request).await,
+        _ => take(gateway, id, arrival.peer, request).await,
     };
     let mut response = match taken {
-        Ok((call, slot)) => answer(&gateway, &id, call, (ending, slot)).await,
-        Err(error) => refuse(&error, &id),
+        Ok((call, slot)) => answer(gateway, id, call, (arrival, slot)).await,
+        Err(error) => refuse(&error, id),
     };
     if let Some((identifier, left)) = user {
         identifier.stamp(left, response.headers_mut());
@@ -72,10 +73,12 @@ pub(super) async fn chat(
 ///
 /// # Errors
 /// A 400 for a name that can't be taken.
-fn user(gateway: &Gateway, request: &Request) -> Result<Option<(Identifier, Left)>, ApiError> {
+fn user(
+    gateway: &Gateway,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Result<Option<(Identifier, Left)>, ApiError> {
     let Some(identifiers) = &gateway.identifiers else { return Ok(None) };
-    let peer = request.extensions().get::<Arrival>().map(|it| it.peer);
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = client_address::client(peer, request.headers(), &gateway.params.trusted_proxies);
     let identifier = Identifier::of(request.headers(), client)?;
     let key = key_of(request.extensions()).map(|it| Arc::clone(&it.id));
@@ -95,33 +98,53 @@ fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
 async fn take(
     gateway: &Gateway,
     id: &RequestId,
-    request: Request,
+    peer: IpAddr,
+    request: Request<Incoming>,
 ) -> Result<(ChatCall, Slot), ApiError> {
     let (parts, body) = request.into_parts();
     let params = &gateway.params;
     let bounds = Bounds { bytes: params.max_body_bytes, time: params.body_timeout };
     body::check_announced(&parts.headers, bounds)?;
+    let key = key_of(&parts.extensions).cloned();
     let session = session(&parts.headers, &params.session_header)?;
+    // No header holds a tab: nobody can name a session of another's key.
+    let session = match &key {
+        Some(key) => session.map(|it| format!("{}\t{it}", key.id)),
+        None => session,
+    };
     let requires = requirements::read(&parts.headers)?;
     let style = style(&parts.headers)?;
     let normalize = normalize(&parts.headers)?;
-    let mut slot = gateway.slots.take()?;
-    let body = body::read(body, &parts.headers, bounds, &mut slot).await?;
+    let mut room = gateway.slots.room()?;
+    let body = body::read(body, &parts.headers, bounds, &mut room).await?;
+    let slot = gateway.slots.take(room)?;
     let request = ChatRequest::parse(&body)?;
-    let caller = caller(gateway, &parts.headers, session.as_deref());
-    let key = key_of(&parts.extensions).cloned();
+    let who = who(gateway, peer, &parts, session.as_deref());
     let mut requires = requires;
     requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
     let request_id = id.text();
-    let call = ChatCall { request, session, style, normalize, caller, request_id, key, requires };
+    let call = ChatCall { request, session, style, normalize, who, request_id, key, requires };
     Ok((call, slot))
 }
 
-/// Who shares a turn when quota is short: a session, or what comes with one key and no session. The
-/// number is made anew with each start, so that it tells nothing of the key.
-fn caller(gateway: &Gateway, headers: &HeaderMap, session: Option<&str>) -> u64 {
-    let key = credentials::written(headers);
-    gateway.caller_numbers.hash_one((key, session))
+/// Who shares a turn when quota is short: what comes with one key, or from one address where none is
+/// shown, and of that what is of one session. The numbers are made anew with each start, so that they tell nothing
+/// of key and address.
+fn who(gateway: &Gateway, peer: IpAddr, parts: &Parts, session: Option<&str>) -> Who {
+    let numbers = &gateway.caller_numbers;
+    let written = credentials::written(&parts.headers);
+    let key = match parts.extensions.get::<Caller>() {
+        Some(Caller::Key(key)) => numbers.hash_one(&key.id),
+        // Whatever else was shown beside a right key.
+        Some(Caller::Owner | Caller::Admin) => 0,
+        _ if written.iter().any(Option::is_some) => numbers.hash_one(written),
+        _ => {
+            let proxies = &gateway.params.trusted_proxies;
+            let client = client_address::client(peer, &parts.headers, proxies);
+            numbers.hash_one(client_address::number(client))
+        }
+    };
+    Who { key, session: session.map_or(0, |it| numbers.hash_one(it)) }
 }
 
 /// The session a request names in `header`.
@@ -177,14 +200,15 @@ async fn answer(
     gateway: &Gateway,
     id: &RequestId,
     call: ChatCall,
-    (ending, slot): (Ending, Slot),
+    (arrival, slot): (&Arrival, Slot),
 ) -> Response {
     let streamed = call.request.stream;
     let Journey { progress, mut answer } = gateway.chat.begin(call);
+    let parting = Parting::of(arrival, &progress);
     let begun = if streamed {
         timeout(gateway.params.hold_headers, &mut answer).await.ok()
     } else {
-        let Some(ended) = ending.before(answer.as_mut()).await else {
+        let Some(ended) = parting.ending.before(answer.as_mut()).await else {
             return traced(refuse(&stopping(), id), &progress);
         };
         Some(ended)
@@ -197,7 +221,7 @@ async fn answer(
         Some(Ok(Answer::Stream { route, events })) => (Source::Events(events), Some(route)),
         None => (Source::Silent(answer), progress.get()),
     };
-    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (ending, slot));
+    let events = EventBody::new(source, id.text(), gateway.params.keep_alive, (parting, slot));
     traced(stream(events, route.as_ref()), &progress)
 }
 

@@ -17,6 +17,7 @@ use crate::select::Strategy;
 
 use super::Gateway;
 use super::admin::Admin;
+use super::body::object;
 use super::errors::{broken, refuse};
 use super::request_id::RequestId;
 use super::views;
@@ -72,6 +73,8 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Providers of which something is different.
     pub changed: Vec<String>,
+    /// Parts of the settings of which something is different, and holds from now on.
+    pub settings: Vec<&'static str>,
     /// What is different but can't change while the gateway runs.
     pub after_restart: Vec<&'static str>,
     /// What the user should know, a line each.
@@ -142,6 +145,7 @@ pub(super) async fn reload(
                 "providers_added": done.added,
                 "providers_removed": done.removed,
                 "providers_changed": done.changed,
+                "settings_changed": done.settings,
                 "after_restart": done.after_restart,
                 "notes": done.notes,
             }))
@@ -163,6 +167,9 @@ impl Reloaded {
         let parts = parts.iter().filter(|(_, names)| !names.is_empty());
         let mut said: Vec<String> =
             parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+        if !self.settings.is_empty() {
+            said.push(format!("other settings for {}", self.settings.join(", ")));
+        }
         if said.is_empty() {
             said.push("the same providers".to_owned());
         }
@@ -188,8 +195,7 @@ async fn order(gateway: &Gateway, request: Request) -> Result<Order, ApiError> {
     let body = reading.await.ok().and_then(Result::ok).ok_or_else(|| {
         ApiError::invalid(format!("The body must come at once, with {MOST_BYTES} bytes."), None)
     })?;
-    let wish: Wish = serde_json::from_slice(&body)
-        .map_err(|it| ApiError::invalid(format!("This is no order: {it}."), None))?;
+    let wish: Wish = object(&body, "order")?;
     let both = known("strategy", wish.strategy)?;
     let providers = known("provider_strategy", wish.provider_strategy)?.or(both);
     let models = known("model_strategy", wish.model_strategy)?.or(both);

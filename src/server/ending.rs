@@ -31,7 +31,7 @@ impl Ending {
     }
 
     /// Is the time up?
-    pub(super) fn announced(&self) -> bool {
+    pub(super) fn is_now(&self) -> bool {
         self.time_is_up.is_cancelled()
     }
 

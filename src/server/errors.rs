@@ -5,19 +5,21 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::openai::ApiError;
+use crate::telemetry::plain;
 
+use super::chat;
 use super::request_id::RequestId;
 
 /// The largest part of a caller's text that is repeated in an error, in characters.
-const MAX_QUOTED: usize = 200;
+const MAX_QUOTED: usize = 100;
 
 /// Turns a caller away and says so in the log: these are the mistakes people look there for.
 pub(super) fn refuse(error: &ApiError, id: &RequestId) -> Response {
-    tracing::info!(request_id = id.as_str(), "refused: {} | {}", error.status, error.message);
+    tracing::info!(request_id = id.as_str(), "refused: {} | {}", error.status, error.for_the_log());
     told(error, id)
 }
 
@@ -65,7 +67,7 @@ pub(super) async fn unknown_path(
         quoted(uri.path())
     );
     let error = ApiError::new(404, "invalid_request_error", message).with_code("unknown_url");
-    refuse(&error, &id)
+    refuse(&error.logged_as(format!("Unknown URL: {method} {}", plain(uri.path()))), &id)
 }
 
 /// The path exists; the router adds `Allow`.
@@ -76,7 +78,17 @@ pub(super) async fn wrong_method(
 ) -> Response {
     let message = format!("{method} is not allowed on {}", quoted(uri.path()));
     let error = ApiError::new(405, "invalid_request_error", message);
-    refuse(&error.with_code("method_not_allowed"), &id)
+    let error = error.with_code("method_not_allowed");
+    refuse(&error.logged_as(format!("{method} is not allowed on {}", plain(uri.path()))), &id)
+}
+
+/// The one path that no router answers for.
+pub(super) fn chat_is_posted(method: &Method, id: &RequestId) -> Response {
+    let message = format!("{method} is not allowed on {}", chat::PATH);
+    let error = ApiError::new(405, "invalid_request_error", message);
+    let mut response = refuse(&error.with_code("method_not_allowed"), id);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 /// A model that is not there, under the id by which it was asked for.
@@ -85,13 +97,16 @@ pub(super) fn no_such_model(model: &str) -> ApiError {
     ApiError::new(404, "invalid_request_error", message)
         .with_param("model")
         .with_code("model_not_found")
+        .logged_as(format!("The model `{}` does not exist.", plain(model)))
 }
 
 /// A request that is not remembered, or not this caller's.
 pub(super) fn no_such_request(asked: &str) -> ApiError {
     let message =
         format!("There is no request `{}` among the last 1,000 that have ended.", quoted(asked));
-    ApiError::new(404, "invalid_request_error", message).with_code("request_not_found")
+    ApiError::new(404, "invalid_request_error", message)
+        .with_code("request_not_found")
+        .logged_as("There is no such request among the last 1,000 that have ended.")
 }
 
 /// The gateway stops, and this answer has taken longer than it may then.

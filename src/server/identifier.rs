@@ -35,15 +35,16 @@ pub(super) struct Identifier {
 }
 
 impl Identifier {
-    /// The user a request names, or the client's address.
+    /// The user a request names, or the client's address. An empty header names nobody, which is no
+    /// address either: an app whose users all became one would not notice.
     ///
     /// # Errors
-    /// A 400 for a name that could do harm in a log.
+    /// A 400 for a name that is empty, or could do harm in a log.
     pub(super) fn of(headers: &HeaderMap, client: IpAddr) -> Result<Self, ApiError> {
         let named = [X_RELAY_IDENTIFIER, X_FREELLM_IDENTIFIER]
             .into_iter()
             .filter_map(|name| headers.get(&name).map(|it| (name, it.as_bytes().trim_ascii())))
-            .find(|(_, it)| !is_nobody(it));
+            .find(|(_, it)| !NOBODY.contains(it));
         let Some((header, name)) = named else {
             let user = User::At(client_address::number(client));
             return Ok(Self { user, shown: format!("ip:{client}") });
@@ -77,17 +78,14 @@ impl Identifier {
         let message = format!("\"{}\" has asked as often as one user may for now.", self.shown);
         ApiError::new(429, "rate_limit_error", message)
             .with_code("identifier_rate_limited")
+            .logged_as("A user has asked as often as one may for now.")
             .with_retry_after(left.reset)
     }
 }
 
-fn is_nobody(name: &[u8]) -> bool {
-    name.is_empty() || NOBODY.iter().any(|it| it.eq_ignore_ascii_case(name))
-}
-
 fn is_sound(name: &str) -> bool {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"_.:-".contains(&it);
-    name.len() <= LONGEST && name.bytes().all(plain)
+    (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -115,11 +113,18 @@ mod tests {
         check(&[(other, b"user-42")], Some("user-42"));
         check(&[(other, b"user-42"), (own, b"user-43")], Some("user-43"));
         check(&[(own, &[b'a'; 128])], Some(&"a".repeat(128)));
-        for nobody in ["", " ", "undefined", "null", "NULL"] {
+        for nobody in ["undefined", "null"] {
             check(&[(own, nobody.as_bytes())], Some("ip:203.0.113.7"));
             check(&[(own, nobody.as_bytes()), (other, b"u")], Some("u"));
         }
         check(&[], Some("ip:203.0.113.7"));
+        for named in ["NULL", "Undefined"] {
+            check(&[(own, named.as_bytes())], Some(named));
+        }
+        for empty in ["", " "] {
+            check(&[(own, empty.as_bytes())], None);
+            check(&[(own, empty.as_bytes()), (other, b"u")], None);
+        }
         for tainted in ["has spaces", "a\tb", "a/b", "<script>", "a;b", "%0a"] {
             check(&[(own, tainted.as_bytes())], None);
         }

@@ -23,6 +23,7 @@ use crate::status::keys::NewKey;
 
 use super::Gateway;
 use super::admin::Admin;
+use super::body::object;
 use super::errors::refuse;
 use super::request_id::RequestId;
 use super::views;
@@ -104,8 +105,7 @@ async fn issue(gateway: &Gateway, body: Body) -> Result<NewKey, ApiError> {
             None,
         )
     })?;
-    let draft: Draft = serde_json::from_slice(&body)
-        .map_err(|it| ApiError::invalid(format!("This is no description of a key: {it}."), None))?;
+    let draft: Draft = object(&body, "description of a key")?;
     let known = |name: &str| gateway.views.known_model(name);
     let terms = draft.check(desk.clock.now(), &known).map_err(|it| faulty(&it))?;
     let mut random = [0; 20];
@@ -128,7 +128,8 @@ async fn issue(gateway: &Gateway, body: Body) -> Result<NewKey, ApiError> {
         warnings.push(warning.to_owned());
     }
     if gateway.params.master_key.is_none() {
-        let warning = "RELAY_API_KEY is not set: from now on every request needs a virtual key.";
+        let warning =
+            "RELAY_API_KEY is not set: from now on every chat request needs a virtual key.";
         warnings.push(warning.to_owned());
     }
     let status = KeyStatus::of(&key, desk.clock.now());
@@ -175,5 +176,7 @@ fn faulty(problems: &[Problem]) -> ApiError {
     let told = |it: &Problem| format!("{}: got {}; wanted {}", it.field, it.got, it.wanted);
     let message = problems.iter().map(told).collect::<Vec<_>>().join(". ");
     let param = problems.first().map(|it| it.field);
-    ApiError::invalid(format!("{message}."), param).with_code("invalid_key")
+    ApiError::invalid(format!("{message}."), param)
+        .with_code("invalid_key")
+        .logged_as("The description of a key can't be used.")
 }

@@ -33,7 +33,6 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
 
 use crate::callers::FailedTries;
@@ -41,6 +40,7 @@ use crate::callers::identifiers::Identifiers;
 use crate::dispatch::outcome::ChatService;
 use crate::status::Views;
 
+pub use admission::Front;
 pub use control::Control;
 pub use control::Order;
 pub use control::Reloaded;
@@ -68,12 +68,12 @@ struct Gateway {
 }
 
 /// All routes, with the checks on who may call in front of them.
-pub fn router(
+pub fn front(
     params: Params,
     (desk, control): (Desk, Arc<dyn Control>),
     chat: Arc<dyn ChatService>,
     views: Arc<dyn Views>,
-) -> Router {
+) -> Front {
     let guard = guard::Guard::new(&params, &desk);
     // One body of the largest size must fit when nothing else is under way.
     let body_memory = params.max_body_memory.max(params.max_body_bytes);
@@ -92,8 +92,7 @@ pub fn router(
         views,
         control,
     });
-    Router::new()
-        .route("/v1/chat/completions", post(chat::chat))
+    let router = Router::new()
         .route("/v1/models", get(views::models))
         .route("/v1/models/{*id}", get(views::model))
         .route("/v1/usage", get(views::usage))
@@ -109,6 +108,6 @@ pub fn router(
         .route("/health", get(views::health))
         .fallback(errors::unknown_path)
         .method_not_allowed_fallback(errors::wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&gateway), admission::admit))
-        .with_state(gateway)
+        .with_state(Arc::clone(&gateway));
+    Front::new(gateway, router)
 }

@@ -1,6 +1,6 @@
 //! What the headers of a chat request ask for: privacy, strictness, and a trace.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::dispatch::outcome::Requirements;
 use crate::openai::ApiError;
@@ -11,11 +11,11 @@ type Words = &'static [(&'static str, bool)];
 const PRIVACY: Words = &[("no-training", true)];
 const YES_OR_NO: Words = &[("true", true), ("false", false)];
 
-/// Reads them off, each under its own name and the one that other gateways use. An empty header asks
-/// for nothing.
+/// Reads them off, each under its own name and the one that other gateways use.
 ///
 /// # Errors
-/// A 400 that names the header: a wish that was misspelt must not be passed over in silence.
+/// A 400 that names the header: a wish that was misspelt, or whose variable was empty, must not be
+/// passed over in silence.
 pub(super) fn read(headers: &HeaderMap) -> Result<Requirements, ApiError> {
     let mut requires = Requirements::default();
     // Most requests have none of them, and a look at every name is cheaper than a search for each.
@@ -26,16 +26,24 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Requirements, ApiError> {
             "x-relay-trace" => (&mut requires.trace, YES_OR_NO),
             _ => continue,
         };
-        if value.is_empty() {
-            continue;
-        }
         let is_said = |it: &&(&str, bool)| value.as_bytes().eq_ignore_ascii_case(it.0.as_bytes());
         let Some((_, yes)) = words.iter().find(is_said) else {
-            return Err(unknown(name.as_str(), words));
+            return Err(unknown(written(name), words));
         };
         *wish |= yes;
     }
     Ok(requires)
+}
+
+/// A header's name as people write it.
+fn written(name: &HeaderName) -> &'static str {
+    match name.as_str() {
+        "x-freellm-privacy" => "X-FreeLLM-Privacy",
+        "x-relay-strict" => "X-Relay-Strict",
+        "x-freellm-strict" => "X-FreeLLM-Strict",
+        "x-relay-trace" => "X-Relay-Trace",
+        _ => "X-Relay-Privacy",
+    }
 }
 
 fn unknown(name: &str, words: Words) -> ApiError {
@@ -46,7 +54,7 @@ fn unknown(name: &str, words: Words) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
@@ -64,7 +72,9 @@ mod tests {
         check(&[], Some([false; 3]));
         check(&[("x-relay-privacy", "no-training")], Some([true, false, false]));
         check(&[("x-freellm-privacy", "No-Training")], Some([true, false, false]));
-        check(&[("x-relay-privacy", "")], Some([false; 3]));
+        check(&[("x-relay-privacy", "")], None);
+        check(&[("x-freellm-privacy", "no-training"), ("x-relay-privacy", "")], None);
+        check(&[("x-relay-strict", "")], None);
         check(&[("x-relay-privacy", "none")], None);
         check(&[("x-relay-privacy", "no-training"), ("x-freellm-privacy", "any")], None);
         check(&[("x-relay-strict", "true"), ("x-relay-trace", "true")], Some([false, true, true]));

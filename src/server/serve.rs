@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,15 +18,15 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
+use super::admission::Front;
 use super::arrival::Arrival;
 use super::ending::{Ending, Stop};
 use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
 use super::params::Params;
 use super::request_id::RequestId;
-use super::socket::{Patience, Socket};
+use super::socket::{Patience, Signs, Socket};
 
 /// The largest head of a request, in bytes; also what a connection buffers in each direction.
 const MAX_HEAD: usize = 64 * 1024;
@@ -43,12 +42,12 @@ pub const CROWD: usize = 256;
 /// How long each of them may stay.
 const CROWD_STAYS: Duration = Duration::from_secs(5);
 
-/// Serves `router` on `listener` until it is to `stop`; then takes no new connections, lets what is
+/// Serves `front` on `listener` until it is to `stop`; then takes no new connections, lets what is
 /// under way finish within the grace, and cuts the rest. Gives the number of connections cut.
 ///
 /// axum's own `serve` sets no limit on the time a head may take, nor on connections.
-pub async fn serve(listener: TcpListener, router: Router, params: &Params, stop: Stop) -> usize {
-    let server = Server::new(router, params, stop.asked);
+pub async fn serve(listener: TcpListener, front: Front, params: &Params, stop: Stop) -> usize {
+    let server = Server::new(front, params, stop.asked);
     server.accept_all(&listener).await;
     // From here on the system refuses connections.
     drop(listener);
@@ -71,7 +70,7 @@ pub async fn serve(listener: TcpListener, router: Router, params: &Params, stop:
 
 struct Server {
     http: http1::Builder,
-    router: Router,
+    front: Arc<Front>,
     patience: Patience,
     head_timer: HeadTimer,
     places: Arc<Semaphore>,
@@ -84,7 +83,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, params: &Params, shutdown: CancellationToken) -> Self {
+    fn new(front: Front, params: &Params, shutdown: CancellationToken) -> Self {
         let mut http = http1::Builder::new();
         http.header_read_timeout(params.header_timeout)
             .max_buf_size(MAX_HEAD)
@@ -92,7 +91,7 @@ impl Server {
         let places = params.max_connections.min(Semaphore::MAX_PERMITS);
         Self {
             http,
-            router,
+            front: Arc::new(front),
             patience: Patience { write: params.write_timeout, linger: params.linger },
             head_timer: HeadTimer {
                 read: Arc::default(),
@@ -153,9 +152,12 @@ impl Server {
         let read = Arc::clone(&timer.read);
         http.timer(timer).keep_alive(!crowded);
         let refused = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, self.patience, (Arc::clone(&refused), read));
-        let arrival = Arrival { peer, ending: self.ending.clone() };
-        let callee = Callee { router: self.router.clone(), arrival, refused, crowded };
+        let unread = Arc::new(AtomicBool::new(false));
+        let signs = Signs { refused: Arc::clone(&refused), unread: Arc::clone(&unread), read };
+        let socket = Socket::new(stream, self.patience, signs);
+        let arrival = Arrival { unread, peer, ending: self.ending.clone() };
+        let front = Arc::clone(&self.front);
+        let callee = Arc::new(Callee { front, arrival, refused, crowded });
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         self.connections.spawn(async move {
             let stays = async {
@@ -176,11 +178,11 @@ impl Server {
 async fn converse(
     http: &http1::Builder,
     socket: Socket,
-    callee: Callee,
+    callee: Arc<Callee>,
     shutdown: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let callee = callee.clone();
+        let callee = Arc::clone(&callee);
         async move { Ok::<_, Infallible>(callee.answer(request).await) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
@@ -197,9 +199,8 @@ async fn converse(
 }
 
 /// Whom a connection speaks to.
-#[derive(Clone)]
 struct Callee {
-    router: Router,
+    front: Arc<Front>,
     arrival: Arrival,
     /// Was the last answer a refusal?
     refused: Arc<AtomicBool>,
@@ -208,21 +209,19 @@ struct Callee {
 }
 
 impl Callee {
-    async fn answer(self, mut request: hyper::Request<Incoming>) -> Response {
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Response {
         let response = if self.crowded && !WATCHED.contains(&request.uri().path()) {
             let id = RequestId::of(request.headers());
             let mut response = refuse(&overloaded(), &id);
             id.stamp(response.headers_mut());
             response
         } else {
-            request.extensions_mut().insert(self.arrival.clone());
-            let Ok(response) = self.router.oneshot(request).await;
-            response
+            self.front.admit(&self.arrival, request).await
         };
         let status = response.status();
         let refuses = status.is_client_error() || status.is_server_error();
         // Whose time is up is not waited for, also not to take in the answer.
-        let lingers = refuses && !self.arrival.ending.announced();
+        let lingers = refuses && !self.arrival.ending.is_now();
         self.refused.store(lingers, Ordering::Relaxed);
         response
     }

@@ -20,10 +20,15 @@ pub(super) struct Slots {
     body_bytes: Arc<Semaphore>,
 }
 
+/// What one request's body takes up, given back when dropped.
+pub(super) struct Room {
+    all: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
 /// One request's share, given back when dropped.
 pub(super) struct Slot {
-    all_body_bytes: Arc<Semaphore>,
-    body_bytes: Option<OwnedSemaphorePermit>,
+    _body: Room,
     _request: OwnedSemaphorePermit,
     /// For its call to a provider.
     _socket: OwnedSemaphorePermit,
@@ -35,22 +40,33 @@ impl Slots {
         Self { requests: semaphore(requests), body_bytes: semaphore(body_bytes), sockets }
     }
 
-    /// A slot for one more request; there is no queue, since a caller that is told to come back
-    /// can go elsewhere.
+    /// Room for a body that is to be read. It takes no slot: how long its caller takes to send it is
+    /// nothing to the others.
+    ///
+    /// # Errors
+    /// A 503 when no slot is free as things stand: then there is no use in reading it.
+    pub(super) fn room(&self) -> Result<Room, ApiError> {
+        if self.requests.available_permits() == 0 || self.sockets.available_permits() == 0 {
+            return Err(overloaded());
+        }
+        Ok(Room { all: Arc::clone(&self.body_bytes), held: None })
+    }
+
+    /// A slot for one more request, whose body is there; there is no queue, since a caller that is told
+    /// to come back can go elsewhere.
     ///
     /// # Errors
     /// A 503 when all are taken.
-    pub(super) fn take(&self) -> Result<Slot, ApiError> {
+    pub(super) fn take(&self, body: Room) -> Result<Slot, ApiError> {
         let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned();
         let (request, socket) = one(&self.requests)
             .and_then(|request| Ok((request, one(&self.sockets)?)))
             .map_err(|_| overloaded())?;
-        let all_body_bytes = Arc::clone(&self.body_bytes);
-        Ok(Slot { all_body_bytes, body_bytes: None, _request: request, _socket: socket })
+        Ok(Slot { _body: body, _request: request, _socket: socket })
     }
 }
 
-impl Slot {
+impl Room {
     /// Room for `bytes` more of the body. They are counted as they arrive: to count what a caller
     /// announces would let a few who send nothing take it all.
     ///
@@ -58,10 +74,9 @@ impl Slot {
     /// A 503 when the bodies of all requests take too much.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let more = u32::try_from(bytes).map_err(|_| overloaded())?;
-        let permit = Arc::clone(&self.all_body_bytes)
-            .try_acquire_many_owned(more)
-            .map_err(|_| overloaded())?;
-        match &mut self.body_bytes {
+        let permit =
+            Arc::clone(&self.all).try_acquire_many_owned(more).map_err(|_| overloaded())?;
+        match &mut self.held {
             Some(held) => held.merge(permit),
             none => *none = Some(permit),
         }
@@ -106,27 +121,44 @@ impl Body for Held {
 mod tests {
     use super::*;
 
+    fn take(slots: &Slots) -> Result<Slot, u16> {
+        let room = slots.room().map_err(|it| it.status)?;
+        slots.take(room).map_err(|it| it.status)
+    }
+
     #[test]
     fn what_is_dropped_is_free_again() {
         let slots = Slots::new(2, 10, Arc::new(Semaphore::new(2)));
-        let mut first = slots.take().unwrap();
-        let mut second = slots.take().unwrap();
-        assert_eq!(slots.take().err().map(|it| it.status), Some(503));
+        let [mut first, mut second] = [(); 2].map(|()| slots.room().unwrap());
         first.grow(4).unwrap();
         first.grow(4).unwrap();
         assert_eq!(second.grow(3).err().map(|it| it.status), Some(503));
         second.grow(2).unwrap();
-        drop(first);
+        let first = slots.take(first).unwrap();
+        let other = take(&slots).unwrap();
+        assert_eq!(take(&slots).err(), Some(503));
+        drop((first, other));
         second.grow(8).unwrap();
-        assert!(slots.take().is_ok());
+        assert!(slots.take(second).is_ok());
+    }
+
+    #[test]
+    fn a_body_on_its_way_takes_no_slot() {
+        let slots = Slots::new(1, 10, Arc::new(Semaphore::new(1)));
+        let [first, second] = [(); 2].map(|()| slots.room().unwrap());
+        let taken = slots.take(second).unwrap();
+        assert_eq!(slots.room().err().map(|it| it.status), Some(503), "there is no use in reading");
+        assert_eq!(slots.take(first).err().map(|it| it.status), Some(503));
+        drop(taken);
+        assert!(take(&slots).is_ok());
     }
 
     #[test]
     fn without_a_socket_for_its_call_a_request_is_not_taken() {
         let slots = Slots::new(2, 10, Arc::new(Semaphore::new(1)));
-        let first = slots.take().unwrap();
-        assert_eq!(slots.take().err().map(|it| it.status), Some(503));
+        let first = take(&slots).unwrap();
+        assert_eq!(take(&slots).err(), Some(503));
         drop(first);
-        assert!(slots.take().is_ok());
+        assert!(take(&slots).is_ok());
     }
 }

@@ -26,24 +26,27 @@ pub(super) struct Patience {
     pub(super) linger: Duration,
 }
 
+/// What a socket and those who serve it tell each other.
+pub(super) struct Signs {
+    /// Was the last answer a refusal, which may have left a body unread?
+    pub(super) refused: Arc<AtomicBool>,
+    /// Has it given up on a caller who does not read?
+    pub(super) unread: Arc<AtomicBool>,
+    pub(super) read: BytesRead,
+}
+
 pub(super) struct Socket {
     stream: TcpStream,
     patience: Patience,
-    /// Was the last answer a refusal, which may have left a body unread?
-    refused: Arc<AtomicBool>,
-    read: BytesRead,
+    signs: Signs,
     stalled: Option<Pin<Box<Sleep>>>,
     leaving: Option<Pin<Box<Sleep>>>,
     discarded: usize,
 }
 
 impl Socket {
-    pub(super) fn new(
-        stream: TcpStream,
-        patience: Patience,
-        (refused, read): (Arc<AtomicBool>, BytesRead),
-    ) -> Self {
-        Self { stream, patience, refused, read, stalled: None, leaving: None, discarded: 0 }
+    pub(super) fn new(stream: TcpStream, patience: Patience, signs: Signs) -> Self {
+        Self { stream, patience, signs, stalled: None, leaving: None, discarded: 0 }
     }
 
     /// Passes on what a write came to, unless it has waited for too long.
@@ -59,6 +62,7 @@ impl Socket {
         let patience = self.patience.write;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
+        self.signs.unread.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -92,7 +96,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let more = buffer.filled().len() - before;
-        self.read.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.signs.read.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
         read
     }
 }
@@ -128,7 +132,7 @@ impl AsyncWrite for Socket {
         if self.leaving.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
-        if self.refused.load(Ordering::Relaxed) {
+        if self.signs.refused.load(Ordering::Relaxed) {
             ready!(self.poll_discard(cx));
         }
         Poll::Ready(Ok(()))

@@ -18,7 +18,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::dispatch::outcome::{Answer, Event, Events, Failure};
 use crate::openai::ApiError;
 
-use super::ending::Ending;
+use super::arrival::Parting;
 use super::errors::{broken, stopping};
 use super::slots::Slot;
 
@@ -38,12 +38,13 @@ pub(super) enum Source {
 
 /// A stream's body. Dropping it drops what gives the events.
 pub(super) struct EventBody {
+    /// First, for what is dropped first.
+    parting: Parting,
     source: Source,
     request_id: Arc<str>,
     ticks: Interval,
     /// Has anything been sent since the last tick?
     spoke: bool,
-    ending: Ending,
     time_is_up: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: Slot,
 }
@@ -61,15 +62,15 @@ impl EventBody {
         source: Source,
         request_id: Arc<str>,
         keep_alive: Duration,
-        (ending, slot): (Ending, Slot),
+        (parting, slot): (Parting, Slot),
     ) -> Self {
         // A comment follows a whole tick without a word, so silence lasts two ticks at most. To
         // set a timer anew with every event would be exact and cost more than the event.
         let mut ticks = interval((keep_alive / 2).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        let time_is_up = Box::pin(ending.wait());
-        Self { source, request_id, ticks, spoke: false, ending, time_is_up, _slot: slot }
+        let time_is_up = Box::pin(parting.ending.wait());
+        Self { parting, source, request_id, ticks, spoke: false, time_is_up, _slot: slot }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -94,7 +95,8 @@ impl EventBody {
                 DONE
             }
             Poll::Pending if self.time_is_up.as_mut().poll(cx).is_ready() => {
-                self.ending.count();
+                self.parting.ending.count();
+                self.parting.progress.tell_cut("the gateway stops");
                 self.source = Source::Over;
                 event(stopping().to_json(&self.request_id).as_bytes())
             }

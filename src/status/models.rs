@@ -94,10 +94,15 @@ fn entry(books: &Books, provider: &Provider, model: &Model, now: Now) -> Entry {
         owned_by: provider.name.to_string(),
         kind: Some(model.kind.to_string()),
         scale: Some(model.scale.name()),
-        max_context_length: model.max_context,
+        max_context_length: least(model.max_context, books.ledger.context(model.id, now)),
         status: Some(if cooldown == Some(Duration::ZERO) { "available" } else { "cooldown" }),
         cooldown_remaining_sec: cooldown.map(seconds),
     }
+}
+
+/// The lesser of what is configured and what the provider has told.
+fn least(configured: Option<u64>, told: Option<u64>) -> Option<u64> {
+    configured.into_iter().chain(told).min()
 }
 
 /// How long until some key of this model may be asked for one request; `None` = nobody knows.

@@ -22,7 +22,8 @@ struct ProviderFigures {
 
 #[derive(Serialize)]
 struct Figures {
-    /// Answers.
+    /// Answers. In the total one that went on elsewhere after a cut counts once; each provider and
+    /// model counts the part it delivered.
     requests: u64,
     prompt_tokens: u64,
     completion_tokens: u64,

@@ -141,7 +141,7 @@ impl Table for CountTable {
             prompt_tokens: number("prompt_tokens")?,
             completion_tokens: number("completion_tokens")?,
             estimated_requests: number("estimated_requests")?,
-            failed_attempts: 0,
+            ..Usage::default()
         };
         let day: Arc<str> = row.get("day")?;
         let known = digest(row)?.zip(serde_json::from_str(&day).ok());

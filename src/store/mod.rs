@@ -7,6 +7,7 @@
 
 mod breakers;
 mod callers;
+mod contexts;
 mod directory;
 mod names;
 mod ratios;
@@ -37,6 +38,7 @@ use crate::session::Sessions;
 use crate::store::breakers::BreakerTable;
 use crate::store::callers::CountTable;
 use crate::store::callers::KeyTable;
+use crate::store::contexts::ContextTable;
 use crate::store::directory::Directory;
 use crate::store::names::Names;
 use crate::store::ratios::RatioTable;
@@ -91,6 +93,18 @@ pub enum OpenError {
         found: usize,
         /// The latest version this program knows.
         known: usize,
+    },
+    /// What is in the file can't be read, and is not to be set aside.
+    #[error(
+        "{} is damaged ({damage}); a gateway that starts there moves it aside and begins anew, without \
+         the virtual keys in it",
+        file.display()
+    )]
+    Damaged {
+        /// The database.
+        file: PathBuf,
+        /// What is wrong with it.
+        damage: String,
     },
     /// The system does not let us use the directory or a file in it.
     #[error(
@@ -155,6 +169,7 @@ struct Records {
     uses: Mirror<UseTable>,
     windows: Mirror<WindowTable>,
     ratios: Mirror<RatioTable>,
+    contexts: Mirror<ContextTable>,
     sessions: Mirror<SessionTable>,
     breakers: Mirror<BreakerTable>,
     keys: Mirror<KeyTable>,
@@ -171,6 +186,19 @@ impl Store {
     /// After [`OpenError::Unusable`] a caller may go on without a store; the others say that this
     /// directory is not for this process.
     pub fn open(dir: &Path, now: Now) -> Result<Self, OpenError> {
+        Self::open_or_begin(dir, Some(now))
+    }
+
+    /// The same, but a damaged database stays where it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) has them, and [`OpenError::Damaged`].
+    pub fn open_sound(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_or_begin(dir, None)
+    }
+
+    /// `now`: when a damaged database is set aside; `None` = it is not.
+    fn open_or_begin(dir: &Path, now: Option<Now>) -> Result<Self, OpenError> {
         let directory = Directory::claim(dir)?;
         let unusable = |fault| OpenError::Unusable { dir: dir.to_owned(), fault };
         let mut salt = [0; 32];
@@ -181,18 +209,19 @@ impl Store {
             check_tables(&it.0)?;
             Ok(it)
         });
-        let opened = match opened {
-            Err(Unfit::Damaged(damage)) => {
+        let opened = match (opened, now) {
+            (Err(Unfit::Damaged(damage)), None) => return Err(OpenError::Damaged { file, damage }),
+            (Err(Unfit::Damaged(damage)), Some(now)) => {
                 let aside = directory.set_database_aside(now.unix_ms / 1_000).map_err(unusable)?;
                 tracing::warn!(
                     "{} is damaged ({damage}): moved to {}, starting with no memory of usage, \
-                     quota and sessions",
+                     quota, sessions and virtual keys: those that were made here are gone",
                     file.display(),
                     aside.display()
                 );
                 schema::open(&file, &salt)
             }
-            opened => opened,
+            (opened, _) => opened,
         };
         let (sql, salt) = opened.map_err(|unfit| match unfit {
             Unfit::Newer { found, known } => OpenError::Newer { file, found, known },
@@ -270,6 +299,7 @@ impl Records {
             uses: Mirror::new(),
             windows: Mirror::new(),
             ratios: Mirror::new(),
+            contexts: Mirror::new(),
             sessions: Mirror::new(),
             breakers: Mirror::new(),
             keys: Mirror::new(),
@@ -293,6 +323,7 @@ impl Records {
         let uses = self.uses.read(&self.sql, &self.names, now)?;
         let windows = self.windows.read(&self.sql, &self.names, now)?;
         let ratios = self.ratios.read(&self.sql, &self.names, now)?;
+        let contexts = self.contexts.read(&self.sql, &self.names, now)?;
         let sessions = self.sessions.read(&self.sql, &self.names, now)?;
         let breakers = self.breakers.read(&self.sql, &self.names, now)?;
         let keys = self.keys.read(&self.sql, &self.names, now)?;
@@ -303,6 +334,7 @@ impl Records {
         let (uses, windows) = (self.uses.adopt(uses), self.windows.adopt(windows));
         rooms.ledger.restore(Saved { uses, windows }, now);
         rooms.ledger.restore_ratios(self.ratios.adopt(ratios));
+        rooms.ledger.restore_contexts(self.contexts.adopt(contexts));
         let mut sessions = self.sessions.adopt(sessions);
         sessions.sort_by_key(|it| it.used_unix_ms);
         rooms.sessions.restore(sessions, now);
@@ -318,6 +350,7 @@ impl Records {
         let mut uses = self.uses.changes(uses, now);
         let mut windows = self.windows.changes(windows, now);
         let mut ratios = self.ratios.changes(rooms.ledger.ratios(), now);
+        let mut contexts = self.contexts.changes(rooms.ledger.contexts(now), now);
         let mut sessions = self.sessions.changes(rooms.sessions.snapshot(now), now);
         let mut breakers = self.breakers.changes(rooms.breakers.snapshot(now), now);
         let (keys, counts) = rooms.callers.snapshot(now);
@@ -327,6 +360,7 @@ impl Records {
             || self.uses.is_due(&uses)
             || self.windows.is_due(&windows)
             || self.ratios.is_due(&ratios)
+            || self.contexts.is_due(&contexts)
             || self.sessions.is_due(&sessions)
             || self.breakers.is_due(&breakers)
             || self.keys.is_due(&keys)
@@ -339,6 +373,7 @@ impl Records {
             + self.uses.write(&mut uses, &transaction, &self.names, now)?
             + self.windows.write(&mut windows, &transaction, &self.names, now)?
             + self.ratios.write(&mut ratios, &transaction, &self.names, now)?
+            + self.contexts.write(&mut contexts, &transaction, &self.names, now)?
             + self.sessions.write(&mut sessions, &transaction, &self.names, now)?
             + self.breakers.write(&mut breakers, &transaction, &self.names, now)?
             + self.keys.write(&mut keys, &transaction, &self.names, now)?
@@ -348,6 +383,7 @@ impl Records {
         self.uses.settle(uses);
         self.windows.settle(windows);
         self.ratios.settle(ratios);
+        self.contexts.settle(contexts);
         self.sessions.settle(sessions);
         self.breakers.settle(breakers);
         self.keys.settle(keys);
@@ -362,6 +398,7 @@ fn check_tables(sql: &Connection) -> rusqlite::Result<()> {
     Mirror::<UseTable>::check(sql)?;
     Mirror::<WindowTable>::check(sql)?;
     Mirror::<RatioTable>::check(sql)?;
+    Mirror::<ContextTable>::check(sql)?;
     Mirror::<SessionTable>::check(sql)?;
     Mirror::<BreakerTable>::check(sql)?;
     Mirror::<KeyTable>::check(sql)?;

@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 
 /// Each brings a database from the version of its place to the next. Never change one that was
 /// released; add another.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// `saved_at` and other times are milliseconds since 1970. Empty text stands where a row is for all
 /// models or keys, for a unique constraint takes no two NULLs as the same.
@@ -106,8 +106,27 @@ CREATE TABLE virtual_key_counts (
 ) STRICT;
 ";
 
-/// What each key has used of each model. `shared`: of a bucket of all models of the account.
+/// How many tokens a model holds, where its provider has told it, and until when that is believed.
 const VERSION_4: &str = "
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY,
+    saved_at INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    UNIQUE (provider, model)
+) STRICT;
+";
+
+/// Answers that went on with another call's.
+const VERSION_5: &str = "
+ALTER TABLE usage ADD COLUMN continued INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN continued_estimated INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What each key has used of each model. `shared`: of a bucket of all models of the account.
+const VERSION_6: &str = "
 CREATE TABLE uses (
     id INTEGER PRIMARY KEY,
     saved_at INTEGER NOT NULL,

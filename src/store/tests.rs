@@ -163,6 +163,7 @@ impl Process {
         self.rooms.usage.failed(self.path((0, 0, 1)).model);
         let ratio = SavedRatio { model: self.path((0, 2, 1)).model, ratio: 1.5 };
         self.rooms.ledger.restore_ratios([ratio]);
+        self.rooms.ledger.learn_context(self.path((0, 2, 1)).model, 8_192, now);
         let told = Observation {
             unit: Unit::Requests,
             period: Period::Day,
@@ -209,6 +210,7 @@ fn provider(ids: &mut IdBook, name: &str, keys: &[&str], models: &[&str]) -> Pro
         kind: Kind::OpenAi,
         base_url: "http://127.0.0.1:1/v1".into(),
         synonyms: &[],
+        privacy: Privacy::default(),
         keys,
         models,
     }
@@ -294,6 +296,8 @@ fn check_quota_alive(process: &Process, now: Now) {
     assert_eq!((view[0].learned, view[0].max), (Some(50), Some(50)));
     let tokens = |place| process.rooms.ledger.tokens(process.target(place), 100);
     assert_eq!((tokens((0, 2, 1)), tokens((0, 0, 0))), (150, 100));
+    let context = |place| process.rooms.ledger.context(process.path(place).model, now);
+    assert_eq!((context((0, 2, 1)), context((0, 0, 0))), (Some(8_192), None));
 }
 
 fn check_breakers_alive(process: &Process, now: Now) {
@@ -499,9 +503,9 @@ fn a_count_of_an_earlier_version_is_kept() {
              (saved_at, provider, account, model, unit, period, reset, entries)
              SELECT saved_at, provider, account, CASE shared WHEN 1 THEN '' ELSE model END, unit,
              period, reset, entries FROM uses;
-         DROP TABLE uses; PRAGMA user_version = 3",
+         DROP TABLE uses; PRAGMA user_version = 5",
     )
-    .expect("as version 3 was");
+    .expect("as version 5 was");
     drop(sql);
     for _ in 0..2 {
         let mut process = Process::start(dir.path(), POOL, start());
@@ -670,8 +674,9 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE uses; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
-                 PRAGMA user_version = 2";
+    let older = "DROP TABLE uses; DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);
     let mut process = Process::start(dir.path(), POOL, start());
@@ -708,9 +713,10 @@ fn an_older_file_is_brought_up_to_date() {
     // As the first version was.
     let sql = Connection::open(database(dir.path())).expect("opens");
     sql.execute_batch(
-        "DROP TABLE uses; DROP TABLE ratios; DROP TABLE virtual_keys; \
+        "DROP TABLE uses; DROP TABLE ratios; DROP TABLE contexts; DROP TABLE virtual_keys; \
                  DROP TABLE virtual_key_counts; \
-                 PRAGMA user_version = 1",
+                 ALTER TABLE usage DROP COLUMN continued; \
+                 ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 1",
     )
     .expect("obeyed");
     drop(sql);
@@ -737,7 +743,7 @@ fn a_newer_file_is_left_alone() {
     let refused = Store::open(dir.path(), start()).expect_err("too new").to_string();
     let file = database(dir.path());
     let expected = format!(
-        "{} was written by a newer relayfreellm (its form is version 7, known here is 4); use \
+        "{} was written by a newer relayfreellm (its form is version 7, known here is 6); use \
          that one, or another --data-dir",
         file.display()
     );

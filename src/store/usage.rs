@@ -31,6 +31,8 @@ impl Table for UsageTable {
         "completion_tokens",
         "estimated_requests",
         "failed_attempts",
+        "continued",
+        "continued_estimated",
     ];
 
     fn key((model, _): &Self::Item) -> ModelId {
@@ -57,6 +59,8 @@ impl Table for UsageTable {
             integer(usage.completion_tokens),
             integer(usage.estimated_requests),
             integer(usage.failed_attempts),
+            integer(usage.continued),
+            integer(usage.continued_estimated),
         ];
         into.insert(row).map(Some)
     }
@@ -69,6 +73,8 @@ impl Table for UsageTable {
             completion_tokens: natural(row.get("completion_tokens")?),
             estimated_requests: natural(row.get("estimated_requests")?),
             failed_attempts: natural(row.get("failed_attempts")?),
+            continued: natural(row.get("continued")?),
+            continued_estimated: natural(row.get("continued_estimated")?),
         };
         Ok(Some((model, usage)))
     }

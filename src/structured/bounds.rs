@@ -12,6 +12,9 @@ const MOST_STEPS: u64 = 50_000;
 /// What compiling a pattern and matching it costs, in steps.
 const PATTERN_STEPS: u64 = 50;
 
+/// Characters of the schema that an error repeats.
+const MOST_QUOTED: usize = 150;
+
 /// Members that hold data, not schemas.
 const DATA: &[&str] = &["enum", "const", "default", "example", "examples"];
 /// Members that hold schemas by name.
@@ -109,7 +112,8 @@ impl<'a> Survey<'a> {
     fn find(&self, reference: &str) -> Result<&'a Value, String> {
         let Some(fragment) = reference.strip_prefix('#') else {
             return Err(format!(
-                "refers to {reference}, and only its own parts can be referred to"
+                "refers to {}, and only its own parts can be referred to",
+                short(reference)
             ));
         };
         let fragment = percent_decoded(fragment);
@@ -118,8 +122,17 @@ impl<'a> Survey<'a> {
         } else {
             self.anchors.get(&*fragment).copied()
         };
-        found.ok_or_else(|| format!("refers to {reference}, which it does not have"))
+        found.ok_or_else(|| format!("refers to {}, which it does not have", short(reference)))
     }
+}
+
+/// As much of a caller's text as an error repeats.
+pub(super) fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(MOST_QUOTED).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// Adds up the steps below each place. A place that is reached again from within itself counts

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::openai::ApiError;
 
 use super::bounds::measure;
+use super::bounds::short;
 
 /// The longest schema, in bytes of JSON.
 const MOST_BYTES: usize = 256 * 1024;
@@ -56,9 +57,9 @@ impl Schema {
             .dfa_size_limit(PATTERN_BYTES);
         let options = jsonschema::options().offline().with_pattern_options(patterns);
         let validator = options.build(&schema).map_err(|it| {
-            let place = it.instance_path().to_string();
+            let place = short(&it.instance_path().to_string());
             let place = if place.is_empty() { "its root".to_owned() } else { place };
-            let said: String = it.to_string().chars().take(300).collect();
+            let said = short(&it.to_string());
             refused(&format!("is no valid JSON Schema: at {place}: {said}"))
         })?;
         Ok(Self { validator, objects })
@@ -79,7 +80,8 @@ impl Schema {
 
 fn refused(what: &str) -> ApiError {
     let param = "response_format.json_schema.schema";
-    ApiError::invalid(format!("{param} {what}."), Some(param))
+    let error = ApiError::invalid(format!("{param} {what}."), Some(param));
+    error.logged_as("The JSON schema can't be used.")
 }
 
 /// Levels of a value; 1 for one that holds no other. Parsing allows 128.

@@ -39,9 +39,13 @@ where
         for part in [plain, " ", color, name(*level), plain] {
             out.write_str(part)?;
         }
-        let mut fields = Fields { out: Printable(out.by_ref()), written: Ok(()) };
+        let mut fields = Fields { text: TEXT.take(), written: Ok(()) };
         event.record(&mut fields);
-        fields.written?;
+        let Fields { mut text, written } = fields;
+        let written = written.and_then(|()| write_printable(&mut out, &text));
+        text.clear();
+        TEXT.set(text);
+        written?;
         out.write_char('\n')
     }
 }
@@ -68,7 +72,9 @@ fn color(level: Level) -> &'static str {
 
 thread_local! {
     /// The last second that was written, and its time of day: most lines share theirs with another.
-    static SECOND: Cell<(i64, [i8; 3])> = const { Cell::new((i64::MIN, [0; 3])) };
+    static SECOND: Cell<(i64, [u8; 9])> = const { Cell::new((i64::MIN, [0; 9])) };
+    /// Room for what an event says.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
 }
 
 /// The time of day where the machine stands: a line is read by someone who is there.
@@ -77,24 +83,51 @@ fn write_time(out: &mut impl Write, now: Timestamp) -> fmt::Result {
     let (last, mut time) = SECOND.get();
     if last != second {
         let there = TimeZone::system().to_datetime(now);
-        time = [there.hour(), there.minute(), there.second()];
+        let parts = [there.hour(), there.minute(), there.second()].map(digits);
+        for (place, digits) in time.chunks_exact_mut(3).zip(parts) {
+            place.copy_from_slice(&[digits[0], digits[1], b':']);
+        }
         SECOND.set((second, time));
     }
-    let [hour, minute, second] = time;
-    write!(out, "{hour:02}:{minute:02}:{second:02}.{ms:03}")
+    let [_, hundreds] = digits(ms / 100);
+    let [tens, ones] = digits(ms % 100);
+    let time = time.get(..time.len() - 1).unwrap_or_default();
+    for part in [time, b".", &[hundreds, tens, ones]] {
+        out.write_str(str::from_utf8(part).unwrap_or_default())?;
+    }
+    Ok(())
 }
 
-struct Fields<'w> {
-    out: Printable<'w>,
+/// A number below 100 in two digits.
+fn digits(number: impl TryInto<u8>) -> [u8; 2] {
+    let number = number.try_into().unwrap_or_default();
+    [b'0' + number / 10 % 10, b'0' + number % 10]
+}
+
+/// What an event says, message and fields.
+struct Fields {
+    text: String,
     written: fmt::Result,
 }
 
-impl Visit for Fields<'_> {
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let plain = |it: u8| it.is_ascii_graphic() && it != b'"' && it != b'\\';
+        if field.name() != "message" && value.bytes().all(plain) {
+            // As `Debug` would write it.
+            for part in [" ", field.name(), "=\"", value, "\""] {
+                self.text.push_str(part);
+            }
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if self.written.is_ok() {
             self.written = match field.name() {
-                "message" => write!(self.out, " {value:?}"),
-                name => write!(self.out, " {name}={value:?}"),
+                "message" => write!(self.text, " {value:?}"),
+                name => write!(self.text, " {name}={value:?}"),
             };
         }
     }
@@ -102,24 +135,20 @@ impl Visit for Fields<'_> {
 
 /// Lets nothing through that could move a cursor or begin a line of its own: what a provider says
 /// is quoted in the log.
-struct Printable<'w>(Writer<'w>);
-
-impl Write for Printable<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Counted rather than searched: that is done many at a time.
-        let is_odd = |it: &u8| !(b' '..=b'~').contains(it);
-        if text.bytes().filter(is_odd).count() == 0 {
-            return self.0.write_str(text);
-        }
-        for character in text.chars() {
-            if character.is_control() {
-                write!(self.0, "{}", character.escape_default())?;
-            } else {
-                self.0.write_char(character)?;
-            }
-        }
-        Ok(())
+fn write_printable(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+    // Counted rather than searched: that is done many at a time.
+    let is_odd = |it: &u8| !(b' '..=b'~').contains(it);
+    if text.bytes().filter(is_odd).count() == 0 {
+        return out.write_str(text);
     }
+    for character in text.chars() {
+        if character.is_control() {
+            write!(out, "{}", character.escape_default())?;
+        } else {
+            out.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

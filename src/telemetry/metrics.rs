@@ -3,16 +3,18 @@
 //! Labels are names from the configuration and fixed words: never a key, never a caller's text.
 //! Their number is bounded by providers x models x outcomes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use rustc_hash::FxHashMap;
 
 /// Upper bounds of the time to the first token, in seconds: from a quick local model to a provider
 /// that queues for minutes.
@@ -23,9 +25,9 @@ const FIRST_TOKEN_SECONDS: [f64; 12] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Ending, Counter>,
-    attempts: Family<Ending, Counter>,
-    first_token: Family<Target, Histogram, fn() -> Histogram>,
+    requests: Known<Ending, Counter>,
+    attempts: Known<Ending, Counter>,
+    first_token: Known<Target, Histogram, fn() -> Histogram>,
     open_streams: Gauge,
     quota_left: Family<Quota, Gauge>,
     /// Held while the quota is filled in and written, so that no scrape sees another's half.
@@ -67,6 +69,35 @@ struct Quota {
     key: u64,
     unit: &'static str,
     period: &'static str,
+}
+
+/// The metrics of a family that were asked for before. The family finds them by a hash that no caller
+/// can play with, which takes longer than all else that is done to count; these labels are names from
+/// the configuration.
+#[derive(Debug)]
+struct Known<S, M, C = fn() -> M> {
+    family: Family<S, M, C>,
+    found: RwLock<FxHashMap<S, M>>,
+}
+
+impl<S: Clone + Eq + Hash, M: Clone, C: MetricConstructor<M>> Known<S, M, C> {
+    fn get(&self, labels: &S) -> M {
+        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metric) = found.get(labels) {
+            return metric.clone();
+        }
+        drop(found);
+        let metric = self.family.get_or_create(labels).clone();
+        let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
+        found.insert(labels.clone(), metric.clone());
+        metric
+    }
+}
+
+impl<S, M, C> From<Family<S, M, C>> for Known<S, M, C> {
+    fn from(family: Family<S, M, C>) -> Self {
+        Self { family, found: RwLock::default() }
+    }
 }
 
 /// What is left of one limit.
@@ -125,9 +156,9 @@ impl Metrics {
         );
         Self {
             registry,
-            requests,
-            attempts,
-            first_token,
+            requests: requests.into(),
+            attempts: attempts.into(),
+            first_token: first_token.into(),
             open_streams,
             quota_left,
             scrape: Mutex::default(),
@@ -137,19 +168,19 @@ impl Metrics {
     /// A chat request has ended. `target` is the provider and model that were asked last; empty
     /// names when none was.
     pub fn request(&self, target: (&Arc<str>, &Arc<str>), outcome: &'static str) {
-        self.requests.get_or_create(&ending(target, outcome)).inc();
+        self.requests.get(&ending(target, outcome)).inc();
     }
 
     /// An upstream call has ended.
     pub fn attempt(&self, target: (&Arc<str>, &Arc<str>), outcome: &'static str) {
-        self.attempts.get_or_create(&ending(target, outcome)).inc();
+        self.attempts.get(&ending(target, outcome)).inc();
     }
 
     /// An upstream call has given its first content.
     pub fn first_token(&self, (provider, model): (&Arc<str>, &Arc<str>), after: Duration) {
         let target =
             Target { provider: Name(Arc::clone(provider)), model: Name(Arc::clone(model)) };
-        self.first_token.get_or_create(&target).observe(after.as_secs_f64());
+        self.first_token.get(&target).observe(after.as_secs_f64());
     }
 
     /// A stream has begun.

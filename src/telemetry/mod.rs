@@ -5,9 +5,11 @@ mod log;
 mod metrics;
 #[cfg(test)]
 mod page;
+mod plain;
 
 pub use log::LogFormat;
 pub use log::start;
 pub use metrics::Metrics;
 pub use metrics::OpenStream;
 pub use metrics::QuotaLeft;
+pub use plain::plain;

@@ -39,6 +39,8 @@ pub struct Record {
     pub began: Now,
     /// Models that could answer at all, of how many.
     pub eligible: (usize, usize),
+    /// Models that were asked for and could not answer, with what each lacks, and how many there are.
+    pub ruled_out: (Vec<(Arc<str>, String)>, usize),
     /// Time spent waiting for quota.
     pub waited: Duration,
     /// What was done to the history, where it was cut.
@@ -113,6 +115,8 @@ pub enum Ending {
     Failed(u16, Option<String>),
     /// In the middle of an answer.
     Broken,
+    /// This gateway has ended it before its time, for this reason.
+    Cut(&'static str),
 }
 
 impl Record {
@@ -127,6 +131,7 @@ impl Record {
             strict: false,
             began,
             eligible: (0, 0),
+            ruled_out: (Vec::new(), 0),
             waited: Duration::ZERO,
             context: None,
             normalizer: ("off", false),

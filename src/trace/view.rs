@@ -15,6 +15,9 @@ use crate::trace::Record;
 /// The longest summary, in bytes: headers are bounded everywhere.
 const SUMMARY_BYTES: usize = 480;
 
+/// Reasons that a summary names.
+const MOST_REASONS: usize = 4;
+
 #[derive(Serialize)]
 struct Document<'a> {
     request_id: &'a str,
@@ -33,6 +36,7 @@ struct Document<'a> {
     usage: Option<Usage>,
     waited_ms: u64,
     models: Models,
+    ruled_out: Vec<RuledOut<'a>>,
     candidates: Vec<Entry<'a>>,
     candidates_left_out: usize,
     context: Option<&'a str>,
@@ -49,6 +53,13 @@ struct Usage {
 struct Models {
     known: usize,
     eligible: usize,
+    ruled_out: usize,
+}
+
+#[derive(Serialize)]
+struct RuledOut<'a> {
+    model: &'a str,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -102,13 +113,14 @@ impl Record {
     pub(super) fn to_json(&self) -> String {
         let (status, code) = match &self.ending {
             Ending::Failed(status, code) => (Some(*status), code.as_deref()),
+            Ending::Cut(why) => (None, Some(*why)),
             Ending::Abandoned | Ending::Answered(..) | Ending::Broken => (None, None),
         };
         let usage = match self.ending {
             Ending::Answered(prompt_tokens, completion_tokens) => {
                 Some(Usage { prompt_tokens, completion_tokens })
             }
-            Ending::Abandoned | Ending::Failed(..) | Ending::Broken => None,
+            Ending::Abandoned | Ending::Failed(..) | Ending::Broken | Ending::Cut(_) => None,
         };
         let document = Document {
             request_id: &self.request_id,
@@ -122,7 +134,17 @@ impl Record {
             code,
             usage,
             waited_ms: millis(self.waited),
-            models: Models { known: self.eligible.1, eligible: self.eligible.0 },
+            models: Models {
+                known: self.eligible.1,
+                eligible: self.eligible.0,
+                ruled_out: self.ruled_out.1,
+            },
+            ruled_out: self
+                .ruled_out
+                .0
+                .iter()
+                .map(|(model, reason)| RuledOut { model, reason })
+                .collect(),
             candidates: self.candidates.iter().map(entry).collect(),
             candidates_left_out: self.unremembered,
             context: self.context.as_deref(),
@@ -137,6 +159,7 @@ impl Record {
         let (eligible, known) = self.eligible;
         let passed = self.candidates.iter().filter(|it| matches!(it.fate, Fate::PassedOver(_)));
         let mut out = format!("eligible={eligible}/{known}; passed={}", passed.count());
+        self.count_reasons(&mut out);
         let mut separator = "; tried=";
         for it in &self.candidates {
             let Fate::Asked(call) = &it.fate else { continue };
@@ -160,11 +183,30 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Why models were ruled out: `; ruled_out=privacy:3,tools:1`.
+    fn count_reasons(&self, out: &mut String) {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for (_, reason) in &self.ruled_out.0 {
+            match counts.iter_mut().find(|(it, _)| it == reason) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((reason, 1)),
+            }
+        }
+        for (at, (reason, count)) in counts.iter().take(MOST_REASONS).enumerate() {
+            let separator = if at == 0 { "; ruled_out=" } else { "," };
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{separator}{}:{count}", reason.replace(' ', "_"));
+        }
+    }
+}
+
 impl Ending {
     /// In a word.
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Abandoned => "abandoned",
+            Self::Cut(_) => "cut",
             Self::Answered(..) => "answered",
             Self::Failed(..) => "failed",
             Self::Broken => "broken",

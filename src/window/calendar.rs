@@ -14,6 +14,8 @@ use crate::window::Stamp;
 use crate::window::replace;
 
 const DAY_MS: u64 = 86_400_000;
+/// No window is shorter, in seconds: where clocks are put forward a day loses an hour.
+const SHORTEST: u64 = 23 * 3_600;
 
 /// Los Angeles since 2007, written as a rule because a pure room reads no time zone files. Should
 /// the law change, this line has to.
@@ -215,6 +217,17 @@ impl CalendarCount {
         let (first, rest) =
             if released < end { (released, self.current.used.sum) } else { (end, held) };
         if room(rest) { first } else { end.max(released) }
+    }
+
+    pub(crate) fn most_within(&mut self, max: u64, within: Duration, asked: Now) -> u64 {
+        let left = max.saturating_sub(self.used(asked));
+        let now = self.advance(asked);
+        let held = self.held.as_ref().map(|it| it.until.saturating_sub(now.monotonic));
+        let first = held.into_iter().fold(self.until_end(now), Duration::min);
+        let Some(beyond) = within.checked_sub(first) else { return left };
+        // What is held comes back apart from the rest.
+        let times = beyond.as_secs() / SHORTEST + 1 + u64::from(held.is_some());
+        left.saturating_add(max.saturating_mul(times))
     }
 
     pub(crate) fn resets_in(&mut self, now: Now) -> Duration {

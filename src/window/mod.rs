@@ -130,6 +130,15 @@ impl Window {
         }
     }
 
+    /// The most units that can be let in under `max` from now until `within` has passed, whenever they
+    /// are used; what was used and is given back before its time not counted.
+    pub fn most_within(&mut self, max: u64, within: Duration, now: Now) -> u64 {
+        match &mut self.count {
+            Count::Rolling(count) => count.most_within(max, within, now),
+            Count::Calendar(count) => count.most_within(max, within, now),
+        }
+    }
+
     /// How long until every unit used so far has come back; zero when a rolling window is empty.
     pub fn resets_in(&mut self, now: Now) -> Duration {
         match &mut self.count {

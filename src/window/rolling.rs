@@ -104,6 +104,15 @@ impl RollingCount {
         None
     }
 
+    pub(crate) fn most_within(&mut self, max: u64, within: Duration, now: Now) -> u64 {
+        let end = self.advance(now).saturating_add(nanos(within));
+        // What is let in within the last length, and what stays until then, share the window.
+        let stays = self.granules.iter().filter(|it| it.latest.saturating_add(self.length) > end);
+        let stays = stays.map(|it| it.amount).fold(0, u64::saturating_add);
+        let earlier = nanos(within) / self.length;
+        max.saturating_sub(stays).saturating_add(max.saturating_mul(earlier))
+    }
+
     pub(crate) fn pace(&mut self, max: u64, now: Now) -> f64 {
         let time = self.advance(now);
         let mut free = max.saturating_sub(self.used);
@@ -260,6 +269,54 @@ mod tests {
         check(&mut count, 2, 10, Some(61_000));
         check(&mut count, 10, 10, Some(69_000));
         check(&mut count, 1, 5, Some(65_000));
+    }
+
+    #[test]
+    fn no_more_is_let_in_within_a_time_than_is_said() {
+        let check = |used: &[u64], max, seconds: u64, within: u64, expected| {
+            let mut count = RollingCount::new(MINUTE);
+            for second in used {
+                count.charge(1, ME, at(second * 1_000));
+            }
+            let within = Duration::from_secs(within);
+            let most = count.most_within(max, within, at(seconds * 1_000));
+            assert_eq!(most, expected, "{used:?} of {max}, {within:?}");
+        };
+        check(&[], 3, 0, 10, 3);
+        check(&[0, 20, 40], 3, 50, 9, 0);
+        check(&[0, 20, 40], 3, 50, 10, 1);
+        check(&[0, 20, 40], 3, 50, 31, 2);
+        check(&[0, 20, 40], 3, 50, 59, 3);
+        check(&[0, 20, 40], 3, 50, 60, 6);
+        check(&[0, 0, 0, 0], 3, 50, 9, 0);
+    }
+
+    proptest! {
+        /// Whoever takes a unit whenever one is free never gets more than was said.
+        #[test]
+        fn the_greediest_gets_no_more_than_was_said(
+            used in prop::collection::vec(0_u64..90_000, 0..20),
+            max in 1_u64..8,
+            within in 0_u64..200_000,
+        ) {
+            let mut count = RollingCount::new(MINUTE);
+            let mut used = used;
+            used.sort_unstable();
+            for time in used {
+                if count.used(at(time)) < max {
+                    count.charge(1, ME, at(time));
+                }
+            }
+            let most = count.most_within(max, Duration::from_millis(within), at(90_000));
+            let mut taken = 0;
+            for time in (90_000..=90_000 + within).step_by(250) {
+                while count.used(at(time)) < max {
+                    count.charge(1, ME, at(time));
+                    taken += 1;
+                }
+            }
+            prop_assert!(taken <= most, "{taken} of {most}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use relayfreellm::catalog::{Catalog, Limit, Period, QuotaScope, Reset, Unit};
 use relayfreellm::clock::{SharedClock, VirtualClock};
-use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService, Failure, Requirements};
+use relayfreellm::dispatch::outcome::{Answer, ChatCall, ChatService, Failure, Requirements, Who};
 use relayfreellm::dispatch::{Dispatcher, Pool, run_settlements};
 use relayfreellm::openai::{ChatRequest, Chunk, Completion};
 use relayfreellm::provider::fault::{Fault, FaultKind};
@@ -112,7 +112,7 @@ impl Stage {
             request,
             session: None,
             style: None,
-            caller: 0,
+            who: Who::default(),
             request_id: "req_left".into(),
             normalize: true,
             key: None,

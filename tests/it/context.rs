@@ -250,6 +250,84 @@ async fn a_session_stays_where_its_conversation_still_fits() {
 }
 
 #[tokio::test]
+async fn a_model_that_tells_how_much_it_holds_is_believed() {
+    let flavour = relayfreellm::sim::Flavour::DeepSeek;
+    let alpha = Upstream::new("Alpha", flavour).model("m").key("one").key("two");
+    let alpha = alpha.simulated(|it| it.models[0].context = Some(2_000));
+    let settings = json!({"routing": {"use_server_side_system_prompt": false}});
+    let gateway = Gateway::with([alpha]).settings(settings).start().await;
+    let shown =
+        async || gateway.get("/v1/models/Alpha/m").await.json()["max_context_length"].clone();
+    assert_eq!(shown().await, json!(null));
+    let answer = gateway.chat(&conversation(60)).await.expect(200);
+    assert_eq!(answer.header("x-relay-attempts"), "2");
+    assert!(said(&answer).starts_with("mode=reservoir; kept="), "{}", said(&answer));
+    assert_eq!(shown().await, json!(2_000));
+    let answer = gateway.chat(&conversation(60)).await.expect(200);
+    assert_eq!(answer.header("x-relay-attempts"), "1", "it is remembered");
+    assert!(said(&answer).starts_with("mode=reservoir; kept="), "{}", said(&answer));
+    assert_eq!(said(&gateway.chat(&conversation(5)).await.expect(200)), "");
+    let long = message("user", &"word ".repeat(4_000));
+    let body = with(ask("m"), json!({"messages": [long]}));
+    let before = gateway.reached("alpha");
+    let error = gateway.chat(&body).await.expect(400).error();
+    assert_eq!(error["code"], "context_length_exceeded", "{error}");
+    assert_eq!(gateway.reached("alpha"), before, "nobody is asked in vain");
+}
+
+#[tokio::test]
+async fn what_a_told_bound_leaves_no_room_for_is_400() {
+    let alpha = Upstream::new("Alpha", relayfreellm::sim::Flavour::DeepSeek).model("m");
+    let alpha = alpha.simulated(|it| it.models[0].context = Some(2_000));
+    let gateway = Gateway::with([alpha]).start().await;
+    let long = message("user", &"word ".repeat(4_000));
+    let body = with(ask("m"), json!({"messages": [long]}));
+    let error = gateway.chat(&body).await.expect(400).error();
+    assert_eq!(error["code"], "context_length_exceeded", "{error}");
+    assert_eq!(gateway.reached("alpha"), 1);
+}
+
+#[tokio::test]
+async fn turns_that_have_to_alternate_do_so_after_a_cut_too() {
+    for (mode, turns) in [("reservoir", 61), ("static", 60), ("static", 61)] {
+        let model = json!({"max_context_length": 3_000});
+        let alpha = Upstream::new("NVIDIA", relayfreellm::sim::Flavour::Nvidia);
+        let alpha = alpha.model_with("google/gemma-3-27b-it", model);
+        let settings = json!({"context": {"management_mode": mode},
+            "routing": {"use_server_side_system_prompt": false}});
+        let gateway = Gateway::with([alpha]).settings(settings).start().await;
+        let body = with(conversation(turns), json!({"model": "google/gemma-3-27b-it"}));
+        let answer = gateway.chat(&body).await.expect(200);
+        assert!(said(&answer).contains("dropped="), "{}", said(&answer));
+        let record = gateway.upstream("nvidia").records().pop().expect("a request");
+        let sent: Value = serde_json::from_slice(&record.body).expect("JSON");
+        let roles: Vec<_> = sent["messages"]
+            .as_array()
+            .expect("messages")
+            .iter()
+            .filter_map(|it| it["role"].as_str())
+            .filter(|it| *it != "system")
+            .collect();
+        assert_eq!(roles.first(), Some(&"user"), "{mode} {turns}: {roles:?}");
+        assert!(roles.windows(2).all(|it| it[0] != it[1]), "{mode} {turns}: {roles:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_it_whole_goes_before_who_has_it_cut() {
+    let flavour = relayfreellm::sim::Flavour::DeepSeek;
+    let small = Upstream::new("Small", flavour).model("m");
+    let small = small.simulated(|it| it.models[0].context = Some(2_000));
+    let large = Upstream::new("Large", flavour).model("m");
+    let gateway = Gateway::with([small, large]).start().await;
+    for _ in 0..4 {
+        let answer = gateway.chat(&conversation(60)).await.expect(200);
+        assert_eq!((answer.header("x-relay-provider"), said(&answer)), ("Large", String::new()));
+    }
+    assert_eq!(gateway.reached("small"), 1, "once it is known it is not asked");
+}
+
+#[tokio::test]
 async fn what_may_not_be_cut_and_does_not_fit_is_400() {
     let gateway = of_size(500).await;
     let body = with(ask("m"), json!({"messages": [message("user", &"word ".repeat(2_000))]}));

@@ -184,7 +184,12 @@ async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
     let (prompt, completion) = last.expect("figures of the second");
     assert!(told["prompt_tokens"].as_u64() > Some(prompt), "{told}");
     assert!(told["completion_tokens"].as_u64() > Some(completion), "{told}");
-    let usage = gateway.counted(2).await;
+    let usage = gateway.usage().await;
+    let [one, two] = ["One", "Two"].map(|it| usage["providers"][it]["requests"].as_u64());
+    assert_eq!(one.zip(two).map(|(one, two)| one + two), Some(2), "each call has delivered a part");
+    let usage = &usage["total"];
+    assert_eq!((&usage["requests"], &usage["estimated_requests"]), (&json!(1), &json!(1)));
+    assert_eq!(usage["failed_attempts"], 0, "neither has delivered nothing");
     for it in ["prompt_tokens", "completion_tokens"] {
         assert_eq!(usage[it], told[it], "{usage} {told}");
     }

@@ -241,12 +241,19 @@ async fn settings_hold_from_the_next_request_on() {
     });
     let answer = reload(&gateway).await.expect(200).json();
     assert_eq!(answer["after_restart"], json!(["session", "http.max_body_bytes"]));
+    assert_eq!(answer["settings_changed"], json!(["routing"]));
     assert_eq!(status(&gateway).await["routing"]["provider_strategy"], "random");
     gateway.chat(&ask("auto")).await.expect(400);
     // An order that was given stays while the settings say what they said.
     order(&gateway, json!({"strategy": "weighted"})).await.expect(200);
-    reload(&gateway).await.expect(200);
+    let answer = reload(&gateway).await.expect(200).json();
     assert_eq!(status(&gateway).await["routing"]["strategy"], "weighted");
+    // What runs is still what it was started with.
+    assert_eq!(answer["after_restart"], json!(["session", "http.max_body_bytes"]));
+    assert_eq!(answer["settings_changed"], json!([]));
+    gateway.rewrite("settings.json", |it| *it = json!({}));
+    let answer = reload(&gateway).await.expect(200).json();
+    assert_eq!(answer["after_restart"], json!([]));
 }
 
 #[tokio::test]

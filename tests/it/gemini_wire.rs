@@ -29,6 +29,7 @@ fn call(model: &str, body: &Value) -> Call {
         secret: Some("k1".to_owned().into()),
         request: Arc::new(request),
         edits: RequestEdits::default(),
+        verbatim: false,
         sent: SentMark::default(),
     }
 }
@@ -63,7 +64,7 @@ impl Bench {
     async fn whole(&self, model: &str, body: Value) -> Result<(Value, Completion), Fault> {
         match self.client.send(call(model, &body)).await? {
             Reply::Whole(whole) => {
-                let json = whole.completion.render("i", "m", 0, |_, _| None);
+                let json = whole.completion.render("i", "m", 0, |_| None);
                 Ok((serde_json::from_slice(&json).expect("JSON"), whole.completion))
             }
             Reply::Stream(_) => panic!("a stream"),
@@ -81,7 +82,7 @@ impl Bench {
             read.usage = chunk.usage.or(read.usage);
             let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
             let json: Value =
-                serde_json::from_slice(&chunk.render(&heads, &[], &[], None)).expect("JSON");
+                serde_json::from_slice(&chunk.render(&heads, &[], None)).expect("JSON");
             let choice = &json["choices"][0];
             let delta = &choice["delta"];
             read.text.push_str(delta["content"].as_str().unwrap_or_default());
@@ -421,6 +422,8 @@ async fn an_https_image_is_refused_before_anything_is_sent() {
 async fn every_way_to_break_is_told() {
     let bench = Bench::new();
     for (wrong, whole, streamed) in [
+        // First, while no connection has been kept.
+        (Wrong::Reset, FaultKind::Unanswered, FaultKind::Unanswered),
         (Wrong::Status(503), FaultKind::Server, FaultKind::Server),
         (Wrong::Status(500), FaultKind::Server, FaultKind::Server),
         (Wrong::Garbage, FaultKind::Unreadable, FaultKind::Unreadable),
@@ -429,7 +432,6 @@ async fn every_way_to_break_is_told() {
         (Wrong::NoDone, FaultKind::Unreadable, FaultKind::Cut),
         (Wrong::ErrorIn200Stream, FaultKind::Server, FaultKind::Server),
         (Wrong::ErrorAfterChunks(2), FaultKind::Server, FaultKind::Server),
-        (Wrong::Reset, FaultKind::Cut, FaultKind::Cut),
     ] {
         bench.twin().script(None, vec![wrong.clone(), wrong.clone()]);
         let fault = bench.whole(FLASH, sky()).await.unwrap_err();

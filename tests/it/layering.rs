@@ -59,7 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "select",
         ],
     ),
-    ("server", &["clock", "openai", "callers", "select", "dispatch", "status"]),
+    ("server", &["clock", "openai", "telemetry", "callers", "select", "dispatch", "status"]),
     ("config", &["clock", "catalog", "callers", "select", "provider"]),
     (
         "app",

@@ -1,10 +1,12 @@
 //! The log: a line for each request under its id, in words or as JSON, and never a key, a prompt or
 //! an answer.
 
+use http::Method;
+use relayfreellm::sim::Fault;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Program, call_with, run};
+use crate::support::{Gateway, Log, Program, Upstream, ask, call_with, run, with};
 
 const PROMPT: &str = "the-dog-is-called-Bella";
 
@@ -78,4 +80,67 @@ fn a_flag_beats_the_variable_and_another_word_is_refused() {
     assert_eq!(code, Some(2));
     assert!(text.contains(r#"RELAY_LOG_FORMAT: got "xml""#), "{text}");
     assert_eq!(run(dir.path(), &["--log-format", "xml"], &[]).0, Some(2));
+}
+
+#[tokio::test]
+async fn what_callers_and_providers_make_up_is_not_logged() {
+    let word = "the dog is called Bella";
+    let key = format!("sk-relay-{}", "0123456789".repeat(4));
+    let log = Log::catch();
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).start().await;
+    let schema = |it: Value| {
+        json!({"response_format": {"type": "json_schema",
+        "json_schema": {"name": "a", "schema": it}}})
+    };
+    for more in [
+        json!({"model": word}),
+        json!({"model": key}),
+        json!({"model_type": word}),
+        json!({"model_scale": word}),
+        json!({"model_name": word}),
+        schema(json!({"$ref": word.repeat(2_000)})),
+        schema(json!({"$ref": format!("#/{word}")})),
+        schema(json!({"type": word})),
+        schema(json!({"pattern": format!("({word}")})),
+        json!({"messages": [{"role": word, "content": word}]}),
+    ] {
+        let answer = gateway.chat(&with(ask("m"), more)).await;
+        assert!([400, 404].contains(&answer.status), "{}", answer.text());
+        assert!(answer.text().len() < 1_000, "{}", answer.text());
+    }
+    // The caller is told what is wrong in their own words.
+    let answer = gateway.chat(&with(ask("m"), json!({"model_type": word}))).await.expect(400);
+    assert!(answer.text().contains(word));
+    let path = format!("/v1/{}", word.replace(' ', "%20"));
+    for path in [&path, &format!("/v1/models/{key}"), &format!("/v1/requests/{key}")] {
+        gateway.get(path).await.expect(404);
+    }
+    gateway
+        .send(gateway.request(Method::PUT, &format!("/v1/models/{key}"), &[], ""))
+        .await
+        .expect(405);
+    let member = word.replace(' ', "_");
+    for (status, said) in [
+        (400, json!({"message": word, "param": word, "code": word, "type": word})),
+        (
+            400,
+            json!({"message": format!("Unknown parameter: '{member}'"), "param": member,
+            "code": "unknown_parameter", "type": "invalid_request_error"}),
+        ),
+        (500, json!({"message": word, "code": word})),
+    ] {
+        let body = json!({"error": said}).to_string().into();
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let fault = Fault::RawResponse { status, headers, body };
+        gateway.upstream("alpha").set_fault(Some(fault));
+        let body = with(ask("Alpha/m"), json!({&member: 1}));
+        assert!(gateway.chat(&body).await.status >= 400);
+    }
+    let text = log.text();
+    for word in ["dog", "Bella", "0123456789"] {
+        let line = text.lines().find(|it| it.contains(word));
+        assert!(line.is_none(), "{line:?}");
+    }
+    assert!(text.lines().all(|it| it.len() < 600), "a line without bounds");
+    assert!(text.contains("model_type"), "{text}");
 }

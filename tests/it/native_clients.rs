@@ -94,6 +94,7 @@ impl Bench {
             secret: Some(SecretString::from("k1")),
             request: Arc::new(ChatRequest::parse(&Bytes::from(body.to_string())).unwrap()),
             edits: RequestEdits::default(),
+            verbatim: false,
             sent: SentMark::default(),
         };
         tokio::time::timeout(SOON, self.client.send(call)).await.expect("in time")
@@ -102,7 +103,7 @@ impl Bench {
     async fn whole(&self, model: &str, more: Value) -> Result<Value, Fault> {
         match self.send(model, more).await? {
             Reply::Whole(whole) => {
-                let bytes = whole.completion.render("i", "m", 0, |_, _| None);
+                let bytes = whole.completion.render("i", "m", 0, |_| None);
                 Ok(serde_json::from_slice(&bytes).unwrap())
             }
             Reply::Stream(_) => panic!("a stream that was not asked for"),
@@ -124,7 +125,7 @@ impl Bench {
             match chunk {
                 Ok(chunk) => {
                     let heads = Heads { id: "\"i\"", model: "\"m\"", created: "7" };
-                    let bytes = chunk.render(&heads, &[None], &[false], None);
+                    let bytes = chunk.render(&heads, &[], None);
                     read.chunks.push(serde_json::from_slice(&bytes).unwrap());
                 }
                 Err(fault) => read.fault = Some(fault),
@@ -504,6 +505,7 @@ async fn ollamas_models_are_found() {
         context: Some(context),
         vision: false,
         tools: true,
+        hosted: false,
     };
     assert_eq!(found, [model("m", 50_000), model("thinker", 131_072)]);
     let nobody = discover("http://127.0.0.1:9", &transport).await.unwrap_err();

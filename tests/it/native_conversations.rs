@@ -132,6 +132,7 @@ async fn whatever_a_client_makes_of_a_conversation_is_accepted() {
                 secret: Some(SecretString::from("k1")),
                 request: Arc::new(request),
                 edits: RequestEdits::default(),
+                verbatim: false,
                 sent: SentMark::default(),
             };
             let answer = tokio::time::timeout(SOON, client.send(call)).await.expect("in time");

@@ -2,7 +2,7 @@
 
 use relayfreellm::sim::Answer as Says;
 use relayfreellm::sim::Fault;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Gateway, Upstream, ask, with};
 
@@ -103,6 +103,75 @@ async fn code_that_the_caller_began_or_ends_is_not_closed() {
         assert_eq!(gateway.chat(&body).await.expect(200).said(), expected, "{change}");
         let streamed = gateway.stream(&body).await.expect_done().said();
         assert_eq!(streamed, expected, "{change} streamed");
+    }
+}
+
+/// An answer in four tokens with an opener and a citation, whole and as a stream that says one token at a
+/// time.
+fn cited() -> (Value, String) {
+    let token = |it: &str| json!({"token": it, "logprob": -0.1, "bytes": it.as_bytes(), "top_logprobs": []});
+    let tokens = ["Sure", "!\n", "Ré", " is so"];
+    let citation = json!([{"type": "url_citation",
+        "url_citation": {"url": "https://a.example", "title": "A", "start_index": 6, "end_index": 8}}]);
+    let whole = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": tokens.concat(), "annotations": citation},
+            "logprobs": {"content": tokens.map(token), "refusal": null}}]});
+    let chunk = |choice: Value| {
+        let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [choice]});
+        format!("data: {chunk}\n\n")
+    };
+    let said = tokens.map(|it| {
+        chunk(json!({"index": 0, "delta": {"content": it}, "finish_reason": null,
+            "logprobs": {"content": [token(it)], "refusal": null}}))
+    });
+    let end = chunk(
+        json!({"index": 0, "delta": {"annotations": citation}, "finish_reason": "stop", "logprobs": null}),
+    );
+    (whole, said.concat() + &end + "data: [DONE]\n\n")
+}
+
+#[tokio::test]
+async fn what_points_into_the_text_moves_with_it() {
+    let (whole, stream) = cited();
+    let gateway = Gateway::plain().await;
+    let alpha = gateway.upstream("alpha");
+    let answers = |kind: &str, body: &str| {
+        let headers = vec![("content-type".to_owned(), kind.to_owned())];
+        Fault::RawResponse { status: 200, headers, body: body.to_owned().into() }
+    };
+    let place = |annotation: &Value| {
+        let citation = &annotation[0]["url_citation"];
+        (citation["start_index"].clone(), citation["end_index"].clone())
+    };
+    let tokens = |logprobs: &Value| -> Vec<String> {
+        let all = logprobs["content"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|it| it["token"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    for (normalize, text, span, left) in [
+        ("on", "Ré is so", (json!(0), json!(2)), vec!["Ré", " is so"]),
+        ("off", "Sure!\nRé is so", (json!(6), json!(8)), vec!["Sure", "!\n", "Ré", " is so"]),
+    ] {
+        let headers = [("x-relay-normalize", normalize)];
+        alpha.set_fault(Some(answers("application/json", &whole.to_string())));
+        let answer = gateway.chat_with(&ask("m"), &headers).await.expect(200);
+        let choice = answer.json()["choices"][0].clone();
+        assert_eq!(choice["message"]["content"], text);
+        assert_eq!(place(&choice["message"]["annotations"]), span, "{choice}");
+        assert_eq!(tokens(&choice["logprobs"]), left, "{choice}");
+        alpha.set_fault(Some(answers("text/event-stream", &stream)));
+        let answer = gateway.open(&ask("m"), &headers).await.finish().await.expect_done();
+        assert_eq!(answer.said(), text);
+        let choices: Vec<&Value> = answer.events.iter().map(|it| &it["choices"][0]).collect();
+        let told: Vec<String> = choices.iter().flat_map(|it| tokens(&it["logprobs"])).collect();
+        assert_eq!(told, left, "{choices:?}");
+        for it in &choices {
+            let said = it["delta"]["content"].as_str().unwrap_or_default();
+            assert_eq!(tokens(&it["logprobs"]).concat(), said, "each with its own text");
+        }
+        let last = choices.iter().find(|it| it["delta"]["annotations"].is_array());
+        assert_eq!(last.map(|it| place(&it["delta"]["annotations"])), Some(span));
     }
 }
 

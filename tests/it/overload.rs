@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use relayfreellm::sim::{Fault, Flavour, Pace};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{Gateway, SOON, Upstream, ask};
 
@@ -73,4 +74,22 @@ async fn a_full_gateway_says_so_and_can_be_watched() {
         }
     };
     tokio::time::timeout(SOON, free).await.expect("the place is free again");
+}
+
+/// Whoever takes long to send a body keeps nobody out.
+#[tokio::test]
+async fn bodies_on_their_way_take_no_place() {
+    let settings = json!({"http": {"max_concurrent_requests": 2}});
+    let gateway = Gateway::with([Upstream::plain("Alpha")]).settings(settings).start().await;
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        let mut socket = gateway.connect().await;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n\
+                    content-length: 100000\r\n\r\n{\"mess";
+        socket.write_all(head.as_bytes()).await.expect("a writable socket");
+        slow.push(socket);
+    }
+    gateway.get("/health").await.expect(200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gateway.chat(&ask("m")).await.expect(200);
 }

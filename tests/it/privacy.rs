@@ -1,10 +1,12 @@
 //! Who asks that nobody trains on a prompt goes to nobody of whom that is not known, whatever happens.
 
+use std::time::Duration;
+
 use relayfreellm::sim::{Fault, Flavour};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Gateway, Setup, Upstream, ask, run, with};
+use crate::support::{Gateway, SOON, Setup, Upstream, ask, run, stranger, with};
 
 const HEADER: [(&str, &str); 1] = [("x-relay-privacy", "no-training")];
 
@@ -110,9 +112,14 @@ async fn a_misspelt_wish_is_refused_and_not_passed_over() {
         [("x-relay-strict", "yes")],
         [("x-freellm-strict", "1")],
         [("x-relay-trace", "on")],
+        // A template whose variable was not set.
+        [("x-relay-privacy", "")],
+        [("x-freellm-privacy", "")],
+        [("x-relay-strict", "")],
     ] {
         let answer = gateway.chat_with(&ask("auto"), &headers).await.expect(400);
-        assert_eq!(answer.error()["param"], headers[0].0);
+        let param = answer.error()["param"].as_str().expect("a header").to_owned();
+        assert!(param.starts_with("X-") && param.eq_ignore_ascii_case(headers[0].0), "{param}");
         assert_eq!(answer.error()["type"], "invalid_request_error");
     }
     nobody_unfit_was_asked(&gateway);
@@ -170,4 +177,38 @@ fn old_entries_are_named_when_the_program_starts() {
     let line = line.unwrap_or_else(|| panic!("{text}"));
     assert!(line.contains("Old (1 entry, the oldest of 2020-02-03)"), "{line}");
     assert!(!line.contains("New"), "{line}");
+}
+
+#[tokio::test]
+async fn a_model_that_a_local_server_passes_on_is_not_local() {
+    let list = json!({"models": [
+        {"name": "llama3:8b"},
+        {"name": "gpt-oss:120b-cloud", "remote_host": "https://ollama.com:443"}
+    ]});
+    let list = list.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        list.len()
+    );
+    let url = stranger((head + &list).into_bytes(), false).await;
+    let variables = vec![("OLLAMA_BASE_URL".to_owned(), url)];
+    let gateway = Gateway::without_files(vec![], |_| variables).await;
+    let found = async {
+        while gateway.get("/v1/models/Ollama/llama3:8b").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, found).await.expect("it is found");
+    let status = gateway.get("/v1/status").await.expect(200).json();
+    let targets = status["providers"][0]["targets"].as_array().expect("a list");
+    let postures: Vec<_> = targets.iter().map(|it| (&it["model"], &it["privacy"])).collect();
+    assert_eq!(postures.len(), 2, "{status}");
+    for (model, posture) in postures {
+        let cloud = model.as_str().is_some_and(|it| it.contains("cloud"));
+        assert_eq!(posture, if cloud { "unknown" } else { "local" }, "{model}");
+    }
+    let asked = ask("Ollama/gpt-oss:120b-cloud");
+    let answer = gateway.chat_with(&asked, &HEADER).await.expect(400);
+    assert_eq!(answer.error()["code"], "model_not_supported");
 }

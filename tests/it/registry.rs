@@ -10,7 +10,7 @@ use relayfreellm::sim::{Flavour, ModelSpec, ProviderSpec, SimServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Gateway, Program, SOON, ask, call, run, simulate};
+use crate::support::{Gateway, Log, Program, SOON, ask, call, run, simulate};
 
 /// One provider as the registry tells it.
 struct Entry {
@@ -248,6 +248,22 @@ async fn a_local_server_that_is_not_there_delays_nobody() {
     gateway.chat(&ask("auto")).await.expect(200);
     gateway.chat(&ask("ollama/llama3.2:3b")).await.expect(404);
     drop(nobody);
+}
+
+#[tokio::test]
+async fn where_a_local_server_is_all_there_is_and_it_is_away_that_is_said() {
+    let log = Log::catch();
+    let away = vec![("OLLAMA_BASE_URL".to_owned(), "http://127.0.0.1:9/v1".to_owned())];
+    let gateway = Gateway::without_files(vec![], |_| away).await;
+    let answer = gateway.chat(&ask("auto")).await.expect(503);
+    assert_eq!(answer.error()["code"], "all_providers_failed");
+    assert!(answer.text().contains("local server") && answer.header("retry-after") == "5");
+    let told = async {
+        while !log.text().contains("no list of models from http://127.0.0.1:9 (") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, told).await.expect("the log tells");
 }
 
 /// The answer's body as JSON.

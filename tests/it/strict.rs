@@ -70,19 +70,42 @@ async fn one_provider_is_tried_with_all_its_keys() {
 
 #[tokio::test]
 async fn the_providers_error_comes_back_in_its_status_and_body() {
-    let body = r#"{"oops":"sk-alpha-key-one and sk-alpha-key-two",  "code": 17}"#;
+    let body = r#"{"oops":"sk-alpha/key-one and sk-alpha\/key-one",  "code": 17}"#;
     for status in [400, 402, 404, 409, 413, 418, 422, 429, 500, 503, 529] {
         for stream in [false, true] {
             let gateway =
-                Gateway::with([Upstream::plain("Alpha").key("sk-alpha-key-one")]).start().await;
+                Gateway::with([Upstream::plain("Alpha").key("sk-alpha/key-one")]).start().await;
             gateway.upstream("alpha").set_fault(Some(raw(status, body)));
             let asked = with(ask("Alpha/m"), json!({"stream": stream}));
             let answer = gateway.chat_with(&asked, &STRICT).await.expect(status);
-            let masked = body.replace("sk-alpha-key-one", "[key]");
-            assert_eq!(answer.text(), masked, "{status}");
+            assert_eq!(answer.text(), r#"{"oops":"[key] and [key]",  "code": 17}"#, "{status}");
             assert_eq!(answer.header("content-type"), "application/problem+json");
             assert_eq!(answer.header("x-relay-provider"), "Alpha");
             assert!(!answer.header("x-request-id").is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_key_of_the_gateway_is_in_an_error_whoever_was_asked() {
+    let keys = ["sk-alpha/key-one", "sk-alpha/key-two", "sk-beta-key-three", "the-master-of-keys"];
+    let gateway = Gateway::with([
+        Upstream::plain("Alpha").key(keys[0]).key(keys[1]),
+        Upstream::plain("Beta").key(keys[2]),
+    ])
+    .variable("RELAY_API_KEY", keys[3])
+    .start()
+    .await;
+    let master = ("x-api-key", keys[3]);
+    let all = keys.map(|it| format!("{it}, {}", it.replace('/', "%2f"))).join(" and ");
+    let error = json!({"error": {"message": all, "param": keys[2], "code": keys[3],
+        "type": "invalid_request_error"}});
+    gateway.upstream("alpha").set_fault(Some(raw(400, &error.to_string())));
+    for headers in [&[master][..], &[master, STRICT[0]]] {
+        let answer = gateway.chat_with(&ask("Alpha/m"), headers).await.expect(400);
+        assert!(answer.text().matches("[key]").count() >= 8, "{}", answer.text());
+        for part in ["sk-alpha", "key-one", "key-two", "sk-beta", "key-three", "of-keys"] {
+            assert!(!answer.text().contains(part), "{part}: {}", answer.text());
         }
     }
 }
@@ -121,6 +144,27 @@ async fn nothing_of_the_answer_is_touched() {
         assert_eq!(gateway.chat_with(&body, &STRICT).await.expect(200).said(), said);
         let stream = gateway.open(&body, &STRICT).await.finish().await.expect_done();
         assert_eq!(stream.said(), said);
+    }
+}
+
+#[tokio::test]
+async fn tags_in_an_answer_are_left_where_they_are() {
+    let gateway = two().start().await;
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "f",
+        "parameters": {"type": "object"}}}]});
+    let body = with(ask("Alpha/m"), tools);
+    for said in
+        ["<think>abc</think>the answer", r#"<tool_call>{"name": "f", "arguments": {}}</tool_call>"#]
+    {
+        gateway.upstream("alpha").set_answer(Says::Fixed(said.to_owned()), None);
+        let answer = gateway.chat_with(&body, &STRICT).await.expect(200);
+        assert_eq!(answer.said(), said);
+        let message = &answer.json()["choices"][0]["message"];
+        assert!(message["reasoning_content"].is_null() && message["tool_calls"].is_null());
+        let stream = gateway.open(&body, &STRICT).await.finish().await.expect_done();
+        assert_eq!(stream.said(), said);
+        // Without the header they are read.
+        assert_ne!(gateway.chat(&body).await.expect(200).text().matches(said).count(), 1);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use relayfreellm::sim::Fault;
+use relayfreellm::sim::{Fault, Flavour};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Gateway, Upstream, ask, with};
@@ -49,7 +49,7 @@ async fn an_answer_says_how_it_came_to_be() {
     assert_eq!(candidates(&trace), expected, "{trace}");
     assert_eq!((&trace["request_id"], &trace["model"]), (&json!("first"), &json!("auto")));
     assert_eq!((&trace["outcome"], &trace["stream"]), (&json!("answered"), &json!(false)));
-    assert_eq!(trace["models"], json!({"known": 3, "eligible": 3}));
+    assert_eq!(trace["models"], json!({"known": 3, "eligible": 3, "ruled_out": 0}));
     assert!(trace["usage"]["prompt_tokens"].as_u64() > Some(0), "{trace}");
     assert!(trace["began_ms"].as_u64() > Some(1_700_000_000_000), "{trace}");
     let (limited, failed, answered) =
@@ -163,10 +163,11 @@ async fn a_provider_that_repeats_the_prompt_does_not_get_it_into_the_trace() {
 
 #[tokio::test]
 async fn context_and_normaliser_say_what_they_did() {
-    let gateway = Gateway::with([Upstream::new("Alpha", relayfreellm::sim::Flavour::OpenAi)
-        .model_with("m", json!({"max_context_length": 600}))])
-    .start()
-    .await;
+    let gateway =
+        Gateway::with([Upstream::new("Alpha", Flavour::OpenAi)
+            .model_with("m", json!({"max_context_length": 600}))])
+        .start()
+        .await;
     gateway
         .upstream("alpha")
         .set_answer(relayfreellm::sim::Answer::Fixed("Certainly! It is blue.".to_owned()), Some(4));
@@ -213,7 +214,7 @@ async fn the_header_says_it_in_a_line() {
     assert!(failed.header("x-relay-trace").contains(":server_error@"), "{:?}", failed.headers);
     // Many attempts with long names stay a header.
     let long = "n".repeat(200);
-    let many = Upstream::new("Many", relayfreellm::sim::Flavour::OpenAi);
+    let many = Upstream::new("Many", Flavour::OpenAi);
     let many = (0..9).fold(many, |it, at| it.model(&format!("{long}{at}")));
     let gateway = Gateway::with([many]).start().await;
     gateway.upstream("many").set_fault(Some(Fault::Status(500)));
@@ -264,4 +265,40 @@ async fn a_virtual_key_sees_its_own_requests_alone() {
     get(master).await.expect(200);
     asked(&gateway, "owners", &[master]).await.expect(200);
     gateway.send(gateway.request(Method::GET, "/v1/requests/owners", &[one], "")).await.expect(404);
+}
+
+#[tokio::test]
+async fn who_could_not_answer_is_named_with_what_it_lacks() {
+    let gateway = Gateway::with([
+        Upstream::plain("Alpha").entry(json!({"privacy": "no-training"})),
+        Upstream::plain("Beta"),
+        Upstream::new("Gamma", Flavour::OpenAi)
+            .model_with("m", json!({"capabilities": {"tools": false}}))
+            .entry(json!({"privacy": "no-training"})),
+    ])
+    .start()
+    .await;
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "f",
+        "parameters": {"type": "object"}}}]});
+    let headers = [("x-relay-privacy", "no-training"), ("x-relay-trace", "true")];
+    let ask_as = async |id: &str, body: Value| {
+        let headers = [&headers[..], &[("x-request-id", id)]].concat();
+        gateway.chat_with(&body, &headers).await
+    };
+    let answer = ask_as("r1", with(question(), tools)).await.expect(200);
+    let said = answer.header("x-relay-trace");
+    assert!(
+        said.starts_with("eligible=1/3; passed=0; ruled_out=privacy:1,tools:1; tried="),
+        "{said}"
+    );
+    let trace = trace_of(&gateway, "r1").await;
+    let reasons =
+        json!([{"model": "Beta/m", "reason": "privacy"}, {"model": "Gamma/m", "reason": "tools"}]);
+    assert_eq!(trace["ruled_out"], reasons);
+    // Also where it ends before anybody is asked.
+    let body = with(question(), json!({"model": "Beta/m"}));
+    ask_as("r2", body).await.expect(400);
+    let trace = trace_of(&gateway, "r2").await;
+    assert_eq!(trace["models"], json!({"known": 3, "eligible": 0, "ruled_out": 1}));
+    assert_eq!(trace["ruled_out"], json!([{"model": "Beta/m", "reason": "privacy"}]));
 }

@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use crate::support::{Answer, Gateway, SOON, Setup, Upstream, ask, with};
 
-const MASTER: (&str, &str) = ("x-api-key", "relay-master-7f3a9c1e");
+pub(crate) const MASTER: (&str, &str) = ("x-api-key", "relay-master-7f3a9c1e");
 
-fn plain() -> Setup {
+pub(crate) fn plain() -> Setup {
     owned([Upstream::plain("Alpha")])
 }
 
-fn owned(upstreams: impl IntoIterator<Item = Upstream>) -> Setup {
+pub(crate) fn owned(upstreams: impl IntoIterator<Item = Upstream>) -> Setup {
     Gateway::with(upstreams).variable("RELAY_API_KEY", MASTER.1)
 }
 
-async fn asked(gateway: &Gateway, method: Method, path: &str, key: &str) -> Answer {
+pub(crate) async fn asked(gateway: &Gateway, method: Method, path: &str, key: &str) -> Answer {
     gateway.send(gateway.request(method, path, &[("x-api-key", key)], "")).await
 }
 
@@ -31,24 +31,24 @@ async fn post(gateway: &Gateway, draft: &Value) -> Answer {
 }
 
 /// Makes a key; gives the key itself and its id.
-async fn make(gateway: &Gateway, draft: Value) -> (String, String) {
+pub(crate) async fn make(gateway: &Gateway, draft: Value) -> (String, String) {
     let made = post(gateway, &with(json!({"label": "a slice"}), draft)).await.expect(201).json();
     let text = |it: &str| made[it].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
     (text("key"), text("id"))
 }
 
-async fn chat(gateway: &Gateway, key: &str, body: &Value) -> Answer {
+pub(crate) async fn chat(gateway: &Gateway, key: &str, body: &Value) -> Answer {
     gateway.chat_with(body, &[("x-api-key", key)]).await
 }
 
 /// Asks with `key` until its statuses are these.
-async fn check(gateway: &Gateway, key: &str, statuses: &[u16]) {
+pub(crate) async fn check(gateway: &Gateway, key: &str, statuses: &[u16]) {
     for status in statuses {
         chat(gateway, key, &ask("m")).await.expect(*status);
     }
 }
 
-async fn today(gateway: &Gateway, id: &str) -> (u64, u64) {
+pub(crate) async fn today(gateway: &Gateway, id: &str) -> (u64, u64) {
     let path = format!("/v1/keys/{id}");
     let key = asked(gateway, Method::GET, &path, MASTER.1).await.expect(200).json();
     let number = |it: &str| key["today"][it].as_u64().expect("a number");
@@ -262,7 +262,7 @@ async fn of_a_thousand_at_once_exactly_as_many_as_are_left_pass() {
     assert_eq!(today(&gateway, &id).await.0, 100);
 }
 
-fn in_data(dir: &Path) -> Setup {
+pub(crate) fn in_data(dir: &Path) -> Setup {
     plain().data_dir(dir)
 }
 
@@ -453,7 +453,7 @@ async fn from_the_first_key_on_one_has_to_be_shown() {
 }
 
 /// A keys file, and a gateway that reads it.
-async fn declaring(root: &Path, keys: &Value) -> Gateway {
+pub(crate) async fn declaring(root: &Path, keys: &Value) -> Gateway {
     let file = root.join("keys.json");
     std::fs::write(&file, json!({"keys": keys}).to_string()).expect("written");
     let file = file.to_str().expect("a path");

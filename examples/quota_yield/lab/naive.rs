@@ -63,6 +63,7 @@ impl Inside {
                 secret: target.secret.clone(),
                 request: Arc::clone(&request),
                 edits: RequestEdits::default(),
+                verbatim: false,
                 sent: SentMark::default(),
             };
             match target.door.send(call).await {

@@ -144,6 +144,7 @@ impl House {
             kind: Kind::OpenAi,
             base_url: "http://localhost".into(),
             synonyms: &[],
+            privacy: Privacy::default(),
             models: (0..self.models).map(|it| self.model(it, &keys, ids)).collect(),
             keys,
         }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use relayfreellm::breaker::Breakers;
 use relayfreellm::catalog::{Catalog, ProviderId};
 use relayfreellm::clock::SharedClock;
-use relayfreellm::dispatch::outcome::{ChatCall, ChatService, Requirements};
+use relayfreellm::dispatch::outcome::{ChatCall, ChatService, Requirements, Who};
 use relayfreellm::dispatch::{Books, Dispatcher, Params, Pool, Settlement};
 use relayfreellm::openai::ChatRequest;
 use relayfreellm::provider::ChatProvider;
@@ -100,6 +100,7 @@ pub(crate) fn journeys() -> Params {
             style: context::Style { enabled: false, guide: "".into(), handoff: false },
         },
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
         stream_continuation: true,
     }
 }
@@ -110,7 +111,7 @@ impl Asking for Stage {
             request,
             session: None,
             style: None,
-            caller: 0,
+            who: Who::default(),
             request_id: "req_day".into(),
             normalize: true,
             key: None,

@@ -11,6 +11,7 @@ const NUMBER: f32 = 2.5;
 const IDENTIFIER: f32 = 3.0;
 const NAME: f32 = 1.6;
 const QUOTED: f32 = 1.2;
+const COUNT: f32 = 1.2;
 
 /// A fact, by which it is known, and what it weighs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,10 +38,46 @@ pub(super) fn facts(sentence: &str) -> Vec<Fact> {
             }
         }
     }
-    for quoted in quotations(sentence) {
-        facts.push(Fact { term: term(quoted), weight: QUOTED, capital: false });
+    let quoted = quotations(sentence).map(|it| (it, QUOTED));
+    let other = Some(sentence).filter(|it| !it.is_ascii());
+    let named = other.into_iter().flat_map(titled).map(|it| (it, NAME));
+    let counted = other.into_iter().flat_map(counted).map(|it| (it, COUNT));
+    for (fact, weight) in quoted.chain(named).chain(counted).take(MOST) {
+        facts.push(Fact { term: term(fact), weight, capital: false });
     }
     facts
+}
+
+/// Names that Japanese tells by the title behind them: two to six letters of those that names are
+/// written with.
+fn titled(sentence: &str) -> impl Iterator<Item = &str> {
+    const TITLES: [&str; 4] = ["さん", "様", "氏", "先生"];
+    let of_name = |it: char| katakana(it) || is_han(it) || it == '々';
+    TITLES.into_iter().flat_map(|it| sentence.match_indices(it)).filter_map(move |(at, _)| {
+        let before = sentence.get(..at)?;
+        let name = before.get(before.trim_end_matches(of_name).len()..)?;
+        (2..=6).contains(&name.chars().count()).then_some(name)
+    })
+}
+
+/// Numbers in Chinese and Japanese words with what they count; "one" alone says as little as "a" does.
+fn counted(sentence: &str) -> impl Iterator<Item = &str> {
+    const NUMERALS: &str = "〇零一二三四五六七八九十百千万億亿两";
+    const COUNTERS: &str =
+        "人名位日天月年週周时時点點分秒円元块圆歳岁台個个件回次番号枚本冊册階层層度倍割つ";
+    let runs = sentence.split(|it| !NUMERALS.contains(it)).filter(|it| !matches!(*it, "" | "一"));
+    runs.filter_map(|run| {
+        let start = (run.as_ptr() as usize).checked_sub(sentence.as_ptr() as usize)?;
+        let counter = sentence.get(start + run.len()..)?.chars().next()?;
+        let end = start + run.len() + counter.len_utf8();
+        let found = sentence.get(start..end).filter(|_| COUNTERS.contains(counter));
+        // "Enough", in both languages.
+        found.filter(|it| *it != "十分")
+    })
+}
+
+fn is_han(it: char) -> bool {
+    matches!(u32::from(it), 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x2_0000..=0x3_134F)
 }
 
 /// Runs of what words, numbers, paths and addresses are written with. Letters of scripts without
@@ -129,5 +166,9 @@ mod tests {
         check("It is named \"the blue room\".", &["the blue room"]);
         check("Write to a@b.example or v1.2.3", &["a@b.example", "v1.2.3"]);
         check("Thanks, that helps a lot!", &[]);
+        check("佐々木由美さんに電話を。皆さん、お母さんも。", &["佐々木由美"]);
+        check("我们需要十二个人，一个也不能少。", &["十二个"]);
+        check("引っ越しは四人、期限は十日。", &["四人", "十日"]);
+        check("第一印象は万全です", &[]);
     }
 }

@@ -11,6 +11,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use crate::breaker::Breakers;
+use crate::breaker::Scope;
+use crate::callers::Callers;
+use crate::callers::Terms;
 use crate::catalog::Catalog;
 use crate::catalog::IdBook;
 use crate::catalog::ImageLimits;
@@ -43,6 +46,7 @@ use crate::dispatch::outcome::Failure;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::outcome::Route;
 use crate::dispatch::outcome::RouteReason;
+use crate::dispatch::outcome::Who;
 use crate::normalize;
 use crate::openai::ChatRequest;
 use crate::openai::Chunk;
@@ -156,6 +160,7 @@ fn params() -> Params {
         first_token_timeout: Duration::from_secs(30),
         context: context_params(),
         normalizer: normalize::Params { enabled: true },
+        own_keys: Vec::new(),
     }
 }
 
@@ -216,6 +221,7 @@ fn provider(ids: &mut IdBook, name: &str, limits: &[Limit]) -> Provider {
         kind: Kind::OpenAi,
         base_url: "http://localhost".into(),
         synonyms: &[],
+        privacy: Privacy::default(),
         keys: vec![Key {
             id: key,
             account: ids.account(name, "k"),
@@ -274,7 +280,7 @@ fn call(members: &str) -> ChatCall {
         session: None,
         style: None,
         normalize: true,
-        caller: 0,
+        who: Who::default(),
         request_id: "req_test".into(),
         key: None,
         requires: Requirements::default(),
@@ -338,6 +344,7 @@ async fn a_fault_moves_to_the_next_and_is_told_in_the_route() {
         FaultKind::NoJson,
         FaultKind::Cut,
         FaultKind::Connect,
+        FaultKind::Unanswered,
         FaultKind::KeyRejected,
         FaultKind::ModelGone,
         FaultKind::ContextTooLong,
@@ -469,6 +476,35 @@ async fn a_slow_first_token_moves_on_and_a_silent_stream_breaks_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_without_content_keep_a_stream_alive_for_a_while_and_not_for_ever() {
+    let empty = |times: usize| (0..times).map(|_| (50, ""));
+    // A model that thinks for long between two words.
+    let slow = [(1, "be")].into_iter().chain(empty(3)).chain([(20, " patient")]);
+    let stage = stage(vec![vec![Act::Stream(slow.collect(), None)]], &[], params());
+    assert_eq!(stage.stream().await, ("be patient".to_owned(), None));
+    let hollow = [(1, "be")].into_iter().chain(empty(100));
+    let stage = self::stage(
+        vec![vec![Act::Stream(hollow.collect(), None)]],
+        &[],
+        Params { stream_continuation: false, ..params() },
+    );
+    assert_eq!(stage.stream().await, ("be".to_owned(), Some(502)));
+    assert_eq!(stage.seconds(), 1 + 3 * 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_connection_is_no_fault_and_the_same_is_asked_again() {
+    let stage = stage(vec![vec![Act::Fail(FaultKind::Stale)], vec![]], &[a_minute(9)], params());
+    let route = stage.ask("").await.unwrap();
+    assert_eq!((&*route.provider, route.attempts), ("p0", 2));
+    // Nobody knows whether the provider has read the first.
+    assert_eq!((stage.used(0), stage.calls(1)), (2, 0));
+    let target = stage.catalog.targets().next().expect("one");
+    let state = stage.books.breakers.state(Scope::Target(target.id), stage.clock.now());
+    assert_eq!(state, crate::breaker::Status::default());
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_the_first_content_a_broken_stream_is_invisible_after_it_is_not() {
     let early = vec![Act::Stream(vec![], Some(FaultKind::Cut))];
     let late = vec![Act::Stream(vec![(0, "one "), (0, "two")], Some(FaultKind::Cut))];
@@ -521,6 +557,53 @@ async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
     drop(dispatcher);
     super::run_settlements(settlements).await;
     assert_eq!(books.usage.total().requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_does_not_pay_for_what_a_stop_has_cut_off() {
+    for (stops, requests) in [(false, 1), (true, 0)] {
+        let stage = stage(vec![vec![Act::Hang]], &[a_minute(9)], params());
+        let terms = Terms {
+            label: "a".into(),
+            daily_requests: Some(5),
+            daily_tokens: None,
+            models: None,
+            expires_unix_ms: None,
+            no_training: false,
+        };
+        let callers = Callers::new();
+        let (_, key) = callers.issue(terms, [7; 20], stage.clock.now()).unwrap();
+        let asked = ChatCall { key: Some(Arc::clone(&key)), ..call("") };
+        let mut journey = stage.dispatcher.begin(asked);
+        assert!(futures::poll!(&mut journey.answer).is_pending());
+        if stops {
+            stage.dispatcher.stopping();
+        }
+        drop(journey);
+        // The provider counts it all the same.
+        assert_eq!((stage.used(0), stage.settlements.len()), (1, 1));
+        let Stage { dispatcher, settlements, clock, .. } = stage;
+        drop(dispatcher);
+        super::run_settlements(settlements).await;
+        assert_eq!(key.total().requests, requests);
+        assert_eq!(key.budget().used(clock.now())[0], requests);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_gateway_drops_is_told_as_its_own_doing() {
+    for (why, outcome) in [(None, "abandoned"), (Some("the gateway stops"), "cut")] {
+        let stage = stage(vec![vec![Act::Hang]], &[], params());
+        let mut journey = stage.dispatcher.begin(call(""));
+        assert!(futures::poll!(&mut journey.answer).is_pending());
+        if let Some(why) = why {
+            journey.progress.tell_cut(why);
+        }
+        drop(journey);
+        let told = stage.books.traces.find("req_test", None).expect("a record");
+        assert!(told.contains(&format!(r#""outcome":"{outcome}""#)), "{told}");
+        assert_eq!(told.contains("the gateway stops"), why.is_some(), "{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

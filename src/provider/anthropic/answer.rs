@@ -180,7 +180,7 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(body: &str, expected: Value) {
         let read = completion(body.as_bytes(), &shelf("m"), NOW).unwrap();
-        let shown = read.render("i", "m", 0, |_, _| None);
+        let shown = read.render("i", "m", 0, |_| None);
         let mut shown: Value = serde_json::from_slice(&shown).unwrap();
         assert_eq!(
             (&shown["id"], &shown["model"], &shown["created"]),

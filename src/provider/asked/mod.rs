@@ -87,7 +87,7 @@ impl<'a> Asked<'a> {
             return None;
         }
         match self.edits.set.iter().rev().find(|(it, _)| *it == key) {
-            Some((_, json)) => Some(json.as_str()).filter(|it| *it != "null"),
+            Some((_, json)) => Some(&**json).filter(|it| *it != "null"),
             None => self.request.member(key),
         }
     }

@@ -17,6 +17,7 @@ use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 
 pub(super) use arguments::object_of;
+pub(super) use reader::BEFORE_MODEL;
 pub(super) use reader::read;
 
 /// The result of a call that the caller never answered: it was interrupted.

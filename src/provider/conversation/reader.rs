@@ -10,7 +10,7 @@ use super::written::{self, Message, parts, said, signed, string_of};
 use super::{Call, Conversation, Instructions, Part, Speaker, Turn, not_here};
 
 /// Said by the person where a conversation begins with the model, or where nothing is said at all.
-pub(super) const BEFORE_MODEL: &str = "(The conversation goes on.)";
+pub(in crate::provider) const BEFORE_MODEL: &str = "(The conversation goes on.)";
 
 /// Reads the `messages` member.
 ///

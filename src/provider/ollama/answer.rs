@@ -159,7 +159,7 @@ mod tests {
 
     fn read(body: &str) -> Value {
         let read = completion(body.as_bytes(), NOW).unwrap();
-        serde_json::from_slice(&read.render("i", "m", 0, |_, _| None)).unwrap()
+        serde_json::from_slice(&read.render("i", "m", 0, |_| None)).unwrap()
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct DiscoveredModel {
     pub vision: bool,
     /// Does it call tools? `true` where the server doesn't tell.
     pub tools: bool,
+    /// Does the server pass its requests on to another, such as ollama.com?
+    pub hosted: bool,
 }
 
 /// Asks the server at `base_url`, its root, for its chat models: at most 200, within 10 s.
@@ -77,10 +79,7 @@ async fn look(
     let mut listing = Request::new(Bytes::new());
     *listing.uri_mut() = uri("/api/tags")?;
     let listed: Tags = ask(transport, listing).await?;
-    let named = |it: Tag| {
-        Some(DiscoveredModel { name: it.name, context: None, vision: false, tools: true })
-    };
-    models.extend(listed.models.into_iter().take(MOST_MODELS).map(named));
+    models.extend(listed.models.into_iter().take(MOST_MODELS).map(Tag::into_model).map(Some));
     let show = uri("/api/show")?;
     let questions: Vec<_> = models
         .iter()
@@ -123,6 +122,24 @@ struct Tags {
 #[derive(Deserialize)]
 struct Tag {
     name: String,
+    remote_host: Option<String>,
+    remote_model: Option<String>,
+}
+
+impl Tag {
+    fn into_model(self) -> DiscoveredModel {
+        // By what it is told, and by its name, which such models have had from the first
+        // (`gpt-oss:120b-cloud`, `qwen3-coder:480b-cloud`, `glm-4.6:cloud`).
+        let hosted = is_told(self.remote_host.as_deref())
+            || is_told(self.remote_model.as_deref())
+            || self.name.rsplit([':', '-']).next() == Some("cloud");
+        let name = self.name;
+        DiscoveredModel { name, context: None, vision: false, tools: true, hosted }
+    }
+}
+
+fn is_told(text: Option<&str>) -> bool {
+    text.is_some_and(|it| !it.is_empty())
 }
 
 #[derive(Deserialize)]
@@ -130,11 +147,13 @@ struct Shown {
     capabilities: Option<Vec<String>>,
     #[serde(default)]
     model_info: Map<String, Value>,
+    remote_host: Option<String>,
 }
 
 impl Shown {
     fn fill_in(self, entry: &mut Option<DiscoveredModel>) {
         let Some(model) = entry else { return };
+        model.hosted |= is_told(self.remote_host.as_deref());
         // `<architecture>.context_length`
         let context = self.model_info.iter().find(|(key, _)| key.ends_with(".context_length"));
         model.context = context.and_then(|(_, it)| it.as_u64());
@@ -158,6 +177,7 @@ mod tests {
             context: None,
             vision: false,
             tools: true,
+            hosted: false,
         });
         serde_json::from_str::<Shown>(shown).unwrap().fill_in(&mut entry);
         assert_eq!(entry.map(|it| (it.context, it.vision, it.tools)), expected, "{shown}");
@@ -170,6 +190,12 @@ mod tests {
         check(r#"{"capabilities":["completion","vision"]}"#, Some((None, true, false)));
         check(r#"{"capabilities":["embedding"]}"#, None);
         check("{}", Some((None, false, true)));
+        let hosted = |tag: &str| serde_json::from_str::<Tag>(tag).unwrap().into_model().hosted;
+        assert!(hosted(r#"{"name":"gpt-oss:120b-cloud","remote_host":"https://ollama.com:443"}"#));
+        assert!(hosted(r#"{"name":"mine","remote_host":"https://ollama.com:443"}"#));
+        assert!(hosted(r#"{"name":"mine","remote_model":"gpt-oss:120b"}"#));
+        assert!(hosted(r#"{"name":"glm-4.6:cloud"}"#));
+        assert!(!hosted(r#"{"name":"cloud-llm:8b","remote_host":"","remote_model":null}"#));
         let tags: Tags =
             serde_json::from_str(include_str!("../../../tests/wire/ollama/tags.json")).unwrap();
         assert_eq!(tags.models[0].name, "llama3.2:latest");

@@ -21,7 +21,7 @@ use super::incoming::written::Tools;
 
 /// A request of `provider` that offers a tool by the name of `f`.
 pub(super) fn asked(provider: &'static str) -> Asked {
-    Asked { provider, tools: Tools::named(&["f"]), choices: 1, shelf: None }
+    Asked { provider, tools: Tools::named(&["f"]), choices: 1, shelf: None, verbatim: false }
 }
 
 /// Ids that are made up are the same on every run.

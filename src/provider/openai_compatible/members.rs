@@ -1,6 +1,7 @@
 //! The body's members, made to fit a model's policy.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -8,6 +9,7 @@ use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
 use crate::openai::RequestEdits;
 use crate::openai::ToolChoice;
+use crate::openai::Traits;
 use crate::openai::is_default;
 use crate::provider::Call;
 use crate::provider::Unmet;
@@ -102,9 +104,9 @@ impl<'a> Members<'a> {
         }
     }
 
-    pub(super) fn set(&mut self, key: &'static str, value: String) {
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<ByteString>) {
         self.edits.set.retain(|(it, _)| *it != key);
-        self.edits.set.push((key, value));
+        self.edits.set.push((key, value.into()));
     }
 
     fn leave_out(&mut self, key: &str) {
@@ -199,8 +201,9 @@ impl<'a> Members<'a> {
                 }
             }
         }
-        let temperature = self.get("temperature").and_then(|it| it.parse::<f64>().ok());
-        if let Some(warmest) = self.policy.warmest.filter(|it| temperature > Some(*it)) {
+        let warmer =
+            |it: &f64| self.get("temperature").and_then(|it| it.parse::<f64>().ok()) > Some(*it);
+        if let Some(warmest) = self.policy.warmest.filter(warmer) {
             self.set("temperature", warmest.to_string());
             self.unmet.lowered.push("temperature");
         }
@@ -290,11 +293,13 @@ impl<'a> Members<'a> {
     /// Keeps the bound of the answer within the model's, and sets one where none does harm.
     pub(super) fn bound_answer(&mut self) {
         let bound = self.policy.bound;
-        if self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs)) {
+        if !self.refused.is_empty()
+            && self.policy.renames.iter().all(|(_, theirs)| !BOUNDS.contains(theirs))
+        {
             // A model that refuses the one name of it wants the other.
             for (refused, other) in [(BOUNDS[0], BOUNDS[1]), (BOUNDS[1], BOUNDS[0])] {
                 let set = self.edits.set.iter().find(|(key, _)| *key == refused);
-                let value = set.map(|(_, it)| it.as_str()).or_else(|| self.asked.member(refused));
+                let value = set.map(|(_, it)| &**it).or_else(|| self.asked.member(refused));
                 if let Some(value) = value.map(str::to_owned)
                     && self.is_refused(refused)
                     && (self.get(other).is_none() || refused == BOUNDS[0])
@@ -336,9 +341,10 @@ impl<'a> Members<'a> {
 
     /// Rewrites the messages where the model would not take them as they are.
     pub(super) fn fit_messages(&mut self) {
+        let cut = self.get("messages").filter(|_| self.edits.cut);
         let rewriting = Rewriting {
             rules: &self.policy.messages,
-            traits: self.asked.traits,
+            traits: cut.map_or(self.asked.traits, Traits::in_list),
             refused: self.refused,
             thinks: self.get("thinking") != Some(r#"{"type":"disabled"}"#),
             renews: self.get("functions").is_none_or(|it| it == "[]"),

@@ -64,14 +64,14 @@ impl ChatProvider for OpenAiCompatible {
         let shelf = self.shelf(&call);
         Box::pin(async move {
             let (request, unmet) = outgoing?;
+            let asked = Asked::new(name, &call, shelf);
             let answer = exchange(name, &transport, request, call.sent, &clock).await?;
-            let asked = Asked::new(name, &call.request, shelf);
             let reply = if call.request.stream {
                 stream(asked, answer, unmet, clock).await?
             } else {
                 whole(&asked, answer, unmet, clock.now()).await?
             };
-            bare_verdict::refuse(name, reply)
+            if call.verbatim { Ok(reply) } else { bare_verdict::refuse(name, reply) }
         })
     }
 }

@@ -60,7 +60,8 @@ fn check_of(
         model: model.into(),
         secret: None,
         request: Arc::new(request),
-        edits: RequestEdits { set: Vec::new(), leave_out },
+        edits: RequestEdits { leave_out, ..RequestEdits::default() },
+        verbatim: false,
         sent: SentMark::default(),
     };
     let (body, unmet) = client.unwrap().body(&call);
@@ -93,6 +94,7 @@ fn bounds_that_are_lowered_are_told() {
             secret: None,
             request: Arc::new(request),
             edits: RequestEdits::default(),
+            verbatim: false,
             sent: SentMark::default(),
         };
         client.unwrap().body(&call).1.lowered
@@ -183,6 +185,7 @@ fn a_body_that_needs_no_change_passes_byte_for_byte() {
             secret: None,
             request: Arc::new(ChatRequest::parse(&Bytes::from(body)).unwrap()),
             edits: RequestEdits::default(),
+            verbatim: false,
             sent: SentMark::default(),
         };
         let client = OpenAiCompatible::new(

@@ -8,13 +8,13 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dispatch::outcome::{Event, Failure, Journey};
+use crate::dispatch::outcome::{Event, Failure, Journey, Progress};
 use crate::openai::ApiError;
 use crate::server::Params;
 
 use super::support::{
     Client, STREAM, Script, Server, WHOLE, after, ask, ask_stream, at_once, chat, events, route,
-    start, streamed,
+    start, start_with_grace, streamed,
 };
 
 fn unavailable() -> ApiError {
@@ -225,4 +225,64 @@ async fn whoever_does_not_read_is_cut_off() {
     client.until("\r\n\r\n").await;
     let told = timeout(Duration::from_secs(5), dropped).await;
     assert!(told.is_ok(), "still held for a caller who does not read");
+}
+
+/// Tells, when its answer is dropped, whether that was this gateway's doing, and why.
+struct Witness {
+    progress: Arc<Progress>,
+    tell: Option<oneshot::Sender<Option<&'static str>>>,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if let Some(tell) = self.tell.take() {
+            tell.send(self.progress.cut()).ok();
+        }
+    }
+}
+
+/// Why an answer of such `events` was dropped once `meanwhile` has happened to its caller.
+async fn dropped_for(
+    event: &'static [u8],
+    meanwhile: impl AsyncFnOnce(&Server, Client),
+) -> Option<&'static str> {
+    let (tell, told) = oneshot::channel();
+    let tell = Mutex::new(Some(tell));
+    let script = Script::new(move |_| {
+        let progress = Arc::new(Progress::default());
+        let tell = tell.lock().unwrap().take();
+        let witness = Witness { progress: Arc::clone(&progress), tell };
+        let endless = stream::unfold(witness, move |witness| async move {
+            sleep(Duration::from_millis(5)).await;
+            Some((Ok(Event::Chunk(Bytes::from_static(event))), witness))
+        });
+        let answer = streamed(endless.boxed());
+        Journey { progress, answer: Box::pin(async { Ok(answer) }) }
+    });
+    let params = Params { write_timeout: Duration::from_millis(200), ..Params::default() };
+    let server = start_with_grace(params, script, Duration::from_millis(300)).await;
+    let mut client = Client::connect(&server).await;
+    client.send(chat(&[], STREAM)).await;
+    client.until("\r\n\r\n").await;
+    meanwhile(&server, client).await;
+    timeout(Duration::from_secs(5), told).await.expect("it is dropped").unwrap()
+}
+
+static LARGE: [u8; 100_000] = [b' '; 100_000];
+
+#[tokio::test]
+async fn whoever_ends_an_answer_early_is_told() {
+    assert_eq!(dropped_for(b"{}", async |_, client| drop(client)).await, None);
+    let left = async |_: &Server, client| {
+        // Long enough for all that the system keeps for it, and for the time it may be left there.
+        sleep(Duration::from_secs(3)).await;
+        drop::<Client>(client);
+    };
+    let why = dropped_for(&LARGE, left).await;
+    assert_eq!(why, Some("the caller left it unread for too long"));
+    let stopped = async |server: &Server, mut client: Client| {
+        server.shutdown.cancel();
+        client.until("}}\n\n").await;
+    };
+    assert_eq!(dropped_for(b"{}", stopped).await, Some("the gateway stops"));
 }

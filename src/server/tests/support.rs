@@ -17,7 +17,7 @@ use crate::dispatch::outcome::{
     Answer, ChatCall, ChatService, Event, Events, Failure, Journey, Progress, Route, RouteReason,
 };
 use crate::openai::ApiError;
-use crate::server::{Control, Desk, Order, Params, Reloaded, Reset, Stop, router, serve};
+use crate::server::{Control, Desk, Order, Params, Reloaded, Reset, Stop, front, serve};
 use crate::status::Views;
 
 /// A chat request whose answer is whole, and one whose answer is streamed.
@@ -120,7 +120,7 @@ pub(super) async fn start_with_grace(params: Params, script: Script, grace: Dura
     let shutdown = CancellationToken::new();
     let stop = Stop { asked: shutdown.clone(), hurried: CancellationToken::new(), grace };
     let ended = TaskTracker::new().spawn(async move {
-        let app = router(
+        let app = front(
             params.clone(),
             (Desk::empty(), Arc::new(Untouched)),
             Arc::new(script),

@@ -34,7 +34,7 @@ fn whole(body: &[u8]) -> Value {
     let made = read(body).expect("an answer");
     assert!(!made.is_empty());
     let id = made.id.clone().unwrap_or_default();
-    serde_json::from_slice(&made.render(&id, MODEL, 0, |_, _| None)).unwrap()
+    serde_json::from_slice(&made.render(&id, MODEL, 0, |_| None)).unwrap()
 }
 
 fn read(body: &[u8]) -> Result<Completion, Fault> {

@@ -471,8 +471,10 @@ fn edits_are_made() {
     let body = json!({"messages": [{"role": "user", "content": "long ago"}], "seed": 7, "user": "u",
         "reasoning_effort": "low"});
     let mut call = call("gemini-2.5-flash", &body);
-    call.edits.set.push(("messages", json!([{"role": "user", "content": "now"}]).to_string()));
-    call.edits.set.push(("max_tokens", "9".to_owned()));
+    call.edits
+        .set
+        .push(("messages", json!([{"role": "user", "content": "now"}]).to_string().into()));
+    call.edits.set.push(("max_tokens", "9".into()));
     call.edits.leave_out = ["seed", "user", "reasoning_effort"].map(str::to_owned).to_vec();
     let (body, dropped) = sent(&call).unwrap();
     let expected = json!({"contents": [user("now")], "generationConfig": {"maxOutputTokens": 9}});

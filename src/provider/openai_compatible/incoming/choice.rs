@@ -41,7 +41,11 @@ impl ChoiceState {
     /// The beginning of a choice.
     pub(super) fn new(asked: &Asked) -> Self {
         let spare = asked.thinks_aloud().then(String::new);
-        Self { written: Written::new(asked.tools.clone()), spare, ..Self::default() }
+        let mut block = ThinkBlock::default();
+        if asked.verbatim {
+            block.skip();
+        }
+        Self { block, written: Written::new(asked.tools.clone()), spare, ..Self::default() }
     }
 
     /// Has it said more than thoughts?

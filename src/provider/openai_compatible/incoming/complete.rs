@@ -143,7 +143,9 @@ fn mend(asked: &Asked, choice: &mut JsonObject, rng: &mut Rng) -> Result<(), Fau
             message.set_text(member, &(text + "\u{fffd}"));
         }
     }
-    part_thoughts(&mut message);
+    if !asked.verbatim {
+        part_thoughts(&mut message);
+    }
     take_written_calls(asked, &mut message);
     let calls = mend_calls(&mut message, rng);
     let reason = choice.text("finish_reason").unwrap_or_default();

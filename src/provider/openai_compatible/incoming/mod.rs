@@ -25,8 +25,8 @@ use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
-use crate::openai::ChatRequest;
 use crate::openai::Chunk;
+use crate::provider::Call;
 use crate::provider::Pieces;
 use crate::provider::Reply;
 use crate::provider::Unmet;
@@ -61,17 +61,21 @@ pub(super) struct Asked {
     pub(super) choices: usize,
     /// Where the signatures of the model's calls are kept, if it makes any.
     pub(super) shelf: Option<Shelf>,
+    /// Is its text passed on with the tags that are in it?
+    pub(super) verbatim: bool,
 }
 
 impl Asked {
-    pub(super) fn new(provider: &'static str, request: &ChatRequest, shelf: Option<Shelf>) -> Self {
-        let choices = usize::try_from(request.n).unwrap_or(usize::MAX);
-        Self { provider, tools: Tools::offered(request), choices, shelf }
+    pub(super) fn new(provider: &'static str, call: &Call, shelf: Option<Shelf>) -> Self {
+        let choices = usize::try_from(call.request.n).unwrap_or(usize::MAX);
+        // Calls are looked for in the text where there are tools to be called.
+        let tools = if call.verbatim { Tools::default() } else { Tools::offered(&call.request) };
+        Self { provider, tools, choices, shelf, verbatim: call.verbatim }
     }
 
     /// Z.ai puts a whole answer into the reasoning at times.
     fn thinks_aloud(&self) -> bool {
-        self.provider == "zai"
+        self.provider == "zai" && !self.verbatim
     }
 }
 

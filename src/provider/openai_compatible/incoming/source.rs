@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn nobody() -> Asked {
-        Asked { provider: "", tools: Tools::default(), choices: 1, shelf: None }
+        Asked { provider: "", tools: Tools::default(), choices: 1, shelf: None, verbatim: false }
     }
 
     fn check(body: &str, expected: &[&str]) {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::openai::RawObject;
 use crate::openai::json_string;
 use crate::openai::string_of;
+use crate::provider::conversation::BEFORE_MODEL;
 
 /// A message's members as JSON text, in their order.
 pub(super) struct Draft<'a> {
@@ -29,9 +30,18 @@ impl<'a> Draft<'a> {
 
     /// The shortest thing an assistant may say to the result of a call.
     pub(super) fn acknowledging() -> Self {
-        let member = |key, value| (Cow::Borrowed(key), Cow::Borrowed(value));
-        let members = vec![member("role", r#""assistant""#), member("content", r#""OK.""#)];
-        Self { json: "", role: Cow::Borrowed("assistant"), members, changed: true }
+        Self::made("assistant", "OK.")
+    }
+
+    /// Said by the user where a conversation begins with the assistant.
+    pub(super) fn beginning() -> Self {
+        Self::made("user", BEFORE_MODEL)
+    }
+
+    fn made(role: &'static str, text: &str) -> Self {
+        let member = |key, text| (Cow::Borrowed(key), Cow::Owned(json_string(text)));
+        let members = vec![member("role", role), member("content", text)];
+        Self { json: "", role: Cow::Borrowed(role), members, changed: true }
     }
 
     /// A member's JSON text; of two with one key the last.

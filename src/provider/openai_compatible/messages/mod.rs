@@ -100,7 +100,7 @@ impl Rewriting<'_> {
             || is(rules.refuses_empty, &[Trait::EmptyTurn])
             || is(rules.marks_prefill, &[Trait::Prefill])
             || is(rules.merges != Merge::Nothing, &[Trait::LateSystem])
-            || is(rules.merges == Merge::SameRole, &[Trait::SameRole])
+            || is(rules.merges == Merge::SameRole, &[Trait::SameRole, Trait::AssistantFirst])
             || is(rules.after_result != AfterResult::Anyone, &[Trait::UserAfterResult])
             || is(rules.ids != Ids::Free, &[Trait::Calls])
     }

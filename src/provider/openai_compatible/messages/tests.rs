@@ -370,9 +370,20 @@ fn turns_are_merged_where_they_must_take_turns() {
         &json!([{"role": "user", "content": "a\n\nb"}, {"role": "assistant", "content": "c", "tool_calls": [call("x")]},
             {"role": "tool", "tool_call_id": "x", "content": "1"}, {"role": "tool", "tool_call_id": "y", "content": "2"}]),
     );
+    check_of(
+        "nvidia",
+        "google/gemma-4-31b-it",
+        &json!([{"role": "system", "content": "s"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]),
+        &json!([{"role": "system", "content": "s"}, {"role": "user", "content": "(The conversation goes on.)"},
+            {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]),
+    );
     check_stays(
         "groq",
         &json!([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]),
+    );
+    check_stays(
+        "groq",
+        &json!([{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]),
     );
 }
 

@@ -13,7 +13,11 @@ pub(super) fn merge(drafts: &mut Vec<Draft<'_>>, rules: &MessageRules) -> bool {
     let names_lost = match rules.merges {
         Merge::Nothing => false,
         Merge::Systems => merge_systems(drafts),
-        Merge::SameRole => merge_systems(drafts) | merge_neighbours(drafts),
+        Merge::SameRole => {
+            let lost = merge_systems(drafts) | merge_neighbours(drafts);
+            begin_with_user(drafts);
+            lost
+        }
     };
     if rules.after_result == AfterResult::Assistant {
         answer_results(drafts);
@@ -32,6 +36,14 @@ fn answer_results(drafts: &mut Vec<Draft<'_>>) {
         answered.push(draft);
     }
     *drafts = answered;
+}
+
+/// Has the user speak first.
+fn begin_with_user(drafts: &mut Vec<Draft<'_>>) {
+    let first = drafts.iter().position(|it| it.role != "system" && it.role != "developer");
+    if let Some(at) = first.filter(|at| drafts.get(*at).is_some_and(|it| it.role == "assistant")) {
+        drafts.insert(at, Draft::beginning());
+    }
 }
 
 /// All instructions in one message before all others.
