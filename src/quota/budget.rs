@@ -135,8 +135,7 @@ impl Budget {
             reset: Reset::UtcDay,
             max_concurrent: None,
         };
-        let target = Target::new(books, account, Arc::default(), Now::default());
-        Self { target: Arc::new(target), open }
+        Self { target: Arc::new(Target::new(books, account, Arc::default(), Now::default())), open }
     }
 
     /// Takes one request with as many tokens as there are, from `least` to `most`, or nothing. Few

@@ -106,9 +106,9 @@ pub struct Ledger {
     /// Accounts stay when a reload takes their targets away: their counts hold when they return.
     accounts: Mutex<HashMap<AccountId, Arc<Account>>>,
     ratios: Mutex<HashMap<ModelId, Arc<Ratio>>>,
-    contexts: Contexts,
     /// Every target there ever was as it was configured last: where its units are.
     homes: Mutex<FxHashMap<TargetId, Arc<Target>>>,
+    contexts: Contexts,
 }
 
 impl Ledger {

@@ -674,8 +674,8 @@ fn a_file_without_keys_gets_room_for_them() {
     process.save(start()).expect("saved");
     drop(process);
     let sql = Connection::open(dir.path().join("relayfreellm.sqlite3")).expect("opens");
-    let older = "DROP TABLE uses; DROP TABLE contexts; DROP TABLE virtual_keys; \
-                 DROP TABLE virtual_key_counts; ALTER TABLE usage DROP COLUMN continued; \
+    let older = "DROP TABLE uses; DROP TABLE contexts; DROP TABLE virtual_keys; DROP TABLE virtual_key_counts; \
+                 ALTER TABLE usage DROP COLUMN continued; \
                  ALTER TABLE usage DROP COLUMN continued_estimated; PRAGMA user_version = 2";
     sql.execute_batch(older).expect("as the first version made it");
     drop(sql);

@@ -276,7 +276,7 @@ mod tests {
         let check = |used: &[u64], max, seconds: u64, within: u64, expected| {
             let mut count = RollingCount::new(MINUTE);
             for second in used {
-                count.charge(1, Owner::ONLY, at(second * 1_000));
+                count.charge(1, ME, at(second * 1_000));
             }
             let within = Duration::from_secs(within);
             let most = count.most_within(max, within, at(seconds * 1_000));
@@ -304,14 +304,14 @@ mod tests {
             used.sort_unstable();
             for time in used {
                 if count.used(at(time)) < max {
-                    count.charge(1, Owner::ONLY, at(time));
+                    count.charge(1, ME, at(time));
                 }
             }
             let most = count.most_within(max, Duration::from_millis(within), at(90_000));
             let mut taken = 0;
             for time in (90_000..=90_000 + within).step_by(250) {
                 while count.used(at(time)) < max {
-                    count.charge(1, Owner::ONLY, at(time));
+                    count.charge(1, ME, at(time));
                     taken += 1;
                 }
             }
