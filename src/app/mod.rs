@@ -252,7 +252,6 @@ impl App {
     /// connections had to be cut.
     pub async fn stop(self) -> usize {
         self.stop.asked.cancel();
-        self.live.dispatcher.stopping();
         let cut = self.serving.await.unwrap_or(0);
         drop(self.live);
         // With the last connection the dispatcher is gone, and so the settlements come to an end.

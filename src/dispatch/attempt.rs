@@ -5,7 +5,6 @@
 //! nothing else holds the reservation and the breaker's pass.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::breaker::Outcome;
@@ -21,6 +20,7 @@ use crate::context::tokens;
 use crate::dispatch::Core;
 use crate::dispatch::fitting::rules;
 use crate::dispatch::learning;
+use crate::dispatch::outcome::Progress;
 use crate::dispatch::settlement;
 use crate::dispatch::settlement::Delivered;
 use crate::dispatch::settlement::Settlement;
@@ -51,6 +51,8 @@ pub(super) struct Attempt {
     rules: Rules,
     /// What the key that was shown runs up, if one was.
     pub(super) tab: Option<Arc<Tab>>,
+    /// Where it is told that this gateway, and not the caller, ends the answer; for the tab.
+    pub(super) progress: Option<Arc<Progress>>,
     /// Set by the client as the request goes out.
     pub(super) sent: SentMark,
     /// When it began.
@@ -107,6 +109,7 @@ impl Attempt {
             reserves_max_tokens: target.model.reserves_max_tokens,
             rules: rules(target.provider.kind),
             tab: None,
+            progress: None,
             sent: SentMark::default(),
             started: now,
             delivered: Delivered::new(&core.texts),
@@ -327,7 +330,9 @@ impl Drop for Attempt {
             self.ended("abandoned");
             // Unreported, a pass gives back its place as a probe and says nothing.
             drop(pass);
-            if self.core.stopping.load(Ordering::Acquire) && !self.begun {
+            // Of what this gateway has cut off before a word of it was passed on nobody has had anything.
+            let cut = self.progress.as_ref().is_some_and(|it| it.cut().is_some());
+            if cut && !self.begun {
                 self.tab = None;
             }
             if self.sent.is_set() {

@@ -58,6 +58,7 @@ pub(super) struct Thread {
     normalize: bool,
     who: Who,
     tab: Option<Arc<Tab>>,
+    progress: Arc<Progress>,
     attempts: u32,
     /// Were the tokens of a part of the answer counted here?
     pub(super) estimated: bool,
@@ -107,6 +108,7 @@ impl Travel {
             normalize: self.normalize,
             who: self.who,
             tab: self.tab.clone(),
+            progress: Arc::clone(&self.progress),
             attempts: self.attempts,
             estimated: self.rest_of.unwrap_or_default(),
             answered: vec![self.answered_by?],
@@ -138,7 +140,7 @@ impl Thread {
             (Arc::clone(&self.core), Arc::clone(&self.pool)),
             Arc::new(request),
             (asked, self.eligible.clone()),
-            (Arc::clone(&self.requested), Arc::new(Progress::default())),
+            (Arc::clone(&self.requested), Arc::clone(&self.progress)),
         );
         travel.session.clone_from(&self.session);
         travel.style.guide.clone_from(&self.guide);

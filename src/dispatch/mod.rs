@@ -47,8 +47,6 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -149,8 +147,6 @@ struct Core {
     texts: Keeping,
     refusals: Arc<Refusals>,
     settlements: mpsc::Sender<Settlement>,
-    /// Is the gateway about to end? What is cut off then is not the caller's doing.
-    stopping: Arc<AtomicBool>,
 }
 
 impl Dispatcher {
@@ -173,7 +169,6 @@ impl Dispatcher {
             texts: Keeping::default(),
             refusals: Arc::default(),
             settlements,
-            stopping: Arc::default(),
         };
         (Self(ArcSwap::from_pointee(core)), waiting)
     }
@@ -181,12 +176,6 @@ impl Dispatcher {
     /// Journeys that begin from now on use `pool`; those under way end in the one they know.
     pub fn replace(&self, pool: Pool) {
         self.0.load().pool.store(Arc::new(pool));
-    }
-
-    /// The gateway ends: a virtual key does not pay for an answer that is cut off before its caller has
-    /// had anything of it.
-    pub fn stopping(&self) {
-        self.0.load().stopping.store(true, Ordering::Release);
     }
 
     /// Journeys that begin from now on keep to `params`. To be called by one at a time, and not beside
@@ -203,7 +192,6 @@ impl Dispatcher {
             texts: old.texts.clone(),
             refusals: Arc::clone(&old.refusals),
             settlements: old.settlements.clone(),
-            stopping: Arc::clone(&old.stopping),
         };
         self.0.store(Arc::new(core));
     }

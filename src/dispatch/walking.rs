@@ -69,6 +69,7 @@ impl Travel {
         let opened = Attempt::open(&self.core, target, (demand, early), &self.request, now);
         let mut attempt = opened.ok()?;
         attempt.tab.clone_from(&self.tab);
+        attempt.progress = self.tab.as_ref().map(|_| Arc::clone(&self.progress));
         attempt.rest_of = self.rest_of;
         if alone {
             attempt.sent = SentMark::on_new_connection();

@@ -577,7 +577,7 @@ async fn a_key_does_not_pay_for_what_a_stop_has_cut_off() {
         let mut journey = stage.dispatcher.begin(asked);
         assert!(futures::poll!(&mut journey.answer).is_pending());
         if stops {
-            stage.dispatcher.stopping();
+            journey.progress.tell_cut("the gateway stops");
         }
         drop(journey);
         // The provider counts it all the same.
