@@ -426,6 +426,7 @@ impl Travel {
         } else if !repeats {
             self.out.push(target);
         }
+        self.note_key(target, &fault);
         self.faults.push((target, fault));
         next
     }
