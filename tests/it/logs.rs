@@ -160,3 +160,10 @@ async fn a_key_that_is_refused_is_named_once() {
     assert!(told[0].contains("One: key …0001 is no good: 401 key rejected"), "{told:?}");
     assert!(told[0].contains("WARN"), "{told:?}");
 }
+
+#[test]
+fn a_log_level_that_is_none_is_told() {
+    let text = log(&[], &[("RUST_LOG", "relayfreellm=loudly")]);
+    assert!(text.contains("WARN RUST_LOG can't be read"), "{text}");
+    assert!(text.contains("good-1"), "it logs all the same: {text}");
+}
