@@ -185,7 +185,7 @@ mod tests {
             )
         };
         let texts =
-            ["Hello", " world", "", "!", " \\n", " é日", " \\ud83d", "a\"b", "a\nb", " end"];
+            ["Hello", " world", "", "!", " \\n", " é日", " \\ud83d", "a\"b", "a\nb", " end", "."];
         let chunks = texts.map(chunk);
         check(&chunks.each_ref().map(String::as_str), 5);
         check(
