@@ -349,8 +349,8 @@ impl Relay {
         let usage = attempt.succeed().await;
         let usage = usage.plus(self.joining.spent);
         self.telling.tell_usage(usage);
-        if self.telling.joined {
-            self.telling.comment(format!("continued by {}", self.target));
+        if !self.joining.by.is_empty() {
+            self.telling.comment(format!("continued by {}", self.joining.by.join(", ")));
         }
         if let Some(mut story) = self.story.take() {
             let tokens = (usage.prompt, usage.completion);
