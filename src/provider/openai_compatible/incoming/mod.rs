@@ -21,7 +21,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures::stream::BoxStream;
 use http::Response;
-use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
@@ -42,6 +41,7 @@ use crate::provider::steps::Step;
 use crate::provider::steps::Steps;
 use crate::provider::steps::chunks;
 use crate::provider::thoughts::Shelf;
+use crate::provider::transport::Incoming;
 use crate::provider::transport::read_answer;
 
 /// How long the end of an answer is kept back for what may follow it. What does follow comes at
