@@ -60,10 +60,15 @@ pub(super) fn trace(trace: &str, headers: &mut HeaderMap) {
 /// `text` as a header's value: what is not printable ASCII is percent-encoded, and what is too
 /// long is cut.
 fn value(text: &str) -> HeaderValue {
-    let printable = |it: u8| (b' '..=b'~').contains(&it);
-    if text.len() <= MAX_LEN && text.bytes().all(printable) {
-        return HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    // Of ASCII nothing but what is printable is taken there, and tabs.
+    if text.len() <= MAX_LEN
+        && text.is_ascii()
+        && !text.contains('\t')
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
     }
+    let printable = |it: u8| (b' '..=b'~').contains(&it);
     let mut safe = String::with_capacity(MAX_LEN);
     for byte in text.bytes() {
         if safe.len() + 3 > MAX_LEN {
@@ -98,6 +103,7 @@ mod tests {
         check("", "");
         check("a\r\nSet-Cookie: x", "a%0D%0ASet-Cookie: x");
         check("mod\u{e8}le", "mod%C3%A8le");
+        check("a\tb\u{7f}", "a%09b%7F");
         check(&"m".repeat(MAX_LEN), &"m".repeat(MAX_LEN));
     }
 

@@ -136,9 +136,9 @@ impl Visit for Fields {
 /// Lets nothing through that could move a cursor or begin a line of its own: what a provider says
 /// is quoted in the log.
 fn write_printable(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    // Counted rather than searched: that is done many at a time.
-    let is_odd = |it: &u8| !(b' '..=b'~').contains(it);
-    if text.bytes().filter(is_odd).count() == 0 {
+    // Summed up rather than searched, in bytes: that is done many at a time.
+    let is_odd = |it: u8| u8::from(it.wrapping_sub(b' ') > b'~' - b' ');
+    if text.bytes().fold(0, |odd, it| odd | is_odd(it)) == 0 {
         return out.write_str(text);
     }
     for character in text.chars() {
