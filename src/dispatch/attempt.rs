@@ -249,13 +249,14 @@ impl Attempt {
     }
 
     /// The answer broke off after it had begun: what was delivered counts, and is in the books
-    /// when this returns.
-    pub(super) async fn break_off(mut self, fault: &Fault) -> TokenUsage {
+    /// when this returns. Was it counted here?
+    pub(super) async fn break_off(mut self, fault: &Fault) -> (TokenUsage, bool) {
         let Some(Open { reservation, pass, path }) = self.close() else {
-            return TokenUsage::default();
+            return (TokenUsage::default(), false);
         };
         self.tell(fault, pass, (&path, &reservation.as_of()));
-        self.settlement(reservation).settle().await
+        // In a task of its own: a caller that leaves while it is counted still pays for what it got.
+        tokio::spawn(self.settlement(reservation).settle()).await.unwrap_or_default()
     }
 
     fn close(&mut self) -> Option<Open> {

@@ -37,7 +37,7 @@ impl Travel {
 
     /// Waits for a throttle there to end, if it does soon. Did it wait?
     async fn wait_a_moment(&mut self, home: (usize, usize)) -> bool {
-        let patience = self.core.params.max_quota_wait.min(HOME_WAIT).min(self.time_left());
+        let patience = self.patience_left().min(HOME_WAIT);
         let Wait::For(rest) = exhausted::wait_for(self, home) else { return false };
         let waits = !rest.is_zero() && rest <= patience;
         if waits {

@@ -66,7 +66,8 @@ impl Joining {
         delivered.push(&choice.uncounted);
         self.heard |= !choice.text.is_empty();
         match seam.push(&choice.text) {
-            Joint::Joined(rest) => {
+            // Of the piece that brings the place its text alone goes out.
+            Joint::Joined(rest) if !choice.calls_or_refuses => {
                 self.heard = false;
                 self.found = Some(Found::Text { rest, finish, seam });
                 None
@@ -74,7 +75,7 @@ impl Joining {
             Joint::Seeking if finish.is_none() && !choice.calls_or_refuses => {
                 Some(Goal::Seam(seam))
             }
-            Joint::Seeking | Joint::Apart => {
+            Joint::Joined(_) | Joint::Seeking | Joint::Apart => {
                 self.astray = true;
                 None
             }
@@ -101,8 +102,9 @@ impl Relay {
             if let Some(story) = &mut self.story {
                 story.failed(&self.target, &fault, attempt.age());
             }
-            thread.estimated |= attempt.usage.is_none();
-            self.joining.spent = self.joining.spent.plus(attempt.break_off(&fault).await);
+            let (used, estimated) = attempt.break_off(&fault).await;
+            thread.estimated |= estimated;
+            self.joining.spent = self.joining.spent.plus(used);
             if let Some(story) = &mut self.story {
                 story.settled();
             }
@@ -145,5 +147,34 @@ impl Relay {
             }
             None => self.telling.join(None, spent),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::dispatch::keeping::Keeping;
+
+    #[test]
+    fn a_reply_that_calls_a_tool_where_it_sets_in_is_not_cut_in_half() {
+        let check = |more: &str, found: bool| {
+            let seam = Seam::new("The first of them counted the ships by their lamps").unwrap();
+            let delta = format!(
+                r#"{{"choices":[{{"index":0,"delta":{{"content":"{} and slept."{more}}}}}]}}"#,
+                seam.cue()
+            );
+            let chunk = Chunk::parse(&Bytes::from(delta)).unwrap();
+            let (mut joining, keeping) = (Joining::default(), Keeping::default());
+            let goal = Goal::Seam(Box::new(seam));
+            let goes_on = joining.seek(goal, chunk, &mut Delivered::new(&keeping));
+            assert!(goes_on.is_none());
+            assert_eq!((joining.has_found(), joining.astray), (found, !found), "{more}");
+        };
+        check("", true);
+        let call =
+            r#"{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}"#;
+        check(&format!(r#","tool_calls":[{call}]"#), false);
     }
 }

@@ -21,6 +21,9 @@ use crate::usage::UsageBook;
 /// tokens to a byte: a longer answer without figures of its provider's is rarer than a provider that never stops.
 const KEPT: usize = 64 * 1024;
 
+/// Tokens by which text that came may exceed twice its provider's figure: the estimate of so short a text is rough.
+const SLACK: u64 = 16;
+
 /// With more than this many waiting they are settled by estimate. An exact count takes some
 /// milliseconds.
 const CROWD: usize = 64;
@@ -92,34 +95,50 @@ pub struct Settlement {
 impl Settlement {
     /// Settles by estimate, at once: for when there is no time to count.
     pub(super) fn estimate(self) {
-        let estimated = TokenUsage {
-            prompt: self.rules.estimate(&self.request, 0),
-            completion: tokens::estimate(self.delivered.bytes()),
-        };
-        let used = self.reported.unwrap_or(estimated);
+        let used = self.told().unwrap_or_else(|| {
+            self.at_least(TokenUsage {
+                prompt: self.rules.estimate(&self.request, 0),
+                completion: tokens::estimate(self.delivered.bytes()),
+            })
+        });
         self.write(used);
     }
 
-    /// Counts what was used, settles the quota and writes it down.
-    pub(super) async fn settle(self) -> TokenUsage {
-        let used = match self.reported {
-            Some(used) => used,
-            None => count(Arc::clone(&self.request), self.delivered.text(), self.rules).await,
+    /// What its provider said, unless most of the answer came later: some tell with the first event what there is by
+    /// then.
+    fn told(&self) -> Option<TokenUsage> {
+        let came = tokens::estimate(self.delivered.bytes());
+        self.reported.filter(|it| came <= it.completion.saturating_mul(2).saturating_add(SLACK))
+    }
+
+    /// What was counted here, or what its provider had told by then where that is more.
+    fn at_least(&self, counted: TokenUsage) -> TokenUsage {
+        let told = self.reported.unwrap_or_default();
+        let prompt = if told.prompt > 0 { told.prompt } else { counted.prompt };
+        TokenUsage { prompt, completion: counted.completion.max(told.completion) }
+    }
+
+    /// Counts what was used, settles the quota and writes it down. Was it counted here?
+    pub(super) async fn settle(self) -> (TokenUsage, bool) {
+        let told = self.told();
+        let used = if let Some(used) = told {
+            used
+        } else {
+            let request = Arc::clone(&self.request);
+            self.at_least(count(request, self.delivered.text(), self.rules).await)
         };
         self.write(used);
-        used
+        (used, told.is_none())
     }
 
     fn write(self, used: TokenUsage) {
-        if let Some((estimate, reported)) = self.estimated_prompt.zip(self.reported) {
+        let told = self.told();
+        if let Some((estimate, reported)) = self.estimated_prompt.zip(told) {
             self.reservation.note_prompt(estimate, reported.prompt);
         }
         self.reservation.settle(used.total());
-        let spent = Spent {
-            prompt: used.prompt,
-            completion: used.completion,
-            estimated: self.reported.is_none(),
-        };
+        let spent =
+            Spent { prompt: used.prompt, completion: used.completion, estimated: told.is_none() };
         record(&self.usage, self.model, (spent, self.rest_of));
         if let Some(tab) = &self.tab {
             tab.record(spent);

@@ -136,7 +136,8 @@ impl Travel {
         error
     }
 
-    /// How long this target may take until its first content (or its whole answer).
+    /// How long this target may take until its first content (or its whole answer). What others have left of the
+    /// request's time may be too little to say anything of it.
     pub(super) fn patience(&self, target: &TargetView<'_>) -> (Duration, Waited) {
         let params = &self.core.params;
         let own = target.model.first_token_timeout;
@@ -145,7 +146,11 @@ impl Travel {
         } else {
             (self.silence(target), Waited::Answer)
         };
-        (limit.min(self.time_left()), waited)
+        let left = self.time_left();
+        if left < limit.min(params.deadline) / 2 {
+            return (left, Waited::WhatWasLeft);
+        }
+        (limit.min(left), waited)
     }
 
     /// A model that is known to need long for its first token gets as long for the rest.

@@ -91,7 +91,8 @@ pub(super) fn outcome(fault: &Fault, now: Now) -> Outcome {
         | FaultKind::OffSchema
         | FaultKind::NoJson
         | FaultKind::Stale
-        | FaultKind::Astray => Outcome::Neutral,
+        | FaultKind::Astray
+        | FaultKind::Timeout(Waited::WhatWasLeft) => Outcome::Neutral,
         FaultKind::Unanswered => Outcome::Unanswered,
         FaultKind::Connect => Outcome::ConnectFault,
         FaultKind::Timeout(Waited::FirstToken) => Outcome::Slow,

@@ -227,7 +227,7 @@ impl Travel {
     }
 
     /// What is left of the time for waiting.
-    fn patience_left(&self) -> Duration {
+    pub(super) fn patience_left(&self) -> Duration {
         self.core.params.max_quota_wait.saturating_sub(self.waited).min(self.time_left())
     }
 

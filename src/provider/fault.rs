@@ -132,6 +132,8 @@ pub enum Waited {
     NextEvent,
     /// The whole answer.
     Answer,
+    /// Whatever could have come in what the request had left of its time, which was too little to tell.
+    WhatWasLeft,
 }
 
 /// Longest message kept of a provider's error, in bytes.
@@ -270,6 +272,7 @@ impl Fault {
             FaultKind::Timeout(Waited::FirstToken) => "first token too late".to_owned(),
             FaultKind::Timeout(Waited::NextEvent) => "stream fell silent".to_owned(),
             FaultKind::Timeout(Waited::Answer) => "timed out".to_owned(),
+            FaultKind::Timeout(Waited::WhatWasLeft) => "asked too late".to_owned(),
         };
         match self.status {
             Some(status) => format!("{status} {what}"),

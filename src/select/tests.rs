@@ -231,6 +231,34 @@ fn who_is_passed_over_comes_after_all_others() {
 }
 
 #[test]
+fn a_model_that_is_blamed_comes_last_among_those_that_were_passed_over() {
+    let mut ids = IdBook::default();
+    let pool = vec![provider(&mut ids, "Alpha", 3, &["a1", "a2"], |_| ())];
+    let mut bench = Bench::new(pool, Strategy::RoundRobin, Strategy::RoundRobin);
+    let demand = |_: &Model| Demand { requests: 1, tokens: 1 };
+    let gates = Gates {
+        ledger: &bench.ledger,
+        breakers: &bench.breakers,
+        latencies: &bench.latencies,
+        demand: &demand,
+        pardoned: None,
+        now: bench.now,
+    };
+    let all = eligible(&bench.selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();
+    let mut walk = bench.selector.walk((&Asked::Any, all), None, &gates, &mut bench.rng);
+    let mut order = Vec::new();
+    while let Some(it) = walk.next(&bench.selector, &gates, &mut bench.rng) {
+        if !walk.pass_over(it) {
+            order.push(it.target);
+            walk.blame_model();
+        }
+    }
+    let models: Vec<String> = order.into_iter().map(|it| bench.name(it)).collect();
+    assert_eq!(models.len(), 6);
+    assert_ne!(models[0], models[1], "the other model is asked before the keys of the first");
+}
+
+#[test]
 fn names_stand_for_what_the_contract_says() {
     let catalog = Catalog::new(three_providers());
     let direct = |provider: &str, model: &str| Asked::Direct {

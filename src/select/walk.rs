@@ -99,7 +99,9 @@ pub struct Walk {
     /// Handed out already; bounded by the attempts a request may make.
     tried: Vec<TargetId>,
     /// Passed over; they come after all others.
-    aside: VecDeque<TargetId>,
+    aside: VecDeque<(TargetId, Spot)>,
+    /// Where the one stands that was handed out last.
+    last: Spot,
     restarts: u32,
     /// Everyone passed over so far, with the reason.
     pub rejected: Vec<Rejected>,
@@ -125,6 +127,7 @@ impl Selector {
             slots,
             tried: Vec::new(),
             aside: VecDeque::new(),
+            last: Spot::default(),
             restarts: RESTARTS,
             rejected: Vec::new(),
         }
@@ -240,7 +243,7 @@ impl Walk {
                 // another request matters little here: the session has no choice.
                 self.preferred.clear();
                 selector.turns.take(spot, selector.turns.provider(spot.0));
-                self.tried.push(target);
+                self.hand_out(target, spot);
                 return Some(Candidate { target, affinity: true });
             }
         }
@@ -259,12 +262,12 @@ impl Walk {
                 continue;
             }
             self.slots.push_back(slot);
-            self.tried.push(target);
+            self.hand_out(target, spot);
             return Some(Candidate { target, affinity: false });
         }
-        while let Some(target) = self.aside.pop_front() {
+        while let Some((target, spot)) = self.aside.pop_front() {
             if !self.tried.contains(&target) {
-                self.tried.push(target);
+                self.hand_out(target, spot);
                 return Some(Candidate { target, affinity: false });
             }
         }
@@ -277,8 +280,13 @@ impl Walk {
             return false;
         }
         self.tried.retain(|it| *it != candidate.target);
-        self.aside.push_back(candidate.target);
+        self.aside.push_back((candidate.target, self.last));
         true
+    }
+
+    fn hand_out(&mut self, target: TargetId, spot: Spot) {
+        self.tried.push(target);
+        self.last = spot;
     }
 
     /// Leaves `targets` out of the rest of the walk.
@@ -292,6 +300,9 @@ impl Walk {
             let keys = std::mem::take(&mut slot.keys);
             slot.last.extend(keys);
         }
+        let (provider, model, _) = self.last;
+        let is_its = |(_, it): &(TargetId, Spot)| (it.0, it.1) == (provider, model);
+        self.aside.make_contiguous().sort_by_key(is_its);
     }
 
     /// The next key of `slot`: of the model that was reached last, else of the next.

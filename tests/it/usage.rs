@@ -168,3 +168,25 @@ async fn what_gave_nothing_counts_nothing() {
         }
     }
 }
+
+/// Some tell with the first event what there is by then: nothing of the answer.
+#[tokio::test]
+async fn figures_from_before_the_answer_are_not_those_of_a_cut_one() {
+    let settings = json!({"routing": {"stream_continuation": false}});
+    let gateway = Gateway::with([Upstream::plain("One")]).settings(settings).start().await;
+    let event = |text: &str, usage: Value| {
+        let choices = json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]);
+        format!("data: {}\n\n", json!({"id": "x", "choices": choices, "usage": usage}))
+    };
+    let told = json!({"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8});
+    let words = (0..60).map(|_| event(" hello", Value::Null)).collect::<String>();
+    let body = event("hello", told) + &words;
+    let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
+    let fault = Fault::RawResponse { status: 200, headers, body: body.into() };
+    gateway.upstream("one").set_fault(Some(fault));
+    let answer = gateway.stream(&ask("one/m")).await;
+    assert!(!answer.done && answer.said().len() > 300, "{}", answer.said());
+    let usage = gateway.usage().await;
+    assert_eq!(figures(&usage["total"]), [1, 7, 61]);
+    assert_eq!(usage["total"]["estimated_requests"], 1);
+}

@@ -250,6 +250,11 @@ impl Lines {
         }
     }
 
+    /// Has the key a request in any line?
+    pub(super) fn is_waiting(&self, key: u64) -> bool {
+        self.keys.contains_key(&key)
+    }
+
     /// Does this request come first in its line?
     pub(super) fn is_first(&self, ticket: &Ticket) -> bool {
         let first = self.all.get(&ticket.choice.line).and_then(Line::first);

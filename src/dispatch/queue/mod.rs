@@ -98,7 +98,9 @@ impl Queue {
         let mut lines = self.lock();
         if lines.leave(ticket, served) {
             self.waiting.fetch_sub(1, Ordering::Release);
-            lines.ring(Some(&ticket.choice));
+            // Where else its key waits, somebody may have come first who waits for none of this.
+            let all = served && lines.is_waiting(ticket.who.key);
+            lines.ring((!all).then_some(&ticket.choice));
         }
     }
 }

@@ -187,6 +187,20 @@ async fn the_bell_rings_for_the_first_alone() {
     assert!(rings(&other).await, "it competes with that line");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_ends_in_one_line_rings_in_the_others_of_its_key() {
+    let soon = std::time::Duration::from_millis(1);
+    let rings = async |it: &Place| tokio::time::timeout(soon, it.bell()).await.is_ok();
+    let queue = Arc::new(Queue::default());
+    let [here, there] = [1, 2].map(|it| queue.join(models(&[it]), who(1, 0)).unwrap());
+    let behind = queue.join(models(&[2]), who(2, 0)).unwrap();
+    let beside = queue.join(models(&[2, 3]), who(3, 0)).unwrap();
+    here.served();
+    assert!(behind.is_first() && !there.is_first());
+    assert!(rings(&behind).await, "it has come first, in a line that has nothing of the other");
+    assert!(rings(&beside).await, "there is one less with a right to what it waits for");
+}
+
 proptest! {
     /// Whoever comes, goes and is served, everybody is served in the end, no key has two turns
     /// while another waits for one, nothing is left behind, and nobody was told of more requests

@@ -466,6 +466,30 @@ async fn when_all_time_out_it_is_a_504_within_the_deadline() {
     assert_eq!((failure.error.status, stage.seconds()), (504, 70));
 }
 
+/// Whoever is asked with a second left, after the one before has taken nine of ten, is not slow.
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_too_late_to_answer_is_not_to_blame() {
+    let mut short = params();
+    short.deadline = Duration::from_secs(10);
+    let slow = |seconds| (0..4).map(|_| Act::ThrottleLate(seconds, 1_000)).collect();
+    for (taken, opens) in [(9, false), (3, true)] {
+        let late = (0..4).map(|_| Act::Hang).collect();
+        let stage = stage(vec![slow(taken), late], &[], short.clone());
+        let target = stage.catalog.providers()[1].models[0].targets[0];
+        for call in 1..=4 {
+            stage.ask("").await.unwrap_err();
+            assert_eq!((stage.calls(0), stage.calls(1)), (call, call));
+            let now = stage.clock.now();
+            let open = stage.books.breakers.state(Scope::Target(target), now).until.is_some();
+            assert_eq!(open, opens && call >= 3, "after {call}, with {taken} s taken");
+            if open {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_first_token_moves_on_and_a_silent_stream_breaks_off() {
     let slow = vec![Act::Stream(vec![(40, "late")], None)];
@@ -557,6 +581,24 @@ async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
     drop(dispatcher);
     super::run_settlements(settlements).await;
     assert_eq!(books.usage.total().requests, 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_a_broken_stream_is_counted_pays_for_what_it_got() {
+    let params = Params { stream_continuation: false, ..params() };
+    let broken = Act::Stream(vec![(0, "Hello, world!")], Some(FaultKind::Cut));
+    let stage = stage(vec![vec![broken]], &[], params);
+    let begun = stage.dispatcher.begin(call(r#""stream":true,"#)).answer.await;
+    let Ok(Answer::Stream { mut events, .. }) = begun else { panic!("a stream was expected") };
+    assert!(events.next().await.unwrap().is_ok());
+    assert!(futures::poll!(events.next()).is_pending(), "it is being counted");
+    drop(events);
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while stage.books.usage.total().requests == 0 && std::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let total = stage.books.usage.total();
+    assert_eq!((total.requests, total.estimated_requests), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -676,6 +718,30 @@ async fn a_session_waits_a_moment_where_it_lives_and_no_longer() {
         assert_eq!((answered != home, attempts), (moves, 2));
         assert_eq!(stage.seconds(), u64::from(!moves));
     }
+}
+
+/// The wait for where it lives is a part of all that is waited, and no more comes on top.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_has_waited_in_line_waits_no_longer_than_any() {
+    let short = Params { max_quota_wait: Duration::from_millis(4_500), ..params() };
+    let stage = stage(vec![vec![], vec![]], &[], short);
+    let ask = || async {
+        let call = ChatCall { session: Some("s".to_owned()), ..call("") };
+        match stage.dispatcher.begin(call).answer.await.unwrap() {
+            Answer::Whole { route, .. } => route.provider.to_string(),
+            Answer::Stream { .. } => panic!("not a stream"),
+        }
+    };
+    let home = ask().await;
+    for (name, rest) in [("p0", 4_000), ("p1", 4_000)] {
+        let rest = if name == home { rest + 1_500 } else { rest };
+        let actor = usize::from(name == "p1");
+        stage.actors[actor].0.lock().unwrap().push_back(Act::Throttle(rest));
+        let throttled = stage.dispatcher.begin(call(&format!(r#""model":"{name}/m","#))).answer;
+        tokio::time::timeout(Duration::from_millis(1), throttled).await.ok();
+    }
+    assert_ne!(ask().await, home, "it moves rather than wait for {:?}", stage.clock.now());
+    assert_eq!(stage.seconds(), 4);
 }
 
 #[tokio::test(start_paused = true)]
