@@ -255,8 +255,7 @@ impl Attempt {
             return (TokenUsage::default(), false);
         };
         self.tell(fault, pass, (&path, &reservation.as_of()));
-        // In a task of its own: a caller that leaves while it is counted still pays for what it got.
-        tokio::spawn(self.settlement(reservation).settle()).await.unwrap_or_default()
+        self.settlement(reservation).settle().await
     }
 
     fn close(&mut self) -> Option<Open> {
