@@ -1,5 +1,6 @@
 //! Passing a stream on: chunk by chunk, under one id, through the normaliser.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ impl Relay {
             };
             let Some(chunk) = next.transpose()? else { return self.over() };
             if route.upstream_id.is_none() {
-                route.upstream_id.clone_from(&chunk.id);
+                route.upstream_id = chunk.id().map(Cow::into_owned);
             }
             self.take(chunk);
             chunks += 1;

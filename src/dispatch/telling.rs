@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::dispatch::beside;
 use crate::dispatch::beside::Beside;
@@ -21,6 +22,7 @@ use crate::normalize::seam::Seam;
 use crate::openai::ChoiceEdit;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
+use crate::openai::ChunkWriter;
 use crate::openai::Heads;
 use crate::openai::TokenUsage;
 use crate::openai::json_string;
@@ -36,6 +38,7 @@ pub(super) struct Telling {
     mode: Mode,
     include_usage: bool,
     choices: Vec<ChoiceState>,
+    writer: ChunkWriter,
     ready: VecDeque<Event>,
     /// Bytes taken in so far: what is held back, where the answer is.
     pub(super) held: usize,
@@ -108,6 +111,7 @@ impl Telling {
             mode: terms.mode,
             include_usage: terms.include_usage,
             choices: Vec::new(),
+            writer: ChunkWriter::default(),
             ready: VecDeque::new(),
             held: 0,
             normalized: (0, 0),
@@ -164,7 +168,7 @@ impl Telling {
             self.say(&text, only.finish.as_deref());
             return;
         }
-        let mut edits = Vec::with_capacity(1);
+        let mut edits: SmallVec<[ChoiceEdit; 1]> = SmallVec::new();
         let mut goes_out = chunk.choices.is_empty();
         for choice in &chunk.choices {
             let had_text = !choice.text.is_empty();
@@ -189,7 +193,7 @@ impl Telling {
                 let sum = self.joined.zip(chunk.usage);
                 sum.map(|(before, its)| its.plus(before).to_json())
             };
-            let event = chunk.render(&heads, &edits, usage.as_deref());
+            let event = self.writer.write(&chunk, &heads, &edits, usage.as_deref());
             self.held += event.len();
             self.ready.push_back(Event::Chunk(event));
         }

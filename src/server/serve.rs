@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Front;
 use super::arrival::Arrival;
+use super::bell::unless;
 use super::ending::{Ending, Stop};
 use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
@@ -165,12 +165,13 @@ impl Server {
             let stays = async {
                 if crowded { sleep(CROWD_STAYS).await } else { std::future::pending().await }
             };
-            let connection = pin!(converse(&http, socket, callee, shutdown));
-            tokio::select! {
-                () = connection => {}
-                () = cut.cancelled() => {}
-                () = stays => {}
-            }
+            let ends = async {
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    () = stays => {}
+                }
+            };
+            unless(converse(&http, socket, callee, shutdown), ends).await;
             drop(place);
         });
     }
@@ -190,12 +191,12 @@ async fn converse(
     });
     let connection = http.serve_connection(TokioIo::new(socket), service);
     let mut connection = Turns::new(connection, calls);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = shutdown.cancelled() => {
-            connection.polled().graceful_shutdown();
-            connection.await
-        }
+    let ended = unless(&mut connection, shutdown.cancelled()).await;
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.polled().graceful_shutdown();
+        connection.await
     };
     if let Err(fault) = ended {
         tracing::debug!(error = %fault, "a connection ended early");
