@@ -28,6 +28,7 @@ mod socket;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod views;
 
 use std::hash::RandomState;
