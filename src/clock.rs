@@ -1,14 +1,15 @@
 //! The one place that reads a clock. Everywhere else the time is an argument.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 /// One reading of both clocks.
 ///
-/// `monotonic` orders events and measures waits; it never goes back and means nothing outside this
-/// process. `unix_ms` is for calendars, records and people; it may jump either way.
+/// `monotonic` orders events and measures waits; it never goes back, goes on while the machine
+/// sleeps (where that can be told), and means nothing outside this process. `unix_ms` is for calendars, records and people; it may jump either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Now {
     /// Time since this process took its clock.
@@ -38,17 +39,19 @@ pub trait Clock: Send + Sync + 'static {
 /// A clock shared by the rooms that act.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clocks. The monotonic one is tokio's, so that tests may pause it.
+/// The machine's clocks. The monotonic one is tokio's, so that tests may pause it, and what the
+/// machine has slept, for providers' windows and their waits go on meanwhile.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    asleep: Asleep,
 }
 
 impl SystemClock {
     /// Starts the monotonic clock at zero.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), asleep: Asleep::new(asleep_since_boot()) }
     }
 }
 
@@ -57,11 +60,63 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         // A wall clock before 1970 is a machine without a battery: zero is as good as any.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let awake = self.start.elapsed();
+        let asleep = self.asleep.until((wall, awake), asleep_since_boot);
         Now {
-            monotonic: self.start.elapsed(),
+            monotonic: awake.saturating_add(asleep),
             unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// How long the machine has slept since the clock was started. A sleep shows in the wall clock, which
+/// runs ahead of the other; only then is it asked for, for most readings have to be cheap.
+#[derive(Debug)]
+struct Asleep {
+    /// What the machine had slept at the start.
+    before: Duration,
+    /// By how many seconds the wall clock was ahead of the monotonic one when it was last looked at.
+    ahead: AtomicU64,
+    /// Slept since the start, in milliseconds. Only grows.
+    slept_ms: AtomicU64,
+}
+
+impl Asleep {
+    fn new(before: Duration) -> Self {
+        Self { before, ahead: AtomicU64::new(0), slept_ms: AtomicU64::new(0) }
+    }
+
+    /// The sleep until this reading of the wall clock and of the time awake; `total` is what the
+    /// machine has slept since it was started.
+    fn until(&self, (wall, awake): (Duration, Duration), total: impl Fn() -> Duration) -> Duration {
+        let ahead = wall.saturating_sub(awake).as_secs();
+        if self.ahead.load(Ordering::Relaxed).abs_diff(ahead) > 1 {
+            self.ahead.store(ahead, Ordering::Relaxed);
+            let slept = total().saturating_sub(self.before).as_millis();
+            self.slept_ms.fetch_max(u64::try_from(slept).unwrap_or(0), Ordering::Relaxed);
+        }
+        Duration::from_millis(self.slept_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// What the machine has slept since it was started; nothing where the monotonic clock goes on in its
+/// sleep, or where nobody can tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn asleep_since_boot() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
+    };
+    // In this order what passes between the two readings is taken for no sleep.
+    let all = read(ClockId::Boottime);
+    all.saturating_sub(read(ClockId::Monotonic))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn asleep_since_boot() -> Duration {
+    Duration::ZERO
 }
 
 /// A clock that moves with tokio's (paused or not) from a chosen date on: for tests that sleep
@@ -83,5 +138,55 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Now {
         Now { monotonic: Duration::ZERO, unix_ms: self.base_unix_ms }.plus(self.start.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_sleep_counts_and_a_clock_that_is_set_does_not() {
+        let asleep = Asleep::new(secs(100));
+        let check = |wall, awake, total, expected| {
+            let slept = asleep.until((secs(wall), secs(awake)), || secs(total));
+            assert_eq!(slept, secs(expected), "{wall} {awake}");
+        };
+        check(1_000_000, 0, 100, 0);
+        check(1_000_010, 10, 100, 0);
+        // The lid was closed for eight hours.
+        check(1_028_820, 20, 28_900, 28_800);
+        check(1_028_830, 30, 28_900, 28_800);
+        // The wall clock is set forward by a month, and back by a year.
+        check(3_620_840, 40, 28_900, 28_800);
+        check(40, 50, 28_900, 28_800);
+        // A second sleep.
+        check(660, 60, 29_510, 29_410);
+        // Whatever the system says, time does not go back.
+        check(9_660, 70, 0, 29_410);
+    }
+
+    #[test]
+    fn sleep_is_not_asked_for_at_each_reading() {
+        let asleep = Asleep::new(Duration::ZERO);
+        asleep.until((secs(5_000), secs(0)), Duration::default);
+        for second in 1..100 {
+            asleep.until((secs(5_000 + second), secs(second)), || panic!("no reason to look"));
+        }
+    }
+
+    #[test]
+    fn the_machines_clock_never_goes_back() {
+        let clock = SystemClock::start();
+        let readings: Vec<Duration> = (0..1_000).map(|_| clock.now().monotonic).collect();
+        assert!(readings.is_sorted(), "{readings:?}");
+        assert!(
+            readings.iter().all(|it| *it < secs(3_600)),
+            "sleep before the start counts for nothing"
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! How much of its pool's free quota the gateway turns into answers: days in virtual time, in front
 //! of providers that hold their own limits strictly.
 //!
-//! `cargo run --release --example quota_yield [-- POOL [HOURS [SEEDS]]]` prints, for each pool and demand, the
-//! share of the optimum that was answered (mean and worst of all seeds) and how many requests in
-//! 10,000 a provider had to refuse. docs/BENCHMARKS.md says how the optimum is worked out.
+//! `cargo run --release --example quota_yield [-- POOL [HOURS [SEEDS [WORDS]]]]` prints, for each pool and
+//! demand, the share of the optimum that was answered (mean and worst of all seeds) and how many
+//! requests in 10,000 a provider had to refuse. Words choose rows: `bursty`, `weighted`, `program`.
+//! docs/BENCHMARKS.md says how the optimum is worked out.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -24,15 +25,17 @@ fn main() -> std::io::Result<()> {
     let mut number =
         |usual: u64| -> u64 { arguments.next().map_or(usual, |it| it.parse().expect("a number")) };
     let (hours, seeds) = (number(24), number(10));
+    let words: Vec<String> = arguments.collect();
     let mut out = std::io::stdout().lock();
     writeln!(out, "| pool | demand | gateway | yield | worst seed | 429s in 10,000 | answered |")?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for scenario in scenarios(hours * 60) {
-        if !scenario.pool.name.starts_with(&wanted) {
+        let name = name(&scenario);
+        if !scenario.pool.name.starts_with(&wanted) || !words.iter().all(|it| name.contains(it)) {
             continue;
         }
         let figures: Vec<Figures> = (0..seeds).map(|it| scenario.run(it)).collect();
-        writeln!(out, "{}", row(&scenario, &figures))?;
+        writeln!(out, "{name} {}", results(&figures))?;
     }
     Ok(())
 }
@@ -67,11 +70,7 @@ fn scenarios(minutes: u64) -> Vec<Scenario> {
     all
 }
 
-fn row(scenario: &Scenario, figures: &[Figures]) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a few seeds")]
-    let mean =
-        |of: &dyn Fn(&Figures) -> f64| figures.iter().map(of).sum::<f64>() / figures.len() as f64;
-    let worst = figures.iter().map(|it| it.share()).fold(f64::INFINITY, f64::min);
+fn name(scenario: &Scenario) -> String {
     let gateway = match scenario.gateway {
         Gateway::Ours(Strategy::Weighted) => "weighted",
         Gateway::Ours(Strategy::Random) => "random",
@@ -80,12 +79,22 @@ fn row(scenario: &Scenario, figures: &[Figures]) -> String {
         Gateway::Yardstick => "(yardstick)",
     };
     format!(
-        "| {}{}{} | {}, waiting {} s | {gateway} | {:.4} | {worst:.4} | {:.2} | {:.0} |",
+        "| {}{}{} | {}, waiting {} s | {gateway} |",
         scenario.pool.name,
         if scenario.outsider { ", another program" } else { "" },
         if scenario.told { ", told" } else { "" },
         scenario.demand.name(),
         scenario.patience.as_secs(),
+    )
+}
+
+fn results(figures: &[Figures]) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a few seeds")]
+    let mean =
+        |of: &dyn Fn(&Figures) -> f64| figures.iter().map(of).sum::<f64>() / figures.len() as f64;
+    let worst = figures.iter().map(|it| it.share()).fold(f64::INFINITY, f64::min);
+    format!(
+        "{:.4} | {worst:.4} | {:.2} | {:.0} |",
         mean(&|it| it.share()),
         mean(&|it| it.refusals()),
         mean(&|it| it.answers()),

@@ -19,10 +19,11 @@ use crate::config::Reach;
 use crate::status::pool::CircuitStatus;
 use crate::status::pool::Pool;
 use crate::status::pool::ProviderStatus;
-use crate::status::pool::TargetStatus;
-use crate::status::pool::WindowStatus;
 use crate::status::quota::Left;
+use crate::status::quota::Limit;
+use crate::status::quota::ModelQuota;
 use crate::status::quota::PoolQuota;
+use crate::status::quota::ProviderQuota;
 use crate::status::quota::Quota;
 
 /// Asks the gateway at `--host` and `--port` and prints what it says.
@@ -33,7 +34,7 @@ pub(super) fn status(flags: &Flags) -> ExitCode {
     };
     match ask(&reach) {
         Ok((pool, quota)) => {
-            say(&render(&pool));
+            say(&render(&pool, &quota));
             say(&total(&quota.pool));
             ExitCode::SUCCESS
         }
@@ -50,14 +51,12 @@ fn get<T: DeserializeOwned>(reach: &Reach, path: &str) -> Result<T, String> {
     answer.map_err(Unanswered::into_text)?.read()
 }
 
-fn render(pool: &Pool) -> String {
-    let providers = pool.providers.iter().map(provider_row).collect::<Vec<_>>();
+fn render(pool: &Pool, quota: &Quota) -> String {
+    let quota_of = |it: &ProviderStatus| quota.providers.iter().find(|quota| quota.id == it.id);
+    let providers = pool.providers.iter().map(|it| provider_row(it, quota_of(it)));
+    let providers: Vec<Vec<String>> = providers.collect();
     let mut out = table(&["provider", "state", "keys", "models", "ready now"], &providers);
-    let targets: Vec<Vec<String>> = pool
-        .providers
-        .iter()
-        .flat_map(|provider| provider.targets.iter().map(|it| target_row(provider, it)))
-        .collect();
+    let targets: Vec<Vec<String>> = quota.providers.iter().flat_map(target_rows).collect();
     out.push('\n');
     out.push_str(&table(&["model", "key", "state", "left"], &targets));
     out
@@ -76,6 +75,7 @@ fn total(pool: &PoolQuota) -> String {
     let pace = match (pool.requests_per_minute, pool.tokens_per_minute) {
         (Some(requests), Some(tokens)) => {
             let lasts = match pool.runs_out_in_sec {
+                Some(0) => "nothing is left until midnight UTC".to_owned(),
                 Some(seconds) => format!("runs out in {}", duration(seconds)),
                 None => "does not run out today, as far as is known".to_owned(),
             };
@@ -86,13 +86,11 @@ fn total(pool: &PoolQuota) -> String {
     format!("\nleft in all: {requests}; {tokens}\n{pace}")
 }
 
-fn provider_row(provider: &ProviderStatus) -> Vec<String> {
+fn provider_row(provider: &ProviderStatus, quota: Option<&ProviderQuota>) -> Vec<String> {
     let usable = provider.keys.iter().filter(|it| it.circuit.state != "open").count();
-    let ready = |it: &&TargetStatus| {
-        it.cooldown_remaining_sec == 0 && it.windows.iter().all(|it| it.left != Some(0))
-    };
-    let ready = provider.targets.iter().filter(ready).count();
-    let models = provider.targets.len() / provider.keys.len().max(1);
+    let targets = || quota.into_iter().flat_map(|it| &it.keys).flat_map(|it| &it.models);
+    let ready = targets().filter(|it| it.state == "ready").count();
+    let models = targets().count() / provider.keys.len().max(1);
     let state = match circuit(&provider.circuit) {
         ok if ok == "ok" && ready == 0 => "none ready".to_owned(),
         state => state,
@@ -102,7 +100,7 @@ fn provider_row(provider: &ProviderStatus) -> Vec<String> {
         state,
         format!("{usable} of {}", provider.keys.len()),
         models.to_string(),
-        format!("{ready} of {}", provider.targets.len()),
+        format!("{ready} of {}", targets().count()),
     ]
 }
 
@@ -116,26 +114,37 @@ fn circuit(it: &CircuitStatus) -> String {
     }
 }
 
-fn target_row(provider: &ProviderStatus, it: &TargetStatus) -> Vec<String> {
-    let state = match (&it.reason, it.cooldown_remaining_sec) {
-        (Some(reason), rest) => {
-            format!("resting {}: {}", duration(rest), reason.replace('_', " "))
-        }
-        (None, _) if it.windows.iter().any(|it| it.left == Some(0)) => "spent".to_owned(),
-        (None, _) => "ok".to_owned(),
-    };
-    let left: Vec<String> = it.windows.iter().filter_map(window).collect();
-    let left = if left.is_empty() { "no limit known".to_owned() } else { left.join(", ") };
-    vec![format!("{}/{}", provider.id, it.model), it.key.clone(), state, left]
+/// The rows of a provider: each model with each of its keys.
+fn target_rows(provider: &ProviderQuota) -> impl Iterator<Item = Vec<String>> {
+    provider.keys.iter().flat_map(move |key| {
+        key.models.iter().map(move |it| {
+            let left: Vec<String> = it.windows.iter().map(limit).collect();
+            let left = if left.is_empty() { "no limit known".to_owned() } else { left.join(", ") };
+            vec![format!("{}/{}", provider.id, it.model), key.key.clone(), state(it), left]
+        })
+    })
 }
 
-/// `29 of 30 requests/minute`.
-fn window(it: &WindowStatus) -> Option<String> {
-    let limit = match (it.configured, it.learned) {
-        (Some(a), Some(b)) => a.min(b),
-        (a, b) => a.or(b)?,
+/// `resting 5 min: key rejected`, `spent for 3 h: requests per day`.
+fn state(it: &ModelQuota) -> String {
+    let word = if it.state == "ready" { "ok" } else { &it.state };
+    let time = it.available_in_sec.filter(|it| *it > 0).map(duration);
+    let time = match (time, it.state.as_str()) {
+        (Some(time), "spent") => format!(" for {time}"),
+        (Some(time), _) => format!(" {time}"),
+        (None, _) => String::new(),
     };
-    Some(format!("{} of {limit} {}/{}", it.left.unwrap_or(limit), it.unit, it.period))
+    let reason = it.reason.as_ref().map(|it| format!(": {}", it.replace('_', " ")));
+    format!("{word}{time}{}", reason.unwrap_or_default())
+}
+
+/// `29 of 30 requests/minute`; of one that is spent and of unknown size `no requests/day for 3 h`.
+fn limit(it: &Limit) -> String {
+    let what = format!("{}/{}", it.unit, it.period);
+    match (it.limit, it.left) {
+        (Some(limit), Some(left)) => format!("{left} of {limit} {what}"),
+        _ => format!("no {what} for {}", duration(it.resets_in_sec)),
+    }
 }
 
 fn duration(seconds: u64) -> String {
@@ -171,23 +180,47 @@ mod tests {
         pool.runs_out_in_sec = Some(600);
         let pace = "pace: 1.5 requests and 30 tokens a minute; runs out in 10 min\n";
         assert_eq!(total(&pool), format!("{left}{pace}"));
+        pool.runs_out_in_sec = Some(0);
+        assert!(total(&pool).ends_with("a minute; nothing is left until midnight UTC\n"));
+    }
+
+    fn shown(state_is: &str, reason: Option<&str>, available_in_sec: Option<u64>) -> String {
+        state(&ModelQuota {
+            model: "m".to_owned(),
+            state: state_is.to_owned(),
+            reason: reason.map(str::to_owned),
+            available_in_sec,
+            shared: false,
+            windows: Vec::new(),
+        })
     }
 
     #[test]
-    fn the_lower_of_two_limits_is_shown() {
-        let it = |configured, learned, left| WindowStatus {
+    fn states_are_said_in_words() {
+        assert_eq!(shown("ready", None, Some(0)), "ok");
+        let resting = shown("resting", Some("key_rejected"), Some(300));
+        assert_eq!(resting, "resting 5 min: key rejected");
+        let spent = shown("spent", Some("requests per day"), Some(9_000));
+        assert_eq!(spent, "spent for 3 h: requests per day");
+        assert_eq!(shown("spent", Some("tokens per day"), None), "spent: tokens per day");
+        assert_eq!(shown("busy", Some("max_concurrent"), None), "busy: max concurrent");
+    }
+
+    #[test]
+    fn a_limit_shows_what_is_left_of_it() {
+        let it = |limit, left| Limit {
             unit: "requests".to_owned(),
             period: "day".to_owned(),
-            configured,
-            learned,
+            limit,
+            configured: None,
+            learned: limit,
             used: 1,
             left,
-            resets_in_sec: 9,
+            resets_in_sec: 9_000,
+            resets_at: 0,
         };
-        assert_eq!(
-            window(&it(Some(30), Some(20), Some(19))),
-            Some("19 of 20 requests/day".to_owned())
-        );
-        assert_eq!(window(&it(None, None, None)), None);
+        assert_eq!(limit(&it(Some(20), Some(19))), "19 of 20 requests/day");
+        assert_eq!(limit(&it(Some(20), Some(0))), "0 of 20 requests/day");
+        assert_eq!(limit(&it(None, Some(0))), "no requests/day for 3 h");
     }
 }

@@ -35,15 +35,25 @@ const PERIODS: &[(Period, &[&str])] = &[
     (Period::Minute, &["(rpm)", "(tpm)"]),
     (
         Period::Day,
-        &["per day", "per-day", "perday", "/ day", "/day", "daily", "per 86400s", "today's"],
+        &["per day", "per-day", "perday", "/ day", "/day", "daily", "per 86400s", "per 1 day"],
     ),
+    (Period::Day, &["today's", "for today", "limit today", "quota today", "used up today"]),
     (Period::Month, &["per month", "/ month", "/month", "monthly"]),
-    (Period::Hour, &["per hour", "/ hour", "/hour", "hourly", "per 3600s"]),
+    (Period::Hour, &["per hour", "/ hour", "/hour", "hourly", "per 3600s", "per 1 hour"]),
     (
         Period::Minute,
-        &["per minute", "per min", "per-min", "perminute", "/ minute", "/min", "per 60s"],
+        &[
+            "per minute",
+            "per min",
+            "per-min",
+            "perminute",
+            "/ minute",
+            "/min",
+            "per 60s",
+            "per 1 min",
+        ],
     ),
-    (Period::Second, &["per second", "/ second", "per 1s"]),
+    (Period::Second, &["per second", "/ second", "per 1s", "per 1 second"]),
 ];
 
 const UNITS: &[(Unit, &[&str])] = &[
@@ -146,6 +156,24 @@ mod tests {
             None,
         );
         check("Rate limit exceeded: free-models-per-day. ", Some((Requests, Day)), None, None);
+    }
+
+    #[test]
+    fn periods_in_other_words() {
+        let check = |message: &str, period, limit| {
+            let found = words(&message.to_ascii_lowercase());
+            assert_eq!((found.period, found.limit), (period, limit), "{message}");
+        };
+        // As a library that many small hosts use writes it.
+        check("Rate limit exceeded: 5 per 1 minute", Some(Period::Minute), Some(5));
+        check("Rate limit exceeded: 200 per 1 hour", Some(Period::Hour), Some(200));
+        check("Rate limit exceeded: 50 per 1 day", Some(Period::Day), Some(50));
+        check("Rate limit exceeded: 1 per 1 second", Some(Period::Second), Some(1));
+        check("You have exceeded today's quota for model x", Some(Period::Day), None);
+        check("Free quota exhausted for today.", Some(Period::Day), None);
+        check("You have used up your limit today", Some(Period::Day), None);
+        // An advertisement.
+        check("Rate limit reached. Upgrade to Dev Tier today", None, None);
     }
 
     #[test]

@@ -27,6 +27,14 @@ pub struct ToldContext {
     pub until_unix_ms: u64,
 }
 
+impl ToldContext {
+    /// What was told by a clock that was wrong is not believed for years after it is set right.
+    fn is_believed(&self, now: Now) -> bool {
+        let told_at = self.until_unix_ms.saturating_sub(BELIEVED_MS);
+        told_at <= now.unix_ms.saturating_add(BELIEVED_MS) && now.unix_ms < self.until_unix_ms
+    }
+}
+
 /// What was told of all models.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
@@ -59,14 +67,14 @@ impl Ledger {
             return None;
         }
         let told = self.contexts.lock().get(&model).copied();
-        told.filter(|it| it.until_unix_ms > now.unix_ms).map(|it| it.tokens)
+        told.filter(|it| it.is_believed(now)).map(|it| it.tokens)
     }
 
     /// All that is still believed, in a stable order.
     pub fn contexts(&self, now: Now) -> Vec<ToldContext> {
         let told = self.contexts.lock();
         let mut told: Vec<ToldContext> =
-            told.values().filter(|it| it.until_unix_ms > now.unix_ms).copied().collect();
+            told.values().filter(|it| it.is_believed(now)).copied().collect();
         told.sort_by_key(|it| it.model);
         told
     }
@@ -96,5 +104,9 @@ mod tests {
         again.restore_contexts(ledger.contexts(at(20)));
         assert_eq!(again.context(model, at(20)), Some(4_096));
         assert_eq!(ledger.contexts(at(10 + BELIEVED_MS)), []);
+        // The clock is set back by a little, and by years.
+        ledger.learn_context(model, 2_048, at(9 * BELIEVED_MS));
+        assert_eq!(ledger.context(model, at(8 * BELIEVED_MS)), Some(2_048));
+        assert_eq!(ledger.context(model, at(8 * BELIEVED_MS - 1)), None);
     }
 }

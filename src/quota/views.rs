@@ -34,6 +34,9 @@ pub struct WindowView {
     pub used: u64,
     /// Units left, zero while the provider says that it is spent; `None` when unknown.
     pub left: Option<u64>,
+    /// Units that can be spent from now until midnight UTC, with what comes back until then; `None`
+    /// when unknown.
+    pub today: Option<u64>,
     /// Until everything used has come back.
     pub resets_in: Duration,
     /// Has the provider said that it is spent?
@@ -79,7 +82,8 @@ impl Ledger {
     pub fn view(&self, target: TargetId, now: Now) -> Vec<WindowView> {
         let mut views = Vec::new();
         self.each_counter(target, now, |target, place, counter| {
-            views.extend(counter.view(target.configured(place), now));
+            let view = counter.view(target.configured(place), now);
+            views.extend(view.map(|it| WindowView { today: counter.today(&it, now), ..it }));
         });
         views.sort_by_key(|it| (it.unit, it.period));
         views
@@ -148,10 +152,30 @@ impl Counter {
             max,
             used,
             left: if spent_for.is_some() { Some(0) } else { left },
+            today: None,
             resets_in: self.window.resets_in(now).max(spent_for.unwrap_or_default()),
             spent: spent_for.is_some(),
         })
     }
+
+    /// What can be spent until midnight UTC; `None` when no bound is known.
+    fn today(&mut self, view: &WindowView, now: Now) -> Option<u64> {
+        let (max, rest) = (view.max?, rest_of_day(now));
+        let most = self.window.most_within(max, rest, now);
+        let Some(until) = self.spent_until(now) else { return Some(most) };
+        // How much is back then is not said: as much as if all had been used just now.
+        let Some(after) = rest.checked_sub(until.saturating_sub(now.monotonic)) else {
+            return Some(0);
+        };
+        let windows = after.as_nanos() / self.period.rolling().as_nanos().max(1) + 1;
+        Some(most.min(max.saturating_mul(u64::try_from(windows).unwrap_or(u64::MAX))))
+    }
+}
+
+/// Until the last millisecond of the day.
+fn rest_of_day(now: Now) -> Duration {
+    const DAY_MS: u64 = 86_400_000;
+    Duration::from_millis(DAY_MS - 1 - now.unix_ms % DAY_MS)
 }
 
 /// Exact below 2^32, which is more than any headroom needs.

@@ -44,8 +44,8 @@ pub struct PoolQuota {
     pub requests_per_minute: Option<f64>,
     /// Tokens a minute over the last ten minutes; `null` just after the start.
     pub tokens_per_minute: Option<f64>,
-    /// Seconds until what is left today is used up at that pace; `null` when it lasts until
-    /// midnight UTC, or when a part of the pool has no known limit.
+    /// Seconds until what is left today is used up at that pace, 0 when nothing is left; `null` when
+    /// it lasts until midnight UTC, or when a part of the pool has no known limit.
     pub runs_out_in_sec: Option<u64>,
 }
 
@@ -54,7 +54,8 @@ pub struct PoolQuota {
 pub struct Left {
     /// What may be spent at once; resting keys and models count as nothing.
     pub now: u64,
-    /// What may be spent until midnight UTC, with what comes back until then.
+    /// What may be spent until midnight UTC, with what comes back until then; what rests for longer
+    /// counts as nothing.
     pub today: u64,
     /// Buckets of quota without a known limit in this unit; they are in neither figure.
     pub unknown: u64,
@@ -122,25 +123,38 @@ pub struct Limit {
 /// Quota that is counted once: an account's, for one model or for all of them.
 type Bucket = (AccountId, Option<ModelId>);
 
-/// What one bucket has left, by unit.
-#[derive(Clone, Copy, Default)]
+/// What one bucket has left, by unit; `None` = no bound is known.
+#[derive(Clone, Copy)]
 struct Share {
-    /// May any of its targets be asked at all?
-    awake: bool,
-    requests: Option<(u64, u64)>,
-    tokens: Option<(u64, u64)>,
+    /// How long until one of its targets may be asked; zero = now.
+    rests: Duration,
+    requests: Option<Bounds>,
+    tokens: Option<Bounds>,
+}
+
+/// What the tightest windows of one unit leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    now: u64,
+    /// Until midnight UTC; `None` = only now is known.
+    today: Option<u64>,
 }
 
 pub(super) fn view(books: &Books) -> Quota {
     let now = books.clock.now();
     let catalog = books.catalog.load();
     let mut buckets: HashMap<Bucket, Share> = HashMap::new();
-    let mut add = |it: &TargetView<'_>, windows: &[WindowView], ready: bool| {
+    let mut add = |it: &TargetView<'_>, windows: &[WindowView], rests: Duration| {
         let model = (it.model.scope == QuotaScope::Model).then_some(it.model.id);
-        let share = buckets.entry((it.key.account, model)).or_default();
-        share.awake |= ready;
-        share.requests = least(share.requests, left_of(Unit::Requests, windows, now));
-        share.tokens = least(share.tokens, left_of(Unit::Tokens, windows, now));
+        let share = Share {
+            rests,
+            requests: left_of(Unit::Requests, windows),
+            tokens: left_of(Unit::Tokens, windows),
+        };
+        let sum = buckets.entry((it.key.account, model)).or_insert(share);
+        sum.rests = sum.rests.min(rests);
+        sum.requests = least(sum.requests, share.requests);
+        sum.tokens = least(sum.tokens, share.tokens);
     };
     let providers = catalog.providers().iter().map(|provider| ProviderQuota {
         id: provider.name.to_string(),
@@ -155,14 +169,15 @@ fn key(
     provider: &Provider,
     key: &Key,
     now: Now,
-    add: &mut impl FnMut(&TargetView<'_>, &[WindowView], bool),
+    add: &mut impl FnMut(&TargetView<'_>, &[WindowView], Duration),
 ) -> KeyQuota {
     let models = provider.models.iter().filter(|it| it.successor.is_none());
     let targets = models.flat_map(|it| provider.targets(it)).filter(|it| it.key.id == key.id);
     let models = targets.map(|it| {
         let windows = books.ledger.view(it.id, now);
         let blocked = books.breakers.check(&(&it).into(), now).err();
-        add(&it, &windows, blocked.is_none());
+        let rests = blocked.map_or(now.monotonic, |it| it.until);
+        add(&it, &windows, rests.saturating_sub(now.monotonic));
         let denied = books.ledger.peek(it.id, ONE, now).err();
         let (state, reason) = match (blocked, denied) {
             (Some(it), _) => ("resting", Some(it.reason.as_str().to_owned())),
@@ -174,8 +189,7 @@ fn key(
             }
             (None, None | Some(Denial { bound: Bound::NotConfigured, .. })) => ("ready", None),
         };
-        let rest = blocked.map_or(now.monotonic, |it| it.until);
-        let free = denied.map_or(Some(rest), |it| it.free.time().map(|it| it.max(rest)));
+        let free = denied.map_or(Some(rests), |it| it.free.time().map(|it| it.max(rests)));
         let available = free.map(|it| seconds(it.saturating_sub(now.monotonic)));
         ModelQuota {
             model: it.model.name.to_string(),
@@ -205,72 +219,72 @@ fn limit(it: &WindowView, now: Now) -> Limit {
 }
 
 fn pool(books: &Books, buckets: &HashMap<Bucket, Share>, now: Now) -> PoolQuota {
+    let rest_of_day = Duration::from_millis(DAY_MS - now.unix_ms % DAY_MS);
     let (mut requests, mut tokens) = (Left::default(), Left::default());
     for share in buckets.values() {
-        for (sum, left) in [(&mut requests, share.requests), (&mut tokens, share.tokens)] {
-            match left {
-                Some((at_once, today)) => {
-                    let at_once = if share.awake { at_once } else { 0 };
-                    sum.now = sum.now.saturating_add(at_once);
-                    sum.today = sum.today.saturating_add(today);
-                }
-                None => sum.unknown += 1,
-            }
-        }
+        requests.add(share.requests, (share.rests, rest_of_day));
+        tokens.add(share.tokens, (share.rests, rest_of_day));
     }
     let pace = books.pace.measure(books.usage.total(), now);
-    let rest_of_day = rest_of_day(now).as_secs();
-    let runs_out = pace.and_then(|pace| {
-        // Where one unit knows no bound, a bucket may still be bound by the other.
-        let lasts = [(&requests, pace.requests), (&tokens, pace.tokens)].into_iter();
-        lasts.filter_map(|(left, pace)| time_for(left, pace)).min()
-    });
+    // Where one unit knows no bound, a bucket may still be bound by the other.
+    let lasts = [
+        time_for(&requests, pace.map(|it| it.requests)),
+        time_for(&tokens, pace.map(|it| it.tokens)),
+    ];
+    let runs_out = lasts.into_iter().flatten().min();
     PoolQuota {
         requests,
         tokens,
         requests_per_minute: pace.map(|it| rounded(it.requests)),
         tokens_per_minute: pace.map(|it| rounded(it.tokens)),
-        runs_out_in_sec: runs_out.filter(|it| *it < rest_of_day),
+        runs_out_in_sec: runs_out.filter(|it| *it < rest_of_day.as_secs()),
+    }
+}
+
+impl Left {
+    /// Adds a bucket that rests for so long, with so much left of the day.
+    fn add(&mut self, bounds: Option<Bounds>, (rests, rest_of_day): (Duration, Duration)) {
+        if rests.is_zero() {
+            self.now = self.now.saturating_add(bounds.map_or(0, |it| it.now));
+        }
+        match bounds.and_then(|it| it.today) {
+            Some(_) if rests >= rest_of_day => {}
+            Some(today) => self.today = self.today.saturating_add(today),
+            None => self.unknown += 1,
+        }
     }
 }
 
 /// Seconds that what is left today lasts at `pace` a minute; `None` when it has no known end.
-fn time_for(left: &Left, pace: f64) -> Option<u64> {
-    if left.unknown > 0 || pace <= 0.0 {
+fn time_for(left: &Left, pace: Option<f64>) -> Option<u64> {
+    if left.unknown > 0 {
         return None;
     }
-    let left = f64::from(u32::try_from(left.today).unwrap_or(u32::MAX));
-    Duration::try_from_secs_f64(left * 60.0 / pace).ok().map(|it| it.as_secs())
+    if left.today == 0 {
+        return Some(0);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a forecast is no more exact than that")]
+    let minutes = left.today as f64 / pace.filter(|it| *it > 0.0)?;
+    Duration::try_from_secs_f64(minutes * 60.0).ok().map(|it| it.as_secs())
 }
 
-/// What may be spent of `unit` now and until midnight; `None` when no bound is known.
-fn left_of(unit: Unit, windows: &[WindowView], now: Now) -> Option<(u64, u64)> {
-    let rest = rest_of_day(now);
+/// What may be spent of `unit`; `None` when no bound is known.
+fn left_of(unit: Unit, windows: &[WindowView]) -> Option<Bounds> {
     let bounds = windows.iter().filter(|it| it.unit == unit);
-    let bounds = bounds.filter_map(|it| Some((it.left?, until(it, rest)?)));
-    bounds.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
+    let bounds = bounds.filter_map(|it| Some(Bounds { now: it.left?, today: it.today }));
+    bounds.reduce(Bounds::least)
 }
 
-/// What one window gives until `rest` has passed: what is left of it, what was used once it is back, and
-/// a whole window for each period after that.
-fn until(window: &WindowView, rest: Duration) -> Option<u64> {
-    let (left, max) = (window.left?, window.max.unwrap_or(0));
-    let Some(after) = rest.checked_sub(window.resets_in) else { return Some(left) };
-    let periods = after.as_nanos() / window.period.rolling().as_nanos().max(1);
-    let whole = max.saturating_mul(u64::try_from(periods).unwrap_or(u64::MAX));
-    Some(max.max(left).saturating_add(whole))
-}
-
-fn rest_of_day(now: Now) -> Duration {
-    Duration::from_millis(DAY_MS - now.unix_ms % DAY_MS)
+impl Bounds {
+    fn least(self, other: Self) -> Self {
+        let today = self.today.into_iter().chain(other.today).min();
+        Self { now: self.now.min(other.now), today }
+    }
 }
 
 /// Targets of one bucket may have bounds of their own; the lowest is what the bucket surely has.
-fn least(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.min(b.1))),
-        (a, b) => a.or(b),
-    }
+fn least(a: Option<Bounds>, b: Option<Bounds>) -> Option<Bounds> {
+    a.into_iter().chain(b).reduce(Bounds::least)
 }
 
 /// To a hundredth: more digits would only pretend.
@@ -284,46 +298,67 @@ mod tests {
 
     use super::*;
 
-    fn window(period: Period, used: u64, resets_in: u64) -> WindowView {
+    const NOON: Duration = Duration::from_secs(12 * 3_600);
+
+    fn window(period: Period, left: u64, today: Option<u64>) -> WindowView {
         WindowView {
             unit: Unit::Requests,
             period,
-            configured: Some(100),
+            configured: today.map(|_| 100),
             learned: None,
-            max: Some(100),
-            used,
-            left: Some(100 - used),
-            resets_in: Duration::from_secs(resets_in),
+            max: today.map(|_| 100),
+            used: 0,
+            left: Some(left),
+            today,
+            resets_in: Duration::ZERO,
             spent: false,
         }
     }
 
     #[test]
-    fn today_counts_what_comes_back_before_midnight() {
-        let check = |window: WindowView, rest: u64, expected: u64| {
-            let given = until(&window, Duration::from_secs(rest));
-            assert_eq!(given, Some(expected), "{window:?}");
+    fn the_tightest_window_of_a_unit_decides() {
+        let check = |windows: &[WindowView], expected: Option<(u64, Option<u64>)>| {
+            let found = left_of(Unit::Requests, windows).map(|it| (it.now, it.today));
+            assert_eq!(found, expected, "{windows:?}");
+            assert_eq!(left_of(Unit::Tokens, windows), None);
         };
-        check(window(Period::Day, 40, 3_600), 3_599, 60);
-        check(window(Period::Day, 40, 3_600), 3_600, 100);
-        check(window(Period::Minute, 0, 0), 59, 100);
-        check(window(Period::Minute, 0, 0), 60, 200);
-        check(window(Period::Hour, 100, 600), 4_200, 200);
+        let (minute, day) =
+            (window(Period::Minute, 10, Some(900)), window(Period::Day, 50, Some(50)));
+        check(&[minute, day], Some((10, Some(50))));
+        // A window of unknown size that is spent: there is nothing now, and who knows about later.
+        let spent = window(Period::Hour, 0, None);
+        check(&[spent], Some((0, None)));
+        check(&[spent, day], Some((0, Some(50))));
+        check(&[], None);
     }
 
     #[test]
-    fn the_tightest_window_of_a_unit_decides() {
-        let noon = Now { monotonic: Duration::ZERO, unix_ms: DAY_MS / 2 };
-        let windows = [window(Period::Minute, 90, 30), window(Period::Day, 50, 80_000)];
-        assert_eq!(left_of(Unit::Requests, &windows, noon), Some((10, 50)));
-        assert_eq!(left_of(Unit::Tokens, &windows, noon), None);
+    fn what_rests_counts_for_the_day_if_it_wakes_in_time() {
+        let check = |bounds, rests, expected| {
+            let mut left = Left::default();
+            left.add(bounds, (Duration::from_secs(rests), NOON));
+            assert_eq!((left.now, left.today, left.unknown), expected, "{bounds:?} {rests}");
+        };
+        let bounds = Some(Bounds { now: 5, today: Some(50) });
+        check(bounds, 0, (5, 50, 0));
+        check(bounds, 1, (0, 50, 0));
+        check(bounds, 43_199, (0, 50, 0));
+        check(bounds, 43_200, (0, 0, 0));
+        check(Some(Bounds { now: 0, today: None }), 0, (0, 0, 1));
+        check(None, 0, (0, 0, 1));
     }
 
     #[test]
     fn it_runs_out_only_where_everything_is_bounded() {
         let left = |today, unknown| Left { now: 0, today, unknown };
-        assert_eq!(time_for(&left(100, 0), 10.0), Some(600));
-        assert_eq!(time_for(&left(100, 1), 10.0), None);
-        assert_eq!(time_for(&left(100, 0), 0.0), None);
+        assert_eq!(time_for(&left(100, 0), Some(10.0)), Some(600));
+        assert_eq!(time_for(&left(100, 1), Some(10.0)), None);
+        assert_eq!(time_for(&left(100, 0), Some(0.0)), None);
+        assert_eq!(time_for(&left(100, 0), None), None);
+        // Nothing is left: whatever the pace, it has run out.
+        assert_eq!(time_for(&left(0, 0), Some(0.0)), Some(0));
+        assert_eq!(time_for(&left(0, 1), Some(5.0)), None);
+        let plenty = left(60_000_000_000, 0);
+        assert_eq!(time_for(&plenty, Some(1_000_000_000.0)), Some(3_600));
     }
 }

@@ -26,7 +26,8 @@ const PACIFIC: &str = "PST8PDT,M3.2.0,M11.1.0";
 /// A wall clock that jumps forward is believed (most often the machine was asleep). One that jumps
 /// back frees nothing: what was counted stays counted until both the old window's end, told by the
 /// monotonic clock, and the new window's end have passed, so at most about one period; then the
-/// window follows the wall clock as it is.
+/// window follows the wall clock as it is. That holds for the last few windows that a clock set
+/// forward has left, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Calendar {
     /// Midnight UTC.
@@ -147,7 +148,13 @@ struct Open {
     serial: u64,
     bounds: Bounds,
     used: Shares,
+    /// Monotonic time at which it ends; known once the wall clock has left it. Later than that only
+    /// where the clock was set forward.
+    ends: Duration,
 }
+
+/// The most windows remembered that the wall clock has left.
+const MOST_PAST: usize = 5;
 
 /// Units that a jump of the wall clock must not free.
 #[derive(Debug)]
@@ -166,16 +173,24 @@ pub(crate) struct CalendarCount {
     seen: Now,
     next_serial: u64,
     current: Open,
-    /// The window before, should the wall clock step back into it.
-    before: Option<Open>,
+    /// The windows before, should the wall clock step back: the last one, and of those before it
+    /// what has not ended yet, since a clock was set forward. Oldest first.
+    past: Vec<Open>,
     held: Option<Held>,
 }
 
 impl CalendarCount {
     pub(crate) fn new(calendar: Calendar) -> Self {
         let bounds = Bounds { start: 0, end: 0 };
-        let current = Open { serial: 0, bounds, used: Shares::default() };
-        Self { calendar, seen: Now::default(), next_serial: 1, current, before: None, held: None }
+        let current = Open { serial: 0, bounds, used: Shares::default(), ends: Duration::ZERO };
+        Self {
+            calendar,
+            seen: Now::default(),
+            next_serial: 1,
+            current,
+            past: Vec::new(),
+            held: None,
+        }
     }
 
     pub(crate) fn used(&mut self, now: Now) -> u64 {
@@ -191,14 +206,11 @@ impl CalendarCount {
 
     pub(crate) fn adjust(&mut self, stamp: Stamp, was: u64, is: u64) {
         let serial = stamp.place;
-        let place = if serial == self.current.serial {
-            Some(&mut self.current.used)
-        } else if let Some(before) = self.before.as_mut().filter(|it| it.serial == serial) {
-            Some(&mut before.used)
-        } else {
+        let mut open = std::iter::once(&mut self.current).chain(&mut self.past);
+        let place = open.find(|it| it.serial == serial).map(|it| &mut it.used).or_else(|| {
             let held = self.held.as_mut().filter(|it| it.serials.contains(&serial));
             held.map(|it| &mut it.amount)
-        };
+        });
         // Who was taken out has nothing to be corrected.
         if let Some(shares) = place.filter(|it| it.of.iter().any(|it| it.0 == stamp.owner)) {
             shares.replace(stamp.owner, was, is);
@@ -245,17 +257,16 @@ impl CalendarCount {
         let wait = until.saturating_sub(now.monotonic).as_millis();
         let last = u64::try_from(wait).unwrap_or(u64::MAX).saturating_sub(1);
         let last = now.unix_ms.saturating_add(last);
-        let before = self.before.as_ref().filter(|it| matters_at(it.bounds, now.unix_ms));
-        let of = |it: &Open| (it.bounds.start, it.used.get(owner));
-        let before = before.map_or((0, 0), of);
-        let entries = [before, of(&self.current), (last, held)];
-        entries.into_iter().filter(|(_, amount)| *amount > 0).collect()
+        let matters = |it: &&Open| it.ends > now.monotonic || matters_at(it.bounds, now.unix_ms);
+        let open = self.past.iter().filter(matters);
+        let open = open.chain([&self.current]).map(|it| (it.bounds.start, it.used.get(owner)));
+        open.chain([(last, held)]).filter(|(_, amount)| *amount > 0).collect()
     }
 
     pub(crate) fn remove(&mut self, owner: Owner) {
+        let open = std::iter::once(&mut self.current).chain(&mut self.past);
         let held = self.held.as_mut().map(|it| &mut it.amount);
-        let before = self.before.as_mut().map(|it| &mut it.used);
-        for shares in [Some(&mut self.current.used), before, held].into_iter().flatten() {
+        for shares in open.map(|it| &mut it.used).chain(held) {
             shares.remove(owner);
         }
     }
@@ -285,15 +296,17 @@ impl CalendarCount {
     /// What was used before the current window counts no more; only the window before is remembered.
     fn restore_before(&mut self, unix_ms: u64, amount: u64, owner: Owner, now: Now) {
         let bounds = self.calendar.bounds(unix_ms);
-        let known = self.before.as_ref().map_or(0, |it| it.bounds.start);
+        let known = self.past.last().map_or(0, |it| it.bounds.start);
         if !matters_at(bounds, now.unix_ms) || bounds.start < known {
             return;
         }
-        if self.before.as_ref().is_none_or(|it| it.bounds != bounds) {
+        if self.past.last().is_none_or(|it| it.bounds != bounds) {
             let serial = self.take_serial();
-            self.before = Some(Open { serial, bounds, used: Shares::default() });
+            let ends = Duration::ZERO;
+            self.past.pop();
+            self.past.push(Open { serial, bounds, used: Shares::default(), ends });
         }
-        if let Some(before) = &mut self.before {
+        if let Some(before) = self.past.last_mut() {
             before.used.add(owner, amount);
         }
     }
@@ -309,31 +322,55 @@ impl CalendarCount {
             self.held = None;
         }
         if now.unix_ms >= self.current.bounds.end {
-            let next = self.open(now);
-            self.before = Some(std::mem::replace(&mut self.current, next));
+            self.step_on(previous, now);
         } else if now.unix_ms < self.current.bounds.start {
             self.step_back(previous, now);
         }
         now
     }
 
+    /// The current window is over, as the wall clock says.
+    fn step_on(&mut self, previous: Now, now: Now) {
+        let next = self.open(now);
+        self.current.ends = self.current_ends(previous);
+        let over = std::mem::replace(&mut self.current, next);
+        self.past.retain(|it| it.ends > now.monotonic);
+        self.past.push(over);
+        if self.past.len() > MOST_PAST {
+            self.past.remove(0);
+        }
+    }
+
     /// The wall clock went from `previous` back to `now`, out of the current window.
     fn step_back(&mut self, previous: Now, now: Now) {
-        let old_end = self.current.bounds.end.saturating_sub(previous.unix_ms);
-        let old_end = previous.monotonic.saturating_add(Duration::from_millis(old_end));
-        let resumed = self
-            .before
-            .take()
-            .filter(|it| it.bounds.start <= now.unix_ms && now.unix_ms < it.bounds.end);
-        let current = match resumed {
-            Some(before) => before,
-            None => self.open(now),
-        };
-        let left = std::mem::replace(&mut self.current, current);
+        self.current.ends = self.current_ends(previous);
+        let mut known = std::mem::take(&mut self.past);
+        let before = known.pop();
+        known.retain(|it| it.ends > now.monotonic);
+        known.extend(before);
+        let is_now = |it: &Open| it.bounds.start <= now.unix_ms && now.unix_ms < it.bounds.end;
+        let resumed = known.iter().rposition(is_now).map(|it| known.remove(it));
+        let next = resumed.unwrap_or_else(|| self.open(now));
+        let over = std::mem::replace(&mut self.current, next);
         let new_end = now.monotonic.saturating_add(self.until_end(now));
-        if left.used.sum > 0 && old_end.max(new_end) > now.monotonic {
-            self.hold(left.used, old_end.max(new_end), left.serial);
+        for it in known {
+            if it.bounds.start < now.unix_ms {
+                self.past.push(it);
+            } else if it.ends > now.monotonic {
+                // It was left by a clock set forward: nothing of it has come back yet.
+                self.hold(it.used, it.ends.max(new_end), it.serial);
+            }
         }
+        let until = over.ends.max(new_end);
+        if over.used.sum > 0 && until > now.monotonic {
+            self.hold(over.used, until, over.serial);
+        }
+    }
+
+    /// The monotonic time at which the current window ends by the wall clock as it was at `previous`.
+    fn current_ends(&self, previous: Now) -> Duration {
+        let rest = self.current.bounds.end.saturating_sub(previous.unix_ms);
+        previous.monotonic.saturating_add(Duration::from_millis(rest))
     }
 
     fn open(&mut self, now: Now) -> Open {
@@ -341,6 +378,7 @@ impl CalendarCount {
             serial: self.take_serial(),
             bounds: self.calendar.bounds(now.unix_ms),
             used: Shares::default(),
+            ends: Duration::ZERO,
         }
     }
 
@@ -504,17 +542,79 @@ mod tests {
     }
 
     #[test]
-    fn what_was_freed_between_two_steps_back_cannot_be_refunded_from_what_is_held() {
+    fn steps_forward_past_several_days_and_back_again_forget_nothing() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        let first = count.charge(5, ME, now(0, "2026-05-04T12:00:00Z"));
+        let second = count.charge(2, ME, now(10, "2026-05-05T12:00:00Z"));
+        count.charge(3, ME, now(20, "2026-06-06T12:00:00Z"));
+        assert_eq!(count.used(now(30, "2026-06-06T12:00:10Z")), 3);
+        // A restart with the right time knows all of it too.
+        let saved = count.snapshot(ME, now(30, "2026-06-06T12:00:10Z"));
+        let mut after = CalendarCount::new(Calendar::UtcDay);
+        after.restore(&saved, ME, now(0, "2026-05-04T12:00:40Z"));
+        assert_eq!(after.used(now(1, "2026-05-04T12:00:41Z")), 10);
+        // And so does this process; corrections find their place.
+        let back = now(40, "2026-05-04T12:00:40Z");
+        assert_eq!(count.used(back), 10);
+        count.adjust(first, 5, 4);
+        count.adjust(second, 2, 1);
+        assert_eq!(count.used(back), 8);
+        // Nothing is kept for longer than a window.
+        assert_eq!(count.used(back.plus(Duration::from_secs(11 * 3_600))), 8);
+        assert_eq!(count.used(back.plus(Duration::from_secs(12 * 3_600))), 0);
+    }
+
+    #[test]
+    fn a_step_back_past_the_day_that_was_left_frees_nothing_of_it() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, ME, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(2, ME, now(10, "2026-05-05T12:00:00Z"));
+        assert_eq!(count.used(now(20, "2026-05-02T12:00:00Z")), 7);
+        // A day that had ended by the time that passed is over.
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, ME, now(0, "2026-05-04T12:00:00Z"));
+        count.charge(2, ME, now(86_400, "2026-05-05T12:00:00Z"));
+        assert_eq!(count.used(now(86_410, "2026-05-02T12:00:00Z")), 2);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_all_the_time_is_remembered_within_bounds() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        for day in 0..100 {
+            let wall = unix("2026-05-04T12:00:00Z") + day * 24 * HOUR;
+            count.charge(1, ME, Now { monotonic: Duration::from_secs(day), unix_ms: wall });
+        }
+        assert_eq!(count.past.len(), MOST_PAST);
+        assert_eq!(count.snapshot(ME, count.seen).len(), MOST_PAST + 1);
+    }
+
+    #[test]
+    fn what_a_jumping_clock_has_left_between_two_steps_back_is_kept_and_can_be_refunded() {
         let mut count = CalendarCount::new(Calendar::UtcDay);
         count.charge(5, ME, now(0, "2026-05-06T12:00:00Z"));
         count.used(now(1, "2026-05-03T12:00:00Z"));
         count.charge(1, ME, now(2, "2026-05-03T12:00:01Z"));
-        let freed = count.charge(3, ME, now(3, "2026-05-04T12:00:00Z"));
+        let left = count.charge(3, ME, now(3, "2026-05-04T12:00:00Z"));
         count.used(now(4, "2026-05-05T12:00:00Z"));
         count.charge(2, ME, now(5, "2026-05-06T12:00:00Z"));
-        assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
-        count.adjust(freed, 3, 0);
-        assert_eq!(count.used(now(6, "2026-05-03T12:00:00Z")), 7);
+        let back = now(6, "2026-05-03T12:00:01Z");
+        assert_eq!(count.used(back), 11);
+        count.adjust(left, 3, 0);
+        assert_eq!(count.used(back), 8);
+        assert_eq!(count.used(back.plus(Duration::from_secs(12 * 3_600))), 0);
+    }
+
+    #[test]
+    fn what_has_ended_as_it_should_cannot_be_refunded_from_what_is_held() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(5, ME, now(0, "2026-05-06T12:00:00Z"));
+        count.used(now(1, "2026-05-03T23:00:00Z"));
+        let ended = count.charge(3, ME, now(2, "2026-05-03T23:00:01Z"));
+        // Midnight, and then so late that nobody steps back into the day before.
+        count.charge(2, ME, now(3_700, "2026-05-04T00:01:39Z"));
+        assert_eq!(count.used(now(3_701, "2026-05-01T12:00:00Z")), 7);
+        count.adjust(ended, 3, 0);
+        assert_eq!(count.used(now(3_702, "2026-05-01T12:00:01Z")), 7);
     }
 
     #[test]

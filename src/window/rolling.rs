@@ -105,12 +105,19 @@ impl RollingCount {
     }
 
     pub(crate) fn most_within(&mut self, max: u64, within: Duration, now: Now) -> u64 {
-        let end = self.advance(now).saturating_add(nanos(within));
-        // What is let in within the last length, and what stays until then, share the window.
-        let stays = self.granules.iter().filter(|it| it.latest.saturating_add(self.length) > end);
-        let stays = stays.map(|it| it.amount).fold(0, u64::saturating_add);
-        let earlier = nanos(within) / self.length;
-        max.saturating_sub(stays).saturating_add(max.saturating_mul(earlier))
+        let (time, within) = (self.advance(now), nanos(within));
+        // How often a place can be taken that is free after `wait`.
+        let turns = |wait: u64| within.checked_sub(wait).map_or(0, |it| it / self.length + 1);
+        let mut most = max.saturating_sub(self.used).saturating_mul(turns(0));
+        // What is owed comes back first, and to nobody.
+        let mut owed = self.used.saturating_sub(max);
+        for granule in &self.granules {
+            let back = granule.amount.saturating_sub(owed);
+            owed = owed.saturating_sub(granule.amount);
+            let wait = granule.latest.saturating_add(self.length).saturating_sub(time);
+            most = most.saturating_add(back.saturating_mul(turns(wait)));
+        }
+        most
     }
 
     pub(crate) fn pace(&mut self, max: u64, now: Now) -> f64 {
@@ -287,8 +294,13 @@ mod tests {
         check(&[0, 20, 40], 3, 50, 10, 1);
         check(&[0, 20, 40], 3, 50, 31, 2);
         check(&[0, 20, 40], 3, 50, 59, 3);
-        check(&[0, 20, 40], 3, 50, 60, 6);
+        check(&[0, 20, 40], 3, 50, 60, 3);
+        check(&[0, 20, 40], 3, 50, 70, 4);
+        check(&[0, 20], 3, 50, 60, 4);
+        check(&[], 3, 0, 120, 9);
         check(&[0, 0, 0, 0], 3, 50, 9, 0);
+        check(&[0, 0, 0, 40], 3, 50, 49, 2);
+        check(&[0, 0, 0, 40], 3, 50, 50, 3);
     }
 
     proptest! {

@@ -280,3 +280,44 @@ async fn the_quota_view_says_what_is_spent_and_since_when_it_is_not() {
     assert!((3_590..=3_601).contains(&back), "{quota}");
     assert_eq!(quota["pool"]["requests"]["now"], 0, "{quota}");
 }
+
+#[tokio::test]
+async fn the_quota_view_says_that_a_pool_has_run_out_also_when_nobody_asks() {
+    let day = Upstream::plain("Day").limits(json!({"requests_per_day": 1}));
+    let day = day.entry(json!({"reset": "utc_day"}));
+    let gateway = Gateway::with([day]).settings(impatient()).start().await;
+    let pool = gateway.get("/v1/quota").await.expect(200).json()["pool"].clone();
+    assert_eq!(pool["requests"], json!({"now": 1, "today": 1, "unknown": 0}), "{pool}");
+    gateway.chat(&ask("day/m")).await.expect(200);
+    let pool = gateway.get("/v1/quota").await.expect(200).json()["pool"].clone();
+    assert_eq!(pool["requests"], json!({"now": 0, "today": 0, "unknown": 0}), "{pool}");
+    assert_eq!(pool["runs_out_in_sec"], 0, "{pool}");
+}
+
+#[tokio::test]
+async fn the_quota_view_does_not_count_on_keys_that_rest_all_day_nor_on_windows_of_unknown_size() {
+    let rejected = Upstream::plain("Rejected").limits(json!({"requests_per_day": 10}));
+    let gone = Upstream::plain("Gone");
+    let gateway = Gateway::with([rejected, gone]).settings(impatient()).start().await;
+    let said = |text: &str| Fault::RawResponse {
+        status: 429,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: json!({"error": {"message": text}}).to_string().into(),
+    };
+    let long = "Rate limit reached on requests per hour. Please try again in 59m.";
+    gateway.upstream("gone").script(None, vec![said(long)]);
+    gateway.chat(&ask("gone/m")).await.expect(429);
+    let month = "You have reached 10 requests per month. Please try again in 700h.";
+    gateway.upstream("rejected").script(None, vec![said(month)]);
+    gateway.chat(&ask("rejected/m")).await.expect(429);
+
+    let quota = gateway.get("/v1/quota").await.expect(200).json();
+    // Of what rests for a month nothing is left today; how much the other has, nobody knows.
+    assert_eq!(quota["pool"]["requests"], json!({"now": 0, "today": 0, "unknown": 1}), "{quota}");
+    assert_eq!(quota["pool"]["runs_out_in_sec"], Value::Null, "{quota}");
+    let gone = &quota["providers"][1]["keys"][0]["models"][0];
+    assert_eq!(
+        (&gone["windows"][0]["limit"], &gone["windows"][0]["left"]),
+        (&Value::Null, &json!(0))
+    );
+}

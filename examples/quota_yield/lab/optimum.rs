@@ -4,10 +4,11 @@
 //! it may wait), and each minute of each bucket gives to its hour, that to its day, that to its
 //! month, each bounded by its limit. The most that flows from the requests to the buckets is the
 //! bound. It knows the future, chooses without error and wastes no moment. Rolling windows are
-//! taken as if they began at whole minutes, hours and days, which only loosens it; a window of tokens
+//! taken as if they began at whole minutes, hours and days, which only loosens it; over the whole
+//! run each gives no more than it could if all that was asked came to it alone. A window of tokens
 //! holds as many requests as the mean of those that were answered fits into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use relayfreellm::catalog::{Period, Reset, Unit};
@@ -23,6 +24,8 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const PARTS: u64 = 100;
 /// More than anybody asks.
 const PLENTY: u64 = 1 << 40;
+/// More than any call is under way before its provider counts it.
+const TRAVEL: Duration = Duration::from_secs(1);
 
 /// What is asked, and when.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,8 @@ pub(super) fn optimum(offers: &[Offer<'_>], asked: Asked<'_>) -> u64 {
     let waiting: Vec<(usize, usize)> = waiting.collect();
     for offer in offers {
         let used = used_by_others(offer, start);
+        let all = network.node();
+        network.edge(all, sink, rolled(offer, asked));
         let mut holders: HashMap<(Period, u64), usize> = HashMap::new();
         let mut before: Option<usize> = None;
         for (at, minute) in waiting.iter().zip(0_u64..) {
@@ -73,7 +78,7 @@ pub(super) fn optimum(offers: &[Offer<'_>], asked: Asked<'_>) -> u64 {
                 network.edge(*late, bucket, u64::MAX);
             }
             before = usize::try_from(minute).ok();
-            climb(&mut network, (offer, &used), (bucket, sink), (time, start), &mut holders);
+            climb(&mut network, (offer, &used), (bucket, all), (time, start), &mut holders);
         }
     }
     network.most(source, sink) / PARTS
@@ -107,11 +112,55 @@ fn used_by_others(offer: &Offer<'_>, start: u64) -> Used {
     used
 }
 
+/// The most that the rolling windows of a house take in the whole run, were it the only one that is
+/// asked. A place in such a window is free again one length after it was taken, and all places last
+/// equally long: so nobody gets more than who takes one whenever one is free.
+fn rolled(offer: &Offer<'_>, asked: Asked<'_>) -> u64 {
+    let Some(arrivals) = asked.arrivals else { return PLENTY };
+    let mut times: Vec<Duration> = arrivals.iter().chain(offer.foreign).copied().collect();
+    times.sort();
+    let buckets = u64::try_from(offer.house.buckets()).expect("few");
+    let windows = offer.house.limits.iter().filter(|it| it.unit == Unit::Requests);
+    let windows = windows.filter(|it| rolls(it.period, offer.house.reset));
+    let most = windows.map(|it| {
+        // Who waits may begin late, and the next in his place promptly.
+        let length = it.period.rolling().saturating_sub(asked.patience + TRAVEL);
+        greedy(&times, it.max * buckets, length)
+    });
+    let others = u64::try_from(offer.foreign.len()).expect("few");
+    most.min().map_or(PLENTY, |most| most.saturating_sub(others) * PARTS)
+}
+
+/// How many of `times` find a place, of so many that are taken for a `length` each.
+fn greedy(times: &[Duration], places: u64, length: Duration) -> u64 {
+    let places = usize::try_from(places).expect("few");
+    let mut taken: VecDeque<Duration> = VecDeque::new();
+    let mut most = 0;
+    for time in times {
+        if taken.len() == places && taken.front().is_some_and(|it| *it + length <= *time) {
+            taken.pop_front();
+        }
+        if taken.len() < places {
+            taken.push_back(*time);
+            most += 1;
+        }
+    }
+    most
+}
+
+fn rolls(period: Period, reset: Reset) -> bool {
+    match period {
+        Period::Second | Period::Minute | Period::Hour => true,
+        Period::Day => matches!(reset, Reset::Rolling | Reset::Month),
+        Period::Month => reset == Reset::Rolling,
+    }
+}
+
 /// Joins a bucket's minute to its hour, day and month.
 fn climb(
     network: &mut Network,
     (offer, used): (&Offer<'_>, &Used),
-    (bucket, sink): (usize, usize),
+    (bucket, all): (usize, usize),
     (time, start): (u64, u64),
     holders: &mut HashMap<(Period, u64), usize>,
 ) {
@@ -136,7 +185,7 @@ fn climb(
         holders.insert(key, holder);
         below = (holder, left(period));
     }
-    network.edge(below.0, sink, below.1);
+    network.edge(below.0, all, below.1);
 }
 
 /// Requests that all buckets of a house together take in one such window; for a second's limit, in
