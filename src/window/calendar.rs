@@ -148,8 +148,8 @@ struct Open {
     serial: u64,
     bounds: Bounds,
     used: Shares,
-    /// Monotonic time at which it ends; known once the wall clock has left it. Later than that only
-    /// where the clock was set forward.
+    /// Monotonic time at which it ends, as the wall clock said when it was last charged or when it
+    /// was left, whichever is later: it may have been set forward between the two.
     ends: Duration,
 }
 
@@ -199,7 +199,8 @@ impl CalendarCount {
     }
 
     pub(crate) fn charge(&mut self, amount: u64, owner: Owner, now: Now) -> Stamp {
-        self.advance(now);
+        let now = self.advance(now);
+        self.current.ends = self.current_ends(now);
         self.current.used.add(owner, amount);
         Stamp { place: self.current.serial, owner }
     }
@@ -367,10 +368,11 @@ impl CalendarCount {
         }
     }
 
-    /// The monotonic time at which the current window ends by the wall clock as it was at `previous`.
-    fn current_ends(&self, previous: Now) -> Duration {
-        let rest = self.current.bounds.end.saturating_sub(previous.unix_ms);
-        previous.monotonic.saturating_add(Duration::from_millis(rest))
+    /// The monotonic time at which the current window ends by the wall clock as it was at `seen`, or
+    /// as it was before, if that is later.
+    fn current_ends(&self, seen: Now) -> Duration {
+        let rest = self.current.bounds.end.saturating_sub(seen.unix_ms);
+        self.current.ends.max(seen.monotonic.saturating_add(Duration::from_millis(rest)))
     }
 
     fn open(&mut self, now: Now) -> Open {
@@ -457,6 +459,17 @@ mod tests {
             let found = Calendar::PacificDay.bounds(hour).start;
             assert_eq!(i64::try_from(found), Ok(start), "{local}");
         }
+    }
+
+    #[test]
+    fn a_clock_set_forward_for_a_while_does_not_bring_the_end_nearer() {
+        let mut count = CalendarCount::new(Calendar::UtcDay);
+        count.charge(2, ME, now(0, "2026-05-02T16:00:00Z"));
+        // Eight hours are left; the clock goes forward to the last minutes, and back by a day.
+        assert_eq!(count.used(now(0, "2026-05-02T23:45:00Z")), 2);
+        assert_eq!(count.used(now(0, "2026-05-01T21:00:00Z")), 2);
+        assert_eq!(count.used(now(5 * 3_600, "2026-05-02T02:00:00Z")), 2, "five hours later");
+        assert_eq!(count.used(now(9 * 3_600, "2026-05-02T06:00:00Z")), 0, "nine hours later");
     }
 
     #[test]
