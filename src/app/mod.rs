@@ -9,6 +9,7 @@ mod key_mark;
 mod keys;
 mod live;
 mod memory;
+mod metronome;
 mod pace;
 mod params;
 
@@ -196,6 +197,7 @@ impl App {
         let discovery = Discovery { live: Arc::clone(&live) };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(discovery.run()));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(pace::watch(&views)));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(metronome::tick()));
         let chat = Arc::clone(&live.dispatcher);
         let control: Arc<dyn Control> = Arc::<Live>::clone(&live);
         let front = server::front(params.clone(), (desk, control), chat, Arc::new(views));

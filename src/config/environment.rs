@@ -18,6 +18,29 @@ const SETTINGS_VARIABLES: &[(&str, &str)] = &[
     ("CONTEXT_RESERVOIR_SUMMARY_BUDGET", "context.reservoir_summary_budget"),
 ];
 
+/// The other variables of the program itself.
+const OWN_VARIABLES: &[&str] = &[
+    "HOST",
+    "PORT",
+    "RELAY_API_KEY",
+    "RELAY_ADMIN_KEY",
+    "RELAY_VIRTUAL_KEYS_PATH",
+    "RELAY_IDENTIFIER_LIMIT",
+    "RELAY_IDENTIFIER_MAX_BUCKETS",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+];
+
+/// All names that are no provider's.
+pub(super) fn own_names() -> impl Iterator<Item = &'static str> {
+    OWN_VARIABLES.iter().copied().chain(SETTINGS_VARIABLES.iter().map(|(name, _)| *name))
+}
+
 /// Where faults in the process's own variables are placed.
 const PROCESS: &str = "environment";
 

@@ -123,9 +123,9 @@ pub fn load(
     let port = port(flags, &environment, &faults);
     let settings = settings(flags, &environment, &faults, &mut notes);
     let chaos = chaos::chaos(flags, &faults);
-    let (entries, providers) = if flags.demo {
+    let (entries, providers, unset) = if flags.demo {
         note_ignored_flags(flags, &mut notes);
-        (Vec::new(), Vec::new())
+        (Vec::new(), Vec::new(), Vec::new())
     } else {
         providers(flags, &environment, &faults, &mut notes, ids)
     };
@@ -139,6 +139,9 @@ pub fn load(
     }
     if catalog.providers().is_empty() && !flags.demo {
         return Err(Refusal::NothingUsable(what_to_do(&entries, &notes)));
+    }
+    if !unset.is_empty() {
+        notes.push(format!("left out, without key or address: {}", unset.join(", ")));
     }
     notes.extend(verified::note(&catalog, today()));
     Ok(Config {
@@ -290,16 +293,18 @@ fn providers(
     faults: &Faults,
     notes: &mut Vec<String>,
     ids: &mut IdBook,
-) -> (Vec<ProviderEntry>, Vec<Provider>) {
+) -> (Vec<ProviderEntry>, Vec<Provider>, Vec<String>) {
     let place = files::place(&flags.limits);
     let Some(json) = document_at(&flags.limits, BUILT_IN_LIMITS, faults) else {
-        return (Vec::new(), Vec::new());
+        return (Vec::new(), Vec::new(), Vec::new());
     };
     let document = Document { place: &place, overrides: &[], faults };
     let entries = limits::read(&document, &json);
-    let mut workshop = Workshop { environment, place: &place, faults, notes, ids };
+    let mut workshop =
+        Workshop { environment, place: &place, faults, notes, unset: Vec::new(), ids };
     let providers = pool::providers(&entries, &mut workshop);
-    (entries, providers)
+    let unset = workshop.unset;
+    (entries, providers, unset)
 }
 
 /// The JSON in a file; `None` after a fault.

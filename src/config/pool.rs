@@ -7,6 +7,7 @@ use super::address::AccountId;
 use super::address::BaseUrl;
 use super::address::host_of;
 use super::address::is_own_network;
+use super::environment;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::keys;
@@ -14,6 +15,7 @@ use super::limits::KeyVariable;
 use super::limits::ModelEntry;
 use super::limits::ProviderEntry;
 use super::limits::Terms;
+use super::reader::nearest;
 use super::rules::Amount;
 use super::rules::Rule;
 
@@ -34,13 +36,15 @@ pub(super) struct Workshop<'a> {
     pub(super) place: &'a str,
     pub(super) faults: &'a Faults,
     pub(super) notes: &'a mut Vec<String>,
+    /// Providers that are left out because the variable behind them is not set.
+    pub(super) unset: Vec<String>,
     pub(super) ids: &'a mut IdBook,
 }
 
-/// The providers that can be used. The others are left out, each with a note.
+/// The providers that can be used. The others are left out, with a note or among those unset.
 pub(super) fn providers(entries: &[ProviderEntry], shop: &mut Workshop<'_>) -> Vec<Provider> {
     let built: Vec<_> = entries.iter().filter_map(|it| provider(it, shop)).collect();
-    note_unread_keys(entries, shop);
+    note_unread(entries, shop);
     built
 }
 
@@ -79,17 +83,12 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
     let local = built_in.is_some_and(BuiltIn::is_local);
     let base_url = base_url(entry, built_in, kind_name, shop);
     let keys = provider_keys(entry, local, shop);
-    let missing = if local && base_url.is_none() {
-        Some(format!("{} is not set", wanted_variable(entry)))
-    } else if keys.is_empty() {
-        Some(format!("no key ({} is not set)", wanted_variable(entry)))
-    } else if entry.models.is_empty() && !local {
-        Some("no models".to_owned())
-    } else {
-        None
-    };
-    if let Some(missing) = missing {
-        shop.notes.push(format!("{}: {missing}, left out", entry.name));
+    if local && base_url.is_none() || keys.is_empty() {
+        shop.unset.push(format!("{} ({})", entry.name, wanted_variable(entry)));
+        return None;
+    }
+    if entry.models.is_empty() && !local {
+        shop.notes.push(format!("{}: no models, left out", entry.name));
         return None;
     }
     let base_url = with_account(base_url?, &entry.name, shop)?;
@@ -150,7 +149,7 @@ fn with_account(url: String, provider: &str, shop: &mut Workshop<'_>) -> Option<
     if !url.contains(PLACE) {
         return Some(url);
     }
-    let name = format!("{}_ACCOUNT_ID", variable_prefix(provider));
+    let name = account_variable(provider);
     let Some(variable) = shop.environment.get(&name) else {
         shop.notes.push(format!("{provider}: {name} is not set, left out"));
         return None;
@@ -166,9 +165,7 @@ fn base_url(
     kind: &str,
     shop: &Workshop<'_>,
 ) -> Option<String> {
-    let names = std::iter::once(entry.name.as_str()).chain(built_in.map(|it| it.name));
-    let variables: Vec<_> = names.map(|it| format!("{}_BASE_URL", variable_prefix(it))).collect();
-    if let Some(variable) = shop.environment.first(&variables) {
+    if let Some(variable) = shop.environment.first(&url_variables(entry, built_in)) {
         return variable.read(&BaseUrl, shop.faults);
     }
     let usual = built_in.filter(|it| it.kind == kind && !it.is_local());
@@ -180,6 +177,15 @@ fn base_url(
         shop.faults.add(shop.place, &key, got, BaseUrl.wanted());
     }
     url
+}
+
+fn url_variables(entry: &ProviderEntry, built_in: Option<&BuiltIn>) -> Vec<String> {
+    let names = std::iter::once(entry.name.as_str()).chain(built_in.map(|it| it.name));
+    names.map(|it| format!("{}_BASE_URL", variable_prefix(it))).collect()
+}
+
+fn account_variable(provider: &str) -> String {
+    format!("{}_ACCOUNT_ID", variable_prefix(provider))
 }
 
 fn provider_keys(entry: &ProviderEntry, local: bool, shop: &mut Workshop<'_>) -> Vec<Key> {
@@ -255,13 +261,24 @@ fn variable_prefix(name: &str) -> String {
     name.chars().map(plain).collect()
 }
 
-/// A key in the `.env` file that no provider reads is probably misspelt.
-fn note_unread_keys(entries: &[ProviderEntry], shop: &mut Workshop<'_>) {
-    let read: HashSet<String> = entries.iter().flat_map(key_variables).collect();
-    let is_key = |it: &str| it.ends_with("_APIKEY") || it.ends_with("_API_KEY");
+/// Every variable that is read where the limits file has these entries.
+pub(super) fn variables(entries: &[ProviderEntry]) -> HashSet<String> {
+    let of_provider = |it: &ProviderEntry| {
+        let urls = url_variables(it, registry::find(&it.name));
+        key_variables(it).into_iter().chain(urls).chain([account_variable(&it.name)])
+    };
+    let own = environment::own_names().map(str::to_owned);
+    entries.iter().flat_map(of_provider).chain(own).collect()
+}
+
+/// What the `.env` file sets and nothing reads is probably misspelt.
+fn note_unread(entries: &[ProviderEntry], shop: &mut Workshop<'_>) {
+    let read = variables(entries);
+    let known: Vec<&str> = read.iter().map(String::as_str).collect();
     let (place, names) = shop.environment.file_names();
-    for name in names.filter(|it| is_key(it) && *it != keys::MASTER && !read.contains(*it)) {
-        shop.notes
-            .push(format!("{place}: {name} is set, but no provider in {} reads it", shop.place));
+    for name in names.filter(|it| !read.contains(*it)) {
+        let meant = nearest(name, &known);
+        let meant = meant.map_or_else(String::new, |it| format!(" (did you mean {it}?)"));
+        shop.notes.push(format!("{place}: {name} is set, but nothing reads it{meant}"));
     }
 }

@@ -185,7 +185,7 @@ impl<'a> Object<'a> {
 }
 
 /// The word of `known` that `typed` was probably meant to be.
-fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     if typed.len() > 100 {
         return None;
     }

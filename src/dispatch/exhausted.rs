@@ -276,10 +276,10 @@ fn rest(outlooks: &[Outlook], now: Now) -> Duration {
 fn outlooks(travel: &Travel, now: Now) -> Vec<Outlook> {
     let demand = demand(&travel.core, &travel.request, travel.guide_bytes());
     let gates = gates(&travel.core, &demand, now);
-    let ahead = travel.ahead();
+    let others = travel.others_in_line();
     let with_turns = |it: TargetView<'_>| match outlook(travel, &it, &gates) {
         // It is free for somebody else, who has waited longer.
-        Outlook { why: Why::Ready, .. } if ahead.claims(bucket(it.provider.id, it.model)) => {
+        Outlook { why: Why::Ready, .. } if others.claim(bucket(it.provider.id, it.model)) => {
             Outlook { when: When::Unknown, why: Why::Quota }
         }
         outlook => outlook,

@@ -24,6 +24,8 @@ pub(super) struct Joining {
     found: Option<Found>,
     /// What those that broke off have used.
     pub(super) spent: TokenUsage,
+    /// Who went on, in order; bounded by the attempts a request may make.
+    pub(super) by: Vec<String>,
 }
 
 /// The first of a reply that goes out.
@@ -123,6 +125,8 @@ impl Relay {
         self.attempt = relay.attempt.take();
         std::mem::swap(&mut self.chunks, &mut relay.chunks);
         std::mem::swap(&mut self.target, &mut relay.target);
+        self.joining.by.push(self.target.clone());
+        let spent = self.joining.spent;
         // By now more than one has been asked.
         self.reason = RouteReason::Failover.as_str();
         self.terms.silence = relay.terms.silence;
@@ -132,14 +136,14 @@ impl Relay {
         self.telling.room = room;
         match relay.joining.found.take() {
             Some(Found::Chunk(chunk)) => {
-                self.telling.join(None);
+                self.telling.join(None, spent);
                 self.take(*chunk);
             }
             Some(Found::Text { rest, finish, seam }) => {
-                self.telling.join(Some(seam));
+                self.telling.join(Some(seam), spent);
                 self.telling.say(&rest, finish.as_deref());
             }
-            None => self.telling.join(None),
+            None => self.telling.join(None, spent),
         }
     }
 }

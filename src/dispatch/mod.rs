@@ -2,8 +2,8 @@
 //!
 //! [`destination`] says where it may go, [`journey`] and [`walking`] walk, [`legs`] sorts the candidates by how
 //! much of the conversation they take, [`fitting`] makes it fit the others, [`home`] keeps a session where it lives, [`waiting`] rests
-//! and stands in the line of [`queue`], [`attempt`] is one upstream call that always ends in the
-//! books, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on, by the time that [`alarm`] gives it, and
+//! and stands in the line of [`queue`], [`asking`] makes one call, [`attempt`] is what it leaves
+//! in the books on every path, [`verdict`] says what a fault means for the rest, [`relay`] passes a stream on, by the time that [`alarm`] gives it, and
 //! [`telling`] puts it into the caller's form, [`structured`] sees to JSON that was asked for,
 //! [`continuation`] and [`joining`] go on with a stream that was cut, [`keeping`] bounds what is kept for that, [`learning`] takes in what an
 //! answer says of quota, [`strict`] leaves a request and its answer as they are,
@@ -11,6 +11,7 @@
 //! has counted, [`exhausted`] says why nobody answered.
 
 mod alarm;
+mod asking;
 mod attempt;
 mod beside;
 mod continuation;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::breaker::Path;
+use crate::catalog::TargetId;
 use crate::dispatch::Core;
 use crate::dispatch::journey::Travel;
 use crate::dispatch::outcome::ChatCall;
@@ -11,6 +13,9 @@ use crate::dispatch::outcome::Progress;
 use crate::dispatch::outcome::Requirements;
 use crate::dispatch::story::Story;
 use crate::dispatch::whole::Begun;
+use crate::provider::fault::Fault;
+use crate::provider::fault::FaultKind;
+use crate::provider::fault::Scope;
 use crate::select::Walk;
 use crate::telemetry::plain;
 use crate::trace::Record;
@@ -43,6 +48,25 @@ impl Travel {
             story.passed_over(&self.pool.selector.catalog, new);
         }
         *noted = all.len();
+    }
+
+    /// A key that its provider does not take is something for a person to mend.
+    pub(super) fn note_key(&mut self, target: TargetId, fault: &Fault) {
+        let kinds = [FaultKind::KeyRejected, FaultKind::Barred, FaultKind::NoCredit];
+        let Some(target) = self.pool.selector.catalog.target(target) else { return };
+        if fault.scope == Scope::Request || !kinds.contains(&fault.kind) {
+            return;
+        }
+        let Some(record) = self.story.as_mut().and_then(Story::record) else { return };
+        let rest = self.core.books.breakers.cooldown(&Path::from(&target), self.core.clock.now());
+        tracing::warn!(
+            request_id = &*record.request_id,
+            "{}: key {} is no good: {}; asked again in {} s",
+            target.provider.name,
+            target.key.label,
+            fault.summary(),
+            rest.unwrap_or_default().as_secs()
+        );
     }
 
     /// How it ended, as far as that is known: a stream has only begun.

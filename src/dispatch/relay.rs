@@ -1,5 +1,6 @@
 //! Passing a stream on: chunk by chunk, under one id, through the normaliser.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ impl Relay {
             };
             let Some(chunk) = next.transpose()? else { return self.over() };
             if route.upstream_id.is_none() {
-                route.upstream_id.clone_from(&chunk.id);
+                route.upstream_id = chunk.id().map(Cow::into_owned);
             }
             self.take(chunk);
             chunks += 1;
@@ -349,8 +350,8 @@ impl Relay {
         let usage = attempt.succeed().await;
         let usage = usage.plus(self.joining.spent);
         self.telling.tell_usage(usage);
-        if self.telling.joined {
-            self.telling.comment(format!("continued by {}", self.target));
+        if !self.joining.by.is_empty() {
+            self.telling.comment(format!("continued by {}", self.joining.by.join(", ")));
         }
         if let Some(mut story) = self.story.take() {
             let tokens = (usage.prompt, usage.completion);

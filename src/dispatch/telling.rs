@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::dispatch::beside;
 use crate::dispatch::beside::Beside;
@@ -21,6 +22,7 @@ use crate::normalize::seam::Seam;
 use crate::openai::ChoiceEdit;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
+use crate::openai::ChunkWriter;
 use crate::openai::Heads;
 use crate::openai::TokenUsage;
 use crate::openai::json_string;
@@ -36,6 +38,7 @@ pub(super) struct Telling {
     mode: Mode,
     include_usage: bool,
     choices: Vec<ChoiceState>,
+    writer: ChunkWriter,
     ready: VecDeque<Event>,
     /// Bytes taken in so far: what is held back, where the answer is.
     pub(super) held: usize,
@@ -55,8 +58,8 @@ pub(super) struct Telling {
     pub(super) room_held: Share,
     /// The seam, while white space at it may come twice.
     seam: Option<Box<Seam>>,
-    /// Has it gone on with another one's chunks?
-    pub(super) joined: bool,
+    /// Once it has gone on with another one's chunks: what those before have used.
+    joined: Option<TokenUsage>,
     pub(super) room: Room,
 }
 
@@ -108,6 +111,7 @@ impl Telling {
             mode: terms.mode,
             include_usage: terms.include_usage,
             choices: Vec::new(),
+            writer: ChunkWriter::default(),
             ready: VecDeque::new(),
             held: 0,
             normalized: (0, 0),
@@ -118,7 +122,7 @@ impl Telling {
             sent: terms.sent.take(),
             room_held: terms.texts.share(),
             seam: None,
-            joined: false,
+            joined: None,
             room: Room::Unbounded,
         }
     }
@@ -164,7 +168,7 @@ impl Telling {
             self.say(&text, only.finish.as_deref());
             return;
         }
-        let mut edits = Vec::with_capacity(1);
+        let mut edits: SmallVec<[ChoiceEdit; 1]> = SmallVec::new();
         let mut goes_out = chunk.choices.is_empty();
         for choice in &chunk.choices {
             let had_text = !choice.text.is_empty();
@@ -179,13 +183,17 @@ impl Telling {
         if goes_out {
             let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
             // The figures are told once, at the end: a client that adds up what it sees must not
-            // count them twice.
+            // count them twice. To one who did not ask they come as the provider tells them, but
+            // of the whole answer.
             let told_later = self.include_usage && chunk.usage_json().is_some();
-            let usage = told_later.then_some("null");
-            if told_later {
+            let usage = if told_later {
                 self.usage_json = chunk.usage_json().map(str::to_owned);
-            }
-            let event = chunk.render(&heads, &edits, usage);
+                Some("null".to_owned())
+            } else {
+                let sum = self.joined.zip(chunk.usage);
+                sum.map(|(before, its)| its.plus(before).to_json())
+            };
+            let event = self.writer.write(&chunk, &heads, &edits, usage.as_deref());
             self.held += event.len();
             self.ready.push_back(Event::Chunk(event));
         }
@@ -249,7 +257,7 @@ impl Telling {
         let logprobs = state.beside.take((&came, changed), logprobs, &state.normalizer);
         let annotations = chunk.annotations(choice);
         let annotations = annotations
-            .and_then(|it| beside::annotations(it, state.normalizer.kept(), self.joined));
+            .and_then(|it| beside::annotations(it, state.normalizer.kept(), self.joined.is_some()));
         let text = changed.then(|| text.into_owned());
         ChoiceEdit { text, logprobs, annotations, role_due: due }
     }
@@ -300,9 +308,9 @@ impl Telling {
     }
 
     /// From here on the chunks are another one's. `seam`: where they set in; `None` when no text but
-    /// white space has gone out.
-    pub(super) fn join(&mut self, seam: Option<Box<Seam>>) {
-        self.joined = true;
+    /// white space has gone out. `spent`: what those before have used.
+    pub(super) fn join(&mut self, seam: Option<Box<Seam>>, spent: TokenUsage) {
+        self.joined = Some(spent);
         self.usage_json = None;
         self.usage_chunk = None;
         if let (None, Some(choice)) = (&seam, self.choices.first_mut()) {
@@ -372,9 +380,11 @@ impl Telling {
         let heads = Heads { id: &self.id, model: &self.model, created: &self.created };
         match &self.usage_chunk {
             // The provider's own, with every detail it has.
-            Some(chunk) if chunk.usage.is_some() && !self.joined => chunk.render(&heads, &[], None),
+            Some(chunk) if chunk.usage.is_some() && self.joined.is_none() => {
+                chunk.render(&heads, &[], None)
+            }
             _ => {
-                let own = self.usage_json.clone().filter(|_| !self.joined);
+                let own = self.usage_json.clone().filter(|_| self.joined.is_none());
                 let own = own.unwrap_or_else(|| usage.to_json());
                 let usage = format!(r#","usage":{own}"#);
                 made(&self.id, &self.model, &self.created, "[]", &usage)

@@ -18,9 +18,9 @@ use crate::dispatch::exhausted;
 use crate::dispatch::exhausted::LeastBad;
 use crate::dispatch::exhausted::Wait;
 use crate::dispatch::journey::Travel;
-use crate::dispatch::queue::Ahead;
 use crate::dispatch::queue::Bucket;
 use crate::dispatch::queue::Choice;
+use crate::dispatch::queue::Others;
 
 /// Rest before targets that failed in passing are asked again; doubled with each round.
 const ROUND_REST: Duration = Duration::from_millis(100);
@@ -90,13 +90,13 @@ impl Travel {
         }
     }
 
-    /// What it has to leave to those whose turn comes before its own. Who has had its turn and met a
+    /// What others in line want or have a right to before it. Who has had its turn and met a
     /// fault goes on as it can.
-    pub(super) fn ahead(&self) -> Ahead {
+    pub(super) fn others_in_line(&self) -> Others {
         if self.place.is_none() && self.attempts > 0 {
-            return Ahead::default();
+            return Others::default();
         }
-        self.core.queue.ahead(self.place.as_ref())
+        self.core.queue.others(self.place.as_ref())
     }
 
     /// Waits until it comes first in its line; at once when it stands in none. `false`: the time is up,

@@ -40,11 +40,14 @@ impl Travel {
         let request = Arc::clone(&self.request);
         let demand = demand(&core, &request, self.guide_bytes());
         let gates = Gates { pardoned: self.pardons.now, ..gates(&core, &demand, now) };
-        let ahead = self.ahead();
+        let others = self.others_in_line();
         let candidate = loop {
             let candidate = walk.next(&pool.selector, &gates, &mut self.rng)?;
             let target = pool.selector.catalog.target(candidate.target)?;
-            if !ahead.claims(bucket(target.provider.id, target.model)) {
+            let bucket = bucket(target.provider.id, target.model);
+            // Who may be served by several leaves to the others what they can't do without.
+            let spares = !candidate.affinity && others.want(bucket);
+            if !(others.claim(bucket) || spares && walk.pass_over(candidate)) {
                 break candidate;
             }
         };

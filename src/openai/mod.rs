@@ -22,7 +22,7 @@ mod traits;
 mod usage;
 
 pub use beside::{TokenSaid, annotations_moved, logprobs_with, tokens_said};
-pub use chunk::{ChoiceEdit, Chunk, ChunkChoice, Heads};
+pub use chunk::{ChoiceEdit, Chunk, ChunkChoice, ChunkReader, ChunkWriter, Heads};
 pub use completion::{Completion, Edited, Spoken, Written};
 pub use content::NewText;
 pub use defaults::is_default;

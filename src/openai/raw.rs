@@ -155,6 +155,12 @@ impl<'a> Patch<'a> {
         self.edits.push((at..at, text.into()));
     }
 
+    /// Where the byte at `at` will stand, or what is put in its place.
+    pub fn place(&self, at: usize) -> usize {
+        let before = self.edits.iter().filter(|(span, _)| span.start < at);
+        before.fold(at, |place, (span, text)| (place + text.len()).saturating_sub(span.len()))
+    }
+
     /// The text with all edits made. Without edits it is the source itself, not copied.
     pub fn apply(mut self, source: &Bytes) -> Bytes {
         if self.edits.is_empty() {
@@ -162,7 +168,9 @@ impl<'a> Patch<'a> {
         }
         self.edits.sort_by_key(|(span, _)| span.start);
         let added: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
-        let mut out = Vec::with_capacity(source.len() + added);
+        let removed: usize = self.edits.iter().map(|(span, _)| span.len()).sum();
+        // No more than that, or the bytes would have to be told how many they may be.
+        let mut out = Vec::with_capacity((source.len() + added).saturating_sub(removed));
         let mut at = 0;
         for (span, text) in &self.edits {
             out.extend_from_slice(source.get(at..span.start).unwrap_or_default());

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
-use hyper::body::Incoming;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
@@ -14,6 +13,7 @@ use crate::provider::classify::classify;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
 use crate::provider::rate_limits;
+use crate::provider::transport::Incoming;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_error;
 

@@ -27,7 +27,8 @@ pub(super) struct Step {
 
 /// The chunks of the answer, up to its end or its fault.
 pub(super) fn chunks(steps: impl Steps) -> BoxStream<'static, Result<Chunk, Fault>> {
-    let reading = Reading { steps, ready: VecDeque::new(), over: false };
+    // Boxed, for it is moved twice with each chunk.
+    let reading = Box::new(Reading { steps, ready: VecDeque::new(), over: false });
     let chunks = futures::stream::unfold(reading, |mut reading| async move {
         let next = reading.next().await?;
         Some((next, reading))

@@ -1,5 +1,6 @@
 //! Names, filters and walks over small catalogs, in no time at all.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,15 @@ impl Bench {
 
     /// The first `n` targets of one request's walk.
     fn walk(&mut self, asked: &Asked, home: Option<(usize, usize)>, n: usize) -> Vec<TargetId> {
+        self.walk_past((asked, home, n), |_| false)
+    }
+
+    /// The same for a request that would rather not go to some.
+    fn walk_past(
+        &mut self,
+        (asked, home, n): (&Asked, Option<(usize, usize)>, usize),
+        rather_not: impl Fn(TargetId) -> bool,
+    ) -> Vec<TargetId> {
         let demand = |_: &Model| Demand { requests: 1, tokens: 1 };
         let gates = Gates {
             ledger: &self.ledger,
@@ -156,8 +166,13 @@ impl Bench {
         let needs = Needs::of(&request(""));
         let all = eligible(&self.selector.catalog, asked, &needs).unwrap();
         let mut walk = self.selector.walk((asked, all), home, &gates, &mut self.rng);
-        let mut next = || walk.next(&self.selector, &gates, &mut self.rng);
-        std::iter::from_fn(|| next().map(|it| it.target)).take(n).collect()
+        let next = || loop {
+            let it = walk.next(&self.selector, &gates, &mut self.rng)?;
+            if !(rather_not(it.target) && walk.pass_over(it)) {
+                break Some(it.target);
+            }
+        };
+        std::iter::from_fn(next).take(n).collect()
     }
 
     fn first(&mut self, asked: &Asked) -> Option<TargetId> {
@@ -197,6 +212,22 @@ fn three_providers() -> Vec<Provider> {
         provider(&mut ids, "Beta", 2, &["b1", "openai/x"], |_| ()),
         provider(&mut ids, "Gamma", 1, &["openai/x"], |_| ()),
     ]
+}
+
+#[test]
+fn who_is_passed_over_comes_after_all_others() {
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::Weighted] {
+        let mut bench = Bench::new(three_providers(), strategy, strategy);
+        let all: BTreeSet<TargetId> = bench.walk(&Asked::Any, None, 99).into_iter().collect();
+        assert_eq!(all.len(), 7);
+        for last in &all {
+            let order = bench.walk_past((&Asked::Any, None, 99), |it| it == *last);
+            assert_eq!((order.len(), order.last()), (7, Some(last)), "{strategy:?}");
+            let order = bench.walk_past((&Asked::Any, None, 99), |it| it != *last);
+            assert_eq!((order.len(), order.first()), (7, Some(last)), "{strategy:?}");
+            assert_eq!(order.into_iter().collect::<BTreeSet<_>>(), all, "{strategy:?}");
+        }
+    }
 }
 
 #[test]

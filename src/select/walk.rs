@@ -98,6 +98,8 @@ pub struct Walk {
     slots: VecDeque<Slot>,
     /// Handed out already; bounded by the attempts a request may make.
     tried: Vec<TargetId>,
+    /// Passed over; they come after all others.
+    aside: VecDeque<TargetId>,
     restarts: u32,
     /// Everyone passed over so far, with the reason.
     pub rejected: Vec<Rejected>,
@@ -122,6 +124,7 @@ impl Selector {
             preferred,
             slots,
             tried: Vec::new(),
+            aside: VecDeque::new(),
             restarts: RESTARTS,
             rejected: Vec::new(),
         }
@@ -259,7 +262,23 @@ impl Walk {
             self.tried.push(target);
             return Some(Candidate { target, affinity: false });
         }
+        while let Some(target) = self.aside.pop_front() {
+            if !self.tried.contains(&target) {
+                self.tried.push(target);
+                return Some(Candidate { target, affinity: false });
+            }
+        }
         None
+    }
+
+    /// Another one is to be asked before the one that was handed out last. `false`: there is no other.
+    pub fn pass_over(&mut self, candidate: Candidate) -> bool {
+        if self.slots.is_empty() {
+            return false;
+        }
+        self.tried.retain(|it| *it != candidate.target);
+        self.aside.push_back(candidate.target);
+        true
     }
 
     /// Leaves `targets` out of the rest of the walk.

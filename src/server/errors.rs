@@ -62,10 +62,12 @@ pub(super) async fn unknown_path(
     method: Method,
     uri: Uri,
 ) -> Response {
-    let message = format!(
-        "Unknown URL: {method} {}. The base URL of this API ends in /v1.",
-        quoted(uri.path())
-    );
+    let hint = if uri.path().starts_with("/v1/") {
+        "Chat is POST /v1/chat/completions, models are GET /v1/models."
+    } else {
+        "The base URL of this API ends in /v1."
+    };
+    let message = format!("Unknown URL: {method} {}. {hint}", quoted(uri.path()));
     let error = ApiError::new(404, "invalid_request_error", message).with_code("unknown_url");
     refuse(&error.logged_as(format!("Unknown URL: {method} {}", plain(uri.path()))), &id)
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod admission;
 mod arrival;
+mod bell;
 mod body;
 mod chat;
 mod client_address;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Front;
 use super::arrival::Arrival;
+use super::bell::unless;
 use super::ending::{Ending, Stop};
 use super::errors::{overloaded, refuse};
 use super::idle::HeadTimer;
@@ -163,12 +164,13 @@ impl Server {
             let stays = async {
                 if crowded { sleep(CROWD_STAYS).await } else { std::future::pending().await }
             };
-            let connection = pin!(converse(&http, socket, callee, shutdown));
-            tokio::select! {
-                () = connection => {}
-                () = cut.cancelled() => {}
-                () = stays => {}
-            }
+            let ends = async {
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    () = stays => {}
+                }
+            };
+            unless(converse(&http, socket, callee, shutdown), ends).await;
             drop(place);
         });
     }
@@ -186,12 +188,12 @@ async fn converse(
         async move { Ok::<_, Infallible>(callee.answer(request).await) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = unless(connection.as_mut(), shutdown.cancelled()).await;
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(fault) = ended {
         tracing::debug!(error = %fault, "a connection ended early");

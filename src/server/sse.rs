@@ -19,11 +19,14 @@ use crate::dispatch::outcome::{Answer, Event, Events, Failure};
 use crate::openai::ApiError;
 
 use super::arrival::Parting;
+use super::bell::Bell;
 use super::errors::{broken, stopping};
 use super::slots::Slot;
 
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
-const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+const DONE: &[u8] = b"data: [DONE]\n\n";
+const COMMENT: &[u8] = b": keep-alive\n\n";
+/// Once so many bytes are there to be sent, no more are waited for.
+const PIECE: usize = 16 * 1024;
 
 /// Where the events come from.
 pub(super) enum Source {
@@ -41,11 +44,14 @@ pub(super) struct EventBody {
     /// First, for what is dropped first.
     parting: Parting,
     source: Source,
+    calls: Bell,
     request_id: Arc<str>,
     ticks: Interval,
     /// Has anything been sent since the last tick?
     spoke: bool,
     time_is_up: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Of what may speak while the source is silent.
+    interrupts: Bell,
     _slot: Slot,
 }
 
@@ -70,52 +76,86 @@ impl EventBody {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         let time_is_up = Box::pin(parting.ending.wait());
-        Self { parting, source, request_id, ticks, spoke: false, time_is_up, _slot: slot }
+        let (calls, interrupts) = (Bell::new(), Bell::new());
+        Self {
+            parting,
+            source,
+            calls,
+            request_id,
+            ticks,
+            spoke: false,
+            time_is_up,
+            interrupts,
+            _slot: slot,
+        }
     }
 
+    /// All that there is to say now, in one piece: what came together goes out with one write.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if matches!(self.source, Source::Over) {
-            return Poll::Ready(None);
+        let mut out = Vec::new();
+        while out.len() < PIECE && !matches!(self.source, Source::Over) {
+            match self.poll_source(cx) {
+                Poll::Ready(said) => self.say(said, &mut out),
+                Poll::Pending if out.is_empty() => ready!(self.poll_interrupts(cx, &mut out)),
+                Poll::Pending => break,
+            }
         }
+        self.spoke = true;
+        Poll::Ready((!out.is_empty()).then(|| out.into()))
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        let Self { calls, source, .. } = self;
         // The source is not used again after it has panicked.
-        let said = catch_unwind(AssertUnwindSafe(|| self.source.poll(cx)));
-        let said = said.unwrap_or_else(|_| {
+        let said = catch_unwind(AssertUnwindSafe(|| calls.poll(cx, |cx| source.poll(cx))));
+        said.unwrap_or_else(|_| {
             tracing::error!(request_id = &*self.request_id, "a stream panicked");
             Poll::Ready(Said::Error(Box::new(broken())))
-        });
-        let bytes = match said {
-            Poll::Ready(Said::Event(Event::Chunk(data))) => event(&data),
-            Poll::Ready(Said::Event(Event::Comment(text))) => comment(&text),
-            Poll::Ready(Said::Error(error)) => {
-                self.source = Source::Over;
-                event(error.to_json(&self.request_id).as_bytes())
-            }
-            Poll::Ready(Said::Complete) => {
-                self.source = Source::Over;
-                DONE
-            }
-            Poll::Pending if self.time_is_up.as_mut().poll(cx).is_ready() => {
-                self.parting.ending.count();
-                self.parting.progress.tell_cut("the gateway stops");
-                self.source = Source::Over;
-                event(stopping().to_json(&self.request_id).as_bytes())
-            }
-            Poll::Pending => {
-                ready!(self.poll_silence(cx));
-                COMMENT
-            }
-        };
-        self.spoke = true;
-        Poll::Ready(Some(bytes))
+        })
     }
 
-    /// Ready when a comment is due.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.ticks.poll_tick(cx));
-            if !std::mem::take(&mut self.spoke) {
-                return Poll::Ready(());
+    fn say(&mut self, said: Said, out: &mut Vec<u8>) {
+        match said {
+            Said::Event(Event::Chunk(data)) => write_event(out, &data),
+            Said::Event(Event::Comment(text)) => write_comment(out, &text),
+            Said::Error(error) => {
+                self.source = Source::Over;
+                write_event(out, error.to_json(&self.request_id).as_bytes());
             }
+            Said::Complete => {
+                self.source = Source::Over;
+                out.extend_from_slice(DONE);
+            }
+        }
+    }
+
+    /// Ready when something is to be said although the source is silent.
+    fn poll_interrupts(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
+        let Self { interrupts, time_is_up, ticks, spoke, .. } = self;
+        let time_is_up = ready!(interrupts.poll(cx, |cx| {
+            if time_is_up.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            poll_silence(ticks, spoke, cx).map(|()| false)
+        }));
+        if time_is_up {
+            self.parting.ending.count();
+            self.parting.progress.tell_cut("the gateway stops");
+            self.source = Source::Over;
+            write_event(out, stopping().to_json(&self.request_id).as_bytes());
+        } else {
+            out.extend_from_slice(COMMENT);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Ready when a comment is due.
+fn poll_silence(ticks: &mut Interval, spoke: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        ready!(ticks.poll_tick(cx));
+        if !std::mem::take(spoke) {
+            return Poll::Ready(());
         }
     }
 }
@@ -149,24 +189,29 @@ impl Body for EventBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.get_mut().poll_bytes(cx).map(|it| it.map(|bytes| Ok(Frame::data(bytes))))
     }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Over)
+    }
 }
 
 /// A comment, in one line.
-fn comment(text: &str) -> Bytes {
-    format!(": {}\n\n", text.replace(['\n', '\r'], " ")).into()
+fn write_comment(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(format!(": {}\n\n", text.replace(['\n', '\r'], " ")).as_bytes());
 }
 
 /// One event, in one piece. In JSON a line end can only be white space between tokens, where a
 /// blank means the same; in an event it would begin another line.
-fn event(data: &[u8]) -> Bytes {
-    let mut event = Vec::with_capacity(data.len() + 8);
-    event.extend_from_slice(b"data: ");
-    event.extend_from_slice(data);
+fn write_event(out: &mut Vec<u8>, data: &[u8]) {
+    out.reserve(data.len() + 8);
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    out.extend_from_slice(data);
     if memchr::memchr2(b'\n', b'\r', data).is_some() {
-        event.iter_mut().filter(|it| matches!(it, b'\n' | b'\r')).for_each(|it| *it = b' ');
+        let data = out.iter_mut().skip(start);
+        data.filter(|it| matches!(it, b'\n' | b'\r')).for_each(|it| *it = b' ');
     }
-    event.extend_from_slice(b"\n\n");
-    event.into()
+    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]
@@ -175,9 +220,15 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_and_a_blank_one() {
-        let check = |data: &str, expected: &str| assert_eq!(event(data.as_bytes()), expected);
+        let check = |data: &str, expected: &str| {
+            let mut out = b"data: 1\n\n".to_vec();
+            write_event(&mut out, data.as_bytes());
+            assert_eq!(str::from_utf8(&out), Ok(&*format!("data: 1\n\n{expected}")));
+        };
         check(r#"{"a":"\n"}"#, "data: {\"a\":\"\\n\"}\n\n");
         check("{\r\n \"a\":1\n}", "data: {   \"a\":1 }\n\n");
-        assert_eq!(comment("by\na/m"), ": by a/m\n\n");
+        let mut out = Vec::new();
+        write_comment(&mut out, "by\na/m");
+        assert_eq!(out, b": by a/m\n\n");
     }
 }

@@ -34,8 +34,9 @@ pub enum LogFormat {
 /// Starts logging to standard error, filtered by `filter` (in `RUST_LOG`'s syntax). Called a second
 /// time it does nothing.
 pub fn start(filter: Option<&str>, format: LogFormat) {
-    let parsed = filter.and_then(|it| EnvFilter::try_new(it).ok());
-    let filter = parsed.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
+    let parsed = filter.map(EnvFilter::try_new).transpose();
+    let unread = parsed.as_ref().err().map(ToString::to_string);
+    let filter = parsed.ok().flatten().unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -49,6 +50,9 @@ pub fn start(filter: Option<&str>, format: LogFormat) {
         LogFormat::Human => log.try_init().ok(),
         LogFormat::Json => log.event_format(JsonLines).try_init().ok(),
     };
+    if let Some(why) = unread {
+        tracing::warn!("RUST_LOG can't be read ({why}); wanted a level such as debug");
+    }
 }
 
 /// Each event as a flat JSON object on a line of its own.

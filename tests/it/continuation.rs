@@ -1,6 +1,6 @@
 //! A stream that is cut after its first content goes on elsewhere as if nothing had happened.
 
-use relayfreellm::sim::{Answer, Fault};
+use relayfreellm::sim::{Answer, Fault, Flavour};
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, Log, Setup, StreamAnswer, Upstream, ask, with};
@@ -70,6 +70,10 @@ async fn a_stream_cut_again_and_again_goes_on() {
     }
     let answer = gateway.stream(&ask("m")).await.expect_done();
     assert_eq!(answer.said(), TEXT);
+    let first = answer.header("x-relay-provider");
+    let [a, b] = if first == "One" { ["Two/m", "One/m"] } else { ["One/m", "Two/m"] };
+    let [comment] = &*answer.comments else { panic!("{:?}", answer.comments) };
+    assert!(comment.starts_with(&format!(": continued by {a}, {b}")), "{comment}");
 }
 
 #[tokio::test]
@@ -192,6 +196,26 @@ async fn what_all_have_used_is_told_as_one_sum_and_kept_as_what_it_was() {
     assert_eq!(usage["failed_attempts"], 0, "neither has delivered nothing");
     for it in ["prompt_tokens", "completion_tokens"] {
         assert_eq!(usage[it], told[it], "{usage} {told}");
+    }
+}
+
+/// Some providers tell their figures with the last chunk, asked or not.
+#[tokio::test]
+async fn who_did_not_ask_for_figures_gets_those_of_the_whole_answer() {
+    let teller = |name| {
+        Upstream::new(name, Flavour::Mistral)
+            .model("m")
+            .simulated(|it| it.answer = Answer::Fixed(TEXT.to_owned()))
+    };
+    let gateway = Gateway::with([teller("One"), teller("Two")]).start().await;
+    gateway.upstream("one").script(None, vec![Fault::CutAfterChunks(9)]);
+    let answer = gateway.stream(&ask("one/m")).await.expect_done();
+    assert_eq!(answer.said(), TEXT);
+    check_seamless(&answer);
+    let told = answer.events.iter().find(|it| it["usage"].is_object()).expect("figures");
+    let usage = &gateway.usage().await["total"];
+    for it in ["prompt_tokens", "completion_tokens"] {
+        assert_eq!(usage[it], told["usage"][it], "{usage} {told}");
     }
 }
 

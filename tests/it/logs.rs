@@ -144,3 +144,26 @@ async fn what_callers_and_providers_make_up_is_not_logged() {
     assert!(text.lines().all(|it| it.len() < 600), "a line without bounds");
     assert!(text.contains("model_type"), "{text}");
 }
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_named_once() {
+    let provider = Upstream::plain("One").key("sk-of-this-one-0001");
+    let gateway = Gateway::with([provider, Upstream::plain("Two")]).start().await;
+    let log = Log::catch();
+    gateway.upstream("one").set_fault(Some(Fault::Status(401)));
+    for _ in 0..6 {
+        gateway.chat(&ask("m")).await.expect(200);
+    }
+    let text = log.text();
+    let told: Vec<&str> = text.lines().filter(|it| it.contains("is no good")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("One: key …0001 is no good: 401 key rejected"), "{told:?}");
+    assert!(told[0].contains("WARN"), "{told:?}");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_told() {
+    let text = log(&[], &[("RUST_LOG", "relayfreellm=loudly")]);
+    assert!(text.contains("WARN RUST_LOG can't be read"), "{text}");
+    assert!(text.contains("good-1"), "it logs all the same: {text}");
+}

@@ -93,13 +93,26 @@ struct Session {
     lines: BTreeSet<LineId>,
 }
 
-/// Buckets that others have a right to before somebody.
+/// What others wait for, as somebody sees it whose turn it is.
 #[derive(Debug, Default)]
-pub(in crate::dispatch) struct Ahead(Vec<Arc<[Bucket]>>);
+pub(in crate::dispatch) struct Others {
+    ahead: Vec<Arc<[Bucket]>>,
+    behind: Vec<Arc<[Bucket]>>,
+}
 
-impl Ahead {
-    pub(in crate::dispatch) fn claims(&self, bucket: Bucket) -> bool {
-        self.0.iter().any(|it| it.binary_search(&bucket).is_ok())
+impl Others {
+    /// Has another one a right to the bucket first?
+    pub(in crate::dispatch) fn claim(&self, bucket: Bucket) -> bool {
+        Self::has(&self.ahead, bucket)
+    }
+
+    /// Would it serve another one who comes after?
+    pub(in crate::dispatch) fn want(&self, bucket: Bucket) -> bool {
+        Self::has(&self.behind, bucket)
+    }
+
+    fn has(lines: &[Arc<[Bucket]>], bucket: Bucket) -> bool {
+        lines.iter().any(|it| it.binary_search(&bucket).is_ok())
     }
 }
 
@@ -248,15 +261,18 @@ impl Lines {
         Some((key.turn, key.sessions.get(&who.session)?.turn, *number))
     }
 
-    /// What those who come first in other lines may take before this request; before a request that
-    /// stands in no line (`None`), all that anybody waits for.
-    pub(super) fn ahead(&self, ticket: Option<&Ticket>) -> Ahead {
+    /// What those who come first in other lines wait for; before a request that stands in no line (`None`) all of
+    /// them have a right to it.
+    pub(super) fn others(&self, ticket: Option<&Ticket>) -> Others {
         let (mine, rank) = (ticket.map(|it| it.choice.line), ticket.and_then(|it| self.rank(it)));
-        let others = self.all.iter().filter(|(id, line)| {
+        let mut others = Others::default();
+        for (_, line) in self.all.iter().filter(|(id, _)| mine != Some(**id)) {
             let first = line.first().map(|(it, _)| it);
-            mine != Some(**id) && rank.is_none_or(|mine| first.is_some_and(|it| it < mine))
-        });
-        Ahead(others.map(|(_, it)| Arc::clone(&it.choice.buckets)).collect())
+            let before = rank.is_none_or(|mine| first.is_some_and(|it| it < mine));
+            let side = if before { &mut others.ahead } else { &mut others.behind };
+            side.push(Arc::clone(&line.choice.buckets));
+        }
+        others
     }
 
     /// At least so many others of its line are served before a request, if all of them stay: keys have

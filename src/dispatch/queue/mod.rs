@@ -24,11 +24,11 @@ use crate::dispatch::outcome::Who;
 use crate::dispatch::queue::lines::Lines;
 use crate::dispatch::queue::lines::Ticket;
 
-pub(super) use crate::dispatch::queue::lines::Ahead;
 pub(super) use crate::dispatch::queue::lines::Bucket;
 pub(super) use crate::dispatch::queue::lines::Choice;
 #[cfg(test)]
 pub(super) use crate::dispatch::queue::lines::MOST_OF_SESSION;
+pub(super) use crate::dispatch::queue::lines::Others;
 
 /// All lines. Memory is bounded by the requests the server lets in.
 #[derive(Debug, Default)]
@@ -65,12 +65,12 @@ impl Queue {
         Some(Place { queue: Arc::clone(self), ticket, bell })
     }
 
-    /// What others may take before a request with that place, or with none yet.
-    pub(super) fn ahead(&self, place: Option<&Place>) -> Ahead {
+    /// What others wait for, seen from a request with that place, or with none yet.
+    pub(super) fn others(&self, place: Option<&Place>) -> Others {
         if !self.is_used() {
-            return Ahead::default();
+            return Others::default();
         }
-        self.lock().ahead(place.map(|it| &it.ticket))
+        self.lock().others(place.map(|it| &it.ticket))
     }
 
     /// At least so many are served before a request with that place, or one that would join now.

@@ -24,8 +24,8 @@ fn turns(queue: &Queue, mut places: Vec<Place>) -> Vec<Who> {
     let mut order = Vec::new();
     loop {
         let may = |it: &Place| {
-            let ahead = queue.ahead(Some(it));
-            let claimed = it.choice().buckets().iter().all(|bucket| ahead.claims(*bucket));
+            let others = queue.others(Some(it));
+            let claimed = it.choice().buckets().iter().all(|bucket| others.claim(*bucket));
             it.is_first() && !claimed
         };
         let Some(at) = places.iter().position(may) else { break };
@@ -72,7 +72,7 @@ fn lines_that_share_nothing_do_not_mix() {
     let [one, other] = [1, 2].map(|it| queue.join(models(&[it]), who(1, 1)).unwrap());
     for place in [&one, &other] {
         let bucket = place.choice().buckets()[0];
-        assert!(place.is_first() && !queue.ahead(Some(place)).claims(bucket));
+        assert!(place.is_first() && !queue.others(Some(place)).claim(bucket));
     }
     drop(one);
     assert!(!queue.has(self::one) && queue.has(|| models(&[2])));
@@ -85,8 +85,8 @@ fn lines_that_share_a_bucket_keep_one_order() {
     let any = queue.join(models(&[1, 2]), who(2, 0)).unwrap();
     let [first, second] = [1, 2].map(|it| Bucket::Model(ModelId(it)));
     let claims = |place: Option<&Place>| {
-        let ahead = queue.ahead(place);
-        [first, second].map(|it| ahead.claims(it))
+        let others = queue.others(place);
+        [first, second].map(|it| others.claim(it))
     };
     assert_eq!(claims(Some(&pin)), [false, false], "it came first");
     assert_eq!(claims(Some(&any)), [true, false], "what nobody else wants is free");
@@ -95,6 +95,8 @@ fn lines_that_share_a_bucket_keep_one_order() {
     assert_eq!(claims(Some(&any)), [false, false]);
     let again = queue.join(models(&[1]), who(1, 0)).unwrap();
     assert_eq!((claims(Some(&again)), claims(Some(&any))), ([true, true], [false, false]));
+    let others = queue.others(Some(&any));
+    assert_eq!([first, second].map(|it| others.want(it)), [true, false], "it may take the second");
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn naming_many_models_gains_no_turns() {
     let bucket = Bucket::Model(ModelId(1));
     let mut order = Vec::new();
     while let Some(at) =
-        places.iter().position(|it| it.is_first() && !queue.ahead(Some(it)).claims(bucket))
+        places.iter().position(|it| it.is_first() && !queue.others(Some(it)).claim(bucket))
     {
         let place = places.remove(at);
         order.push(place.ticket.who.key);

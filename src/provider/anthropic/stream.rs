@@ -370,7 +370,7 @@ mod tests {
                 Meaning::Ends => return (deltas, usage, "whole"),
             };
             for chunk in chunks {
-                assert_eq!(chunk.id.as_deref(), Some("msg_01"));
+                assert_eq!(chunk.id().as_deref(), Some("msg_01"));
                 let mut chunk = shown(&chunk);
                 match chunk["choices"].get_mut(0) {
                     Some(it) => deltas.push((it["delta"].take(), it["finish_reason"].take())),

@@ -27,7 +27,6 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
@@ -50,6 +49,7 @@ use crate::provider::fault::Fault;
 use crate::provider::steps::chunks;
 use crate::provider::thoughts::Shelf;
 use crate::provider::thoughts::Thoughts;
+use crate::provider::transport::Incoming;
 use crate::provider::transport::Transport;
 use crate::provider::transport::read_answer;
 

@@ -43,5 +43,5 @@ pub(in crate::provider) fn stream(
     clock: SharedClock,
 ) -> BoxStream<'static, Result<Chunk, Fault>> {
     let source = Source::Events(Box::new(EventStream::new(body)));
-    reading(source, Mender::new(asked(provider), rng()), clock)
+    reading(source, Mender::new(asked(provider), rng(), clock))
 }

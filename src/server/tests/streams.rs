@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dispatch::outcome::{Event, Failure, Journey, Progress};
@@ -48,6 +48,28 @@ async fn a_stream_is_events_and_done() {
     let expected =
         ["data: {\"a\":1}\n\n", "data: { \"b\":2}\n\n", "data: {}\n\n", "data: [DONE]\n\n"];
     assert_eq!(chunks, expected);
+}
+
+#[tokio::test]
+async fn what_comes_at_once_goes_out_in_one_piece_and_waits_for_nothing() {
+    let more = Arc::new(Notify::new());
+    let awaited = Arc::clone(&more);
+    let script = Script::new(move |_| {
+        let awaited = Arc::clone(&awaited);
+        let later = stream::once(async move {
+            awaited.notified().await;
+            Ok(Event::Chunk(Bytes::from_static(b"3")))
+        });
+        at_once(Ok(streamed(events([Ok("1"), Ok("2")]).chain(later).boxed())))
+    });
+    let server = start(Params::default(), script).await;
+    let mut client = Client::connect(&server).await;
+    client.send(chat(&["Connection: close"], STREAM)).await;
+    let first = client.until("data: 2\n\n\r\n").await;
+    assert!(first.ends_with("\r\n12\r\ndata: 1\n\ndata: 2\n\n\r\n"), "{first}");
+    more.notify_one();
+    let rest = client.rest().await;
+    assert_eq!(rest, "17\r\ndata: 3\n\ndata: [DONE]\n\n\r\n0\r\n\r\n");
 }
 
 #[tokio::test]

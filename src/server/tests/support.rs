@@ -290,6 +290,8 @@ pub(super) async fn ask_stream(server: &Server, body: &str) -> (Reply, Vec<Strin
     let status = head[9..12].parse().unwrap();
     let text = client.rest().await;
     let chunks = text.split("\r\n").skip(1).step_by(2).filter(|it| !it.is_empty());
-    let chunks = chunks.map(str::to_owned).collect();
-    (Reply { status, head, body: String::new() }, chunks)
+    // Events that come together travel in one chunk.
+    let events = chunks.flat_map(|it| it.split_inclusive("\n\n"));
+    let events = events.map(str::to_owned).collect();
+    (Reply { status, head, body: String::new() }, events)
 }

@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use fastrand::Rng;
 
-use crate::clock::Now;
+use crate::clock::SharedClock;
 use crate::openai::Chunk;
 use crate::openai::ChunkChoice;
+use crate::openai::ChunkReader;
 use crate::openai::JsonObject;
 use crate::openai::json_list;
 use crate::openai::json_list_of;
@@ -29,6 +30,7 @@ const CHOICES: usize = 128;
 /// Mends one stream, event by event.
 pub(in crate::provider::openai_compatible) struct Mender {
     asked: Asked,
+    reader: ChunkReader,
     choices: Vec<(u64, ChoiceState)>,
     /// A chunk that ends a choice, unless more of it comes next.
     held: Option<Chunk>,
@@ -36,20 +38,25 @@ pub(in crate::provider::openai_compatible) struct Mender {
     went_on: bool,
     ready: Vec<Chunk>,
     rng: Rng,
-    /// When the event being read came.
-    now: Now,
+    /// Read only where the time matters.
+    clock: SharedClock,
 }
 
 impl Mender {
-    pub(in crate::provider::openai_compatible) fn new(asked: Asked, rng: Rng) -> Self {
+    pub(in crate::provider::openai_compatible) fn new(
+        asked: Asked,
+        rng: Rng,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             asked,
+            reader: ChunkReader::default(),
             choices: Vec::new(),
             held: None,
             went_on: false,
             ready: Vec::new(),
             rng,
-            now: Now::default(),
+            clock,
         }
     }
 
@@ -79,19 +86,18 @@ impl Mender {
     ///
     /// # Errors
     /// The error it tells of, or [`FaultKind::Unreadable`].
-    pub(super) fn take(&mut self, data: &Bytes, now: Now) -> Result<(), Fault> {
-        self.now = now;
-        let chunk = match Chunk::parse(data) {
+    pub(super) fn take(&mut self, data: &Bytes) -> Result<(), Fault> {
+        let chunk = match self.reader.read(data) {
             Ok(chunk) => chunk,
             Err(fault) => {
-                return Err(self.failure(data, now).unwrap_or_else(|| unreadable(&fault)));
+                return Err(self.failure(data).unwrap_or_else(|| unreadable(&fault)));
             }
         };
         if let Some(error) = &chunk.error {
-            return Err(classify_inside_answer(self.asked.provider, error, now));
+            return Err(classify_inside_answer(self.asked.provider, error, self.clock.now()));
         }
         if chunk.choices.is_empty() && !chunk.is_usage_only() && chunk.usage.is_none() {
-            return self.failure(data, now).map_or(Ok(()), Err);
+            return self.failure(data).map_or(Ok(()), Err);
         }
         if chunk.choices.len() > CHOICES {
             return Err(Fault::new(FaultKind::Unreadable, "more choices than can be asked for"));
@@ -131,9 +137,9 @@ impl Mender {
         self.ready.extend(self.held.take());
     }
 
-    fn failure(&self, data: &[u8], now: Now) -> Option<Fault> {
+    fn failure(&self, data: &[u8]) -> Option<Fault> {
         let error = stray_error(data)?;
-        Some(classify_inside_answer(self.asked.provider, &error, now))
+        Some(classify_inside_answer(self.asked.provider, &error, self.clock.now()))
     }
 
     /// Takes a chunk that comes after a choice has ended. If that one goes on after all, the reason
@@ -203,7 +209,8 @@ impl Mender {
     fn mended(&mut self, chunk: &Chunk, usage: Option<String>) -> Result<Chunk, Fault> {
         let mut fault = None;
         let mut rng = self.rng.fork();
-        let (shelf, now) = (self.asked.shelf.clone().filter(|_| is_signed(chunk.body())), self.now);
+        let shelf = self.asked.shelf.clone().filter(|_| is_signed(chunk.body()));
+        let now = self.clock.now();
         let mended = edited(chunk, |at, mut choice| {
             let known = chunk.choices.get(at)?;
             if choice.get("index").is_none_or(|it| it == "null") {

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures::stream::BoxStream;
 use http::Response;
-use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::clock::SharedClock;
@@ -42,6 +41,7 @@ use crate::provider::steps::Step;
 use crate::provider::steps::Steps;
 use crate::provider::steps::chunks;
 use crate::provider::thoughts::Shelf;
+use crate::provider::transport::Incoming;
 use crate::provider::transport::read_answer;
 
 /// How long the end of an answer is kept back for what may follow it. What does follow comes at
@@ -97,24 +97,19 @@ pub(super) async fn stream(
     clock: SharedClock,
 ) -> Result<Reply, Fault> {
     let source = Source::of(&asked, answer, clock.now()).await?;
-    let mender = Mender::new(asked, Rng::new());
-    Ok(Reply::Stream(Pieces { chunks: reading(source, mender, clock), unmet }))
+    let mender = Mender::new(asked, Rng::new(), clock);
+    Ok(Reply::Stream(Pieces { chunks: reading(source, mender), unmet }))
 }
 
 /// The chunks of a stream.
-pub(super) fn reading(
-    source: Source,
-    mender: Mender,
-    clock: SharedClock,
-) -> BoxStream<'static, Result<Chunk, Fault>> {
-    chunks(Reading { source, mender, clock })
+pub(super) fn reading(source: Source, mender: Mender) -> BoxStream<'static, Result<Chunk, Fault>> {
+    chunks(Reading { source, mender })
 }
 
 /// A stream under way.
 struct Reading {
     source: Source,
     mender: Mender,
-    clock: SharedClock,
 }
 
 impl Steps for Reading {
@@ -169,6 +164,6 @@ impl Reading {
     }
 
     fn take(&mut self, data: &Bytes) -> Result<(), Fault> {
-        self.mender.take(data, self.clock.now())
+        self.mender.take(data)
     }
 }

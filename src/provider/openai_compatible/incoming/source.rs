@@ -6,7 +6,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use http::Response;
 use http::header::CONTENT_TYPE;
-use hyper::body::Incoming;
 use memchr::memchr_iter;
 
 use crate::clock::Now;
@@ -17,6 +16,7 @@ use crate::provider::fault::Fault;
 use crate::provider::openai_compatible::incoming::Asked;
 use crate::provider::openai_compatible::incoming::complete::as_event;
 use crate::provider::openai_compatible::incoming::complete::complete;
+use crate::provider::transport::Incoming;
 use crate::provider::transport::read_answer;
 
 pub(in crate::provider::openai_compatible) enum Source {

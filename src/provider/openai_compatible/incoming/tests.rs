@@ -344,6 +344,10 @@ async fn an_end_is_not_waited_for_much_longer_than_the_reason() {
     assert_eq!(begun.elapsed(), LAST_WAIT + END_WAIT);
 }
 
+fn clock() -> SharedClock {
+    Arc::new(VirtualClock::starting_at(0))
+}
+
 #[test]
 fn a_clean_chunk_passes_as_the_bytes_it_came_as() {
     for clean in [
@@ -355,9 +359,9 @@ fn a_clean_chunk_passes_as_the_bytes_it_came_as() {
         r#"{"choices":[{"index":0,"delta":{ },"finish_reason":"stop"}]}"#,
         r#"{"choices":[ ],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#,
     ] {
-        let mut mender = Mender::new(given::asked(""), Rng::with_seed(7));
+        let mut mender = Mender::new(given::asked(""), Rng::with_seed(7), clock());
         let data = Bytes::from_static(clean.as_bytes());
-        mender.take(&data, Now::default()).unwrap();
+        mender.take(&data).unwrap();
         mender.release();
         let chunk = mender.ready().remove(0);
         assert_eq!(chunk.body().as_ptr(), data.as_ptr(), "{clean}");
@@ -614,11 +618,11 @@ fn signatures_are_kept_and_marked_with_their_model() {
     let whole: Value = serde_json::from_slice(whole.body()).unwrap();
     assert_eq!(whole["choices"][0]["message"]["tool_calls"][0]["extra_content"], marked);
     assert_eq!(shelf.find("a", now).as_deref(), Some("s"));
-    let mut mender = Mender::new(asked(), Rng::with_seed(7));
+    let mut mender = Mender::new(asked(), Rng::with_seed(7), clock());
     for more in [json!({"index": 0, "id": "b"}), json!({"id": "c"})] {
         let id = more["id"].as_str().unwrap().to_owned();
         let event = chunk(json!({"tool_calls": signed(more)}), &Value::Null);
-        mender.take(&event.to_string().into(), now).unwrap();
+        mender.take(&event.to_string().into()).unwrap();
         let sent: Value = serde_json::from_slice(mender.ready()[0].body()).unwrap();
         assert_eq!(sent["choices"][0]["delta"]["tool_calls"][0]["extra_content"], marked);
         assert_eq!(shelf.find(&id, now).as_deref(), Some("s"));

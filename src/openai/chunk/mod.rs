@@ -1,22 +1,27 @@
 //! One event of a streamed answer, read lightly and passed on with little changed.
 
+mod alike;
+mod said;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
 use simdutf8::basic::from_utf8;
 
-use super::raw::{Patch, Unreadable, is_error, json_string, says_something, span_of, text_of};
+use super::raw::{Patch, Unreadable, is_error, json_string, span_of, text_of};
 use super::reader::{Broken, Reader, read};
 use super::top::Top;
 use super::usage::{TokenUsage, in_openai_form};
+
+pub use alike::ChunkReader;
+pub use alike::ChunkWriter;
+pub(super) use said::Said;
 
 /// A `chat.completion.chunk` as a provider sent it.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     body: Bytes,
-    /// The provider's own id for the answer.
-    pub id: Option<String>,
     /// Usage it carries, wherever the provider puts it.
     pub usage: Option<TokenUsage>,
     /// An error in place of an answer, as JSON text.
@@ -98,7 +103,8 @@ impl<'a> Members<'a> {
             match &*key {
                 "x_groq" if !it.is_null() => found.groq_usage = groq_usage(it)?,
                 "choices" if !it.is_null() => {
-                    found.choices.clear();
+                    // Nearly all have one.
+                    found.choices = Vec::with_capacity(1);
                     it.list(|it| {
                         let place = found.choices.len() as u64;
                         found.choices.push(ChunkChoice::read(it, place, whole)?);
@@ -152,76 +158,6 @@ impl<'a> ChoiceMembers<'a> {
     }
 }
 
-/// What a delta or a whole message holds, as far as it matters here.
-#[derive(Default)]
-pub(super) struct Said<'a> {
-    pub(super) role: Option<&'a str>,
-    pub(super) content: Option<&'a str>,
-    /// The string that `content` is.
-    pub(super) text: Option<Cow<'a, str>>,
-    pub(super) tool_calls: Option<&'a str>,
-    pub(super) calls_tools: bool,
-    pub(super) refuses: bool,
-    /// Does any other member say something: reasoning, a refusal, audio, whatever comes next?
-    pub(super) says_else: bool,
-    /// Does something stand in another form than OpenAI's?
-    pub(super) is_odd: bool,
-    pub(super) reasoning: Option<&'a str>,
-    pub(super) annotations: Option<&'a str>,
-    /// What of it costs tokens beside the text: reasoning, refusals, calls.
-    pub(super) uncounted: String,
-}
-
-impl<'a> Said<'a> {
-    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Broken> {
-        let mut said = Self::default();
-        reader.object(|it, key| {
-            said.take(&key, it.raw()?);
-            Ok::<_, Broken>(())
-        })?;
-        Ok(said)
-    }
-
-    fn take(&mut self, key: &str, value: &'a str) {
-        match key {
-            "role" => self.role = Some(value),
-            "content" => self.take_content(value),
-            _ if !says_something(Some(value)) => {}
-            "tool_calls" | "function_call" => {
-                self.calls_tools = true;
-                self.uncounted.push_str(value);
-                if key == "tool_calls" {
-                    self.tool_calls = Some(value);
-                }
-            }
-            other => {
-                self.says_else = true;
-                let text = text_of(value);
-                self.refuses |= other == "refusal";
-                match other {
-                    "reasoning_content" => self.reasoning = Some(value),
-                    "annotations" => self.annotations = Some(value),
-                    _ => {}
-                }
-                self.is_odd |= match other {
-                    "reasoning" | "reasoning_details" | "thinking" => true,
-                    "reasoning_content" | "refusal" => text.is_none(),
-                    _ => false,
-                };
-                self.uncounted.push_str(&text.unwrap_or_default());
-            }
-        }
-    }
-
-    fn take_content(&mut self, value: &'a str) {
-        self.content = Some(value);
-        self.text = text_of(value);
-        let other_form = self.text.is_none() && says_something(Some(value));
-        self.is_odd |= other_form;
-        self.says_else |= other_form && !value.starts_with('"');
-    }
-}
-
 /// The members every chunk of one stream has in common, as JSON text.
 pub struct Heads<'a> {
     /// `id`.
@@ -251,7 +187,6 @@ impl Chunk {
         let (read, usage_span) = told.unzip();
         let read = read.flatten();
         Ok(Self {
-            id: top.id.and_then(text_of).map(Cow::into_owned),
             usage: read.map(|(usage, _)| usage),
             usage_is_odd: read.is_some_and(|(_, in_form)| !in_form),
             usage_is_own,
@@ -261,6 +196,12 @@ impl Chunk {
             choices: members.choices,
             body: body.clone(),
         })
+    }
+
+    /// The provider's own id for the answer.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        let [id, ..] = &self.heads;
+        text_of(from_utf8(self.body.get(id.clone()?)?).ok()?)
     }
 
     /// Does it add anything a caller could use?
@@ -309,6 +250,15 @@ impl Chunk {
     /// `edits`, which are in their order; `usage` is the JSON text for the `usage` member where it is
     /// to be another.
     pub fn render(&self, heads: &Heads<'_>, edits: &[ChoiceEdit], usage: Option<&str>) -> Bytes {
+        self.patch(heads, edits, usage).apply(&self.body)
+    }
+
+    fn patch<'a>(
+        &self,
+        heads: &Heads<'a>,
+        edits: &[ChoiceEdit],
+        usage: Option<&'a str>,
+    ) -> Patch<'a> {
         let mut patch = Patch::new();
         let mut missing = String::new();
         let values = [
@@ -333,7 +283,7 @@ impl Chunk {
         for (i, choice) in self.choices.iter().enumerate() {
             choice.patch(&mut patch, edits.get(i).unwrap_or(&ChoiceEdit::default()));
         }
-        patch.apply(&self.body)
+        patch
     }
 }
 
