@@ -23,11 +23,11 @@ pub(crate) struct Language {
     /// Plain, varied, and the part that tells whether the fact is still there.
     pub(crate) facts: [(&'static str, &'static str, &'static str); 20],
     /// Sentences with a place for a topic.
-    frames: [&'static str; 14],
-    topics: [&'static str; 12],
+    pub(crate) frames: [&'static str; 14],
+    pub(crate) topics: [&'static str; 12],
     /// What words that are said only once are made of.
-    syllables: &'static str,
-    join: &'static str,
+    pub(crate) syllables: &'static str,
+    pub(crate) join: &'static str,
 }
 
 /// A conversation and the parts that have to survive.
@@ -103,10 +103,10 @@ impl Language {
         (0..3).map(|_| syllables[dice.roll(syllables.len())]).collect()
     }
 
-    /// 160 messages with every fact in one of them.
-    pub(crate) fn conversation(&self, kind: &str, wording: Wording) -> Planted {
+    /// 160 messages with every fact in one of them, and other small talk by each `seed`.
+    pub(crate) fn conversation(&self, kind: &str, wording: Wording, seed: u64) -> Planted {
         const MESSAGES: usize = 160;
-        let mut dice = Dice(kind.len() as u64 * 7 + self.name.len() as u64);
+        let mut dice = Dice(kind.len() as u64 * 7 + self.name.len() as u64 + seed * 1_000_003);
         let rich = kind == "notes";
         let mut messages = Vec::new();
         for i in 0..MESSAGES {
@@ -151,7 +151,7 @@ fn tool_exchange(dice: &mut Dice, i: usize) -> [Value; 2] {
 
 pub(crate) const LANGUAGES: [&Language; 5] = [&ENGLISH, &GERMAN, &SPANISH, &CHINESE, &JAPANESE];
 
-const ENGLISH: Language = Language {
+pub(crate) const ENGLISH: Language = Language {
     name: "English",
     facts: [
         (
@@ -257,7 +257,7 @@ const ENGLISH: Language = Language {
     join: " ",
 };
 
-const GERMAN: Language = Language {
+pub(crate) const GERMAN: Language = Language {
     name: "German",
     facts: [
         (
@@ -379,7 +379,7 @@ const GERMAN: Language = Language {
     join: " ",
 };
 
-const SPANISH: Language = Language {
+pub(crate) const SPANISH: Language = Language {
     name: "Spanish",
     facts: [
         (
@@ -481,7 +481,7 @@ const SPANISH: Language = Language {
     join: " ",
 };
 
-const CHINESE: Language = Language {
+pub(crate) const CHINESE: Language = Language {
     name: "Chinese",
     facts: [
         ("数据库端口是8443。", "对了，数据库用的是8443端口。", "8443"),
@@ -543,7 +543,7 @@ const CHINESE: Language = Language {
     join: "",
 };
 
-const JAPANESE: Language = Language {
+pub(crate) const JAPANESE: Language = Language {
     name: "Japanese",
     facts: [
         ("データベースのポートは8443です。", "そういえばデータベースは8443番でした。", "8443"),

@@ -1,7 +1,7 @@
 //! How many of 20 facts, planted in long conversations, survive in the summary of `reservoir` mode, and
 //! how many in simpler ones of the same size.
 //!
-//! `cargo bench --bench recall`; with `-- show` also what was lost, and one summary.
+//! `cargo bench --bench recall`; with `-- show` also what was lost, and a summary of each language.
 
 #![expect(
     clippy::print_stdout,
@@ -12,75 +12,100 @@
 )]
 
 mod corpus;
+mod held_out;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use corpus::{KINDS, LANGUAGES, Wording};
+use held_out::HELD_OUT;
 use relayfreellm::context::{Memory, summary, tokens};
 use relayfreellm::openai::{ChatRequest, Message};
 use serde_json::json;
 
 const BUDGETS: [u64; 3] = [200, 400, 800];
+/// Conversations of each language, kind and wording.
+const SEEDS: u64 = 5;
+const WAYS: usize = 4;
+
+/// How many facts were found by each way, and how many there were.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    kept: [usize; WAYS],
+    planted: usize,
+}
 
 fn main() {
     let show = std::env::args().any(|it| it == "show");
-    println!(
-        "{:<10} {:<7} {:>7} {:>9} {:>9} {:>9} {:>9}",
-        "language", "wording", "tokens", "reservoir", "truncated", "plain TF", "rare"
-    );
-    let mut totals: BTreeMap<(u64, &str), [usize; 5]> = BTreeMap::new();
-    for language in LANGUAGES {
-        for wording in [Wording::Plain, Wording::Varied] {
-            for budget in BUDGETS {
-                let mut found = [0; 4];
-                let mut planted = 0;
-                for kind in KINDS {
-                    let made = language.conversation(kind, wording);
-                    planted += made.keys.len();
-                    let texts = all_ways(&made.messages, budget);
-                    for total in [kind, "all"] {
-                        totals.entry((budget, total)).or_default()[4] += made.keys.len();
-                    }
-                    for (i, text) in texts.iter().enumerate() {
-                        let here = made.keys.iter().filter(|it| text.contains(**it)).count();
-                        found[i] += here;
-                        for total in [kind, "all"] {
-                            totals.entry((budget, total)).or_default()[i] += here;
-                        }
-                    }
-                    if show && budget == 400 {
-                        let lost = made.keys.iter().filter(|it| !texts[0].contains(**it));
-                        println!("  {kind}: lost {:?}", lost.collect::<Vec<_>>());
-                        if kind == "support" && wording == Wording::Plain {
-                            println!("{}", texts[0]);
+    for (set, languages) in [("made with", LANGUAGES), ("held out", HELD_OUT)] {
+        println!(
+            "{set:<28} {:>7} {:>9} {:>9} {:>9} {:>9}",
+            "tokens", "reservoir", "truncated", "plain TF", "rare"
+        );
+        let mut totals: BTreeMap<(String, u64), Found> = BTreeMap::new();
+        for language in languages {
+            for kind in KINDS {
+                for wording in [Wording::Plain, Wording::Varied] {
+                    for seed in 0..SEEDS {
+                        let made = language.conversation(kind, wording, seed);
+                        for budget in BUDGETS {
+                            let texts = all_ways(&made.messages, budget);
+                            for row in rows(language.name, kind, wording) {
+                                totals.entry((row, budget)).or_default().add(&made.keys, &texts);
+                            }
+                            if show && budget == 400 {
+                                tell_of(
+                                    language.name,
+                                    (kind, wording, seed),
+                                    &made.keys,
+                                    &texts[0],
+                                );
+                            }
                         }
                     }
                 }
-                let percent = found.map(|it| format!("{}%", it * 100 / planted));
-                println!(
-                    "{:<10} {:<7} {budget:>7} {:>9} {:>9} {:>9} {:>9}",
-                    language.name,
-                    format!("{wording:?}"),
-                    percent[0],
-                    percent[1],
-                    percent[2],
-                    percent[3]
-                );
             }
         }
-    }
-    for ((budget, of), found) in totals {
-        let percent =
-            [0, 1, 2, 3].map(|i| format!("{:.1}%", 100.0 * found[i] as f64 / found[4] as f64));
-        println!(
-            "{of:<18} {budget:>7} {:>9} {:>9} {:>9} {:>9}",
-            percent[0], percent[1], percent[2], percent[3]
-        );
+        for ((row, budget), found) in totals {
+            let percent = found.kept.map(|it| 100.0 * it as f64 / found.planted as f64);
+            let percent = percent.map(|it| format!("{it:.1}%"));
+            println!(
+                "{row:<28} {budget:>7} {:>9} {:>9} {:>9} {:>9}",
+                percent[0], percent[1], percent[2], percent[3]
+            );
+        }
     }
 }
 
-fn all_ways(messages: &[serde_json::Value], budget: u64) -> [String; 4] {
+/// The rows of the table in which a conversation counts.
+fn rows(language: &str, kind: &str, wording: Wording) -> [String; 3] {
+    ["all".to_owned(), format!("kind: {kind}"), format!("language: {language}, {wording:?}")]
+}
+
+impl Found {
+    fn add(&mut self, keys: &[&str], texts: &[String; WAYS]) {
+        self.planted += keys.len();
+        for (kept, text) in self.kept.iter_mut().zip(texts) {
+            *kept += keys.iter().filter(|it| text.contains(**it)).count();
+        }
+    }
+}
+
+/// What was lost, and one summary.
+fn tell_of(
+    language: &str,
+    (kind, wording, seed): (&str, Wording, u64),
+    keys: &[&str],
+    summary: &str,
+) {
+    let lost: Vec<_> = keys.iter().filter(|it| !summary.contains(**it)).collect();
+    println!("  {language}, {kind}, {wording:?}, {seed}: lost {lost:?}");
+    if (kind, wording, seed) == ("support", Wording::Plain, 0) {
+        println!("{summary}");
+    }
+}
+
+fn all_ways(messages: &[serde_json::Value], budget: u64) -> [String; WAYS] {
     let body = json!({"messages": messages}).to_string();
     let request = ChatRequest::parse(&Bytes::from(body)).expect("a request");
     let all = request.messages();

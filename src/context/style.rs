@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 /// The default guide: about 60 tokens, and nothing in it that changes what is said.
-pub const GUIDE: &str = "Unless instructed otherwise above: answer in the language of the question, \
+pub const GUIDE: &str = "Unless instructed otherwise: answer in the language of the question, \
     directly and in a plain, friendly tone. Begin with the answer, without filler or praise of the \
     question. Be as brief as the matter allows. Use Markdown where it helps, and fenced code blocks \
     for code. If unsure, say so.";

@@ -146,6 +146,44 @@ fn json_at_once_is_as_a_whole_answer() {
     }
 }
 
+/// Were the cost to grow with the square of the text, this would take half an hour; were nesting followed by
+/// recursion, it would take all of the stack.
+#[test]
+fn hostile_text_is_read_in_one_go() {
+    const BYTES: usize = 1 << 18;
+    for unit in [
+        "[",
+        "{",
+        "{\"a\":",
+        "[{",
+        "[1,",
+        "[\"",
+        "{'",
+        "[/*",
+        "[#\n",
+        "```\n",
+        "```\n[1,]",
+        "Sure! [",
+    ] {
+        check_hostile(&unit.repeat(BYTES / unit.len()));
+    }
+    let deep = "[".repeat(4 * BYTES) + &"]".repeat(4 * BYTES);
+    assert_eq!(Mode::Json(Root::Any).apply(&deep, true), deep);
+    for begin in ["[\"", "['", "{'a': \"", "[\"\\", "text {"] {
+        for unit in ["\\", "\\\"", "'", "\"", " ", "é"] {
+            check_hostile(&(begin.to_owned() + &unit.repeat(BYTES / unit.len())));
+        }
+    }
+}
+
+fn check_hostile(text: &str) {
+    let cuts: Vec<usize> = (0..text.len()).step_by(7).collect();
+    for mode in [Mode::Text, Mode::Json(Root::Any), Mode::Json(Root::Object)] {
+        assert!(mode.apply(text, true).len() <= text.len() + 8);
+        assert!(streamed(mode, text, &cuts).len() <= text.len() + 8);
+    }
+}
+
 #[test]
 fn settings_choose_the_mode() {
     assert_eq!(Params { enabled: true }.mode(None), Mode::Text);

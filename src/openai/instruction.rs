@@ -25,7 +25,8 @@ impl Place {
 }
 
 /// The messages of the list `json` with `more` at the end of the first instructions, or as a system
-/// message before all others where there are none.
+/// message before all others where there are none. Where they end in `more` already (another gateway
+/// stands before this one, say) it is not said twice.
 pub fn with_instruction(json: &str, more: &str) -> String {
     spliced(json, Place::in_list(json, &Message::list(json)), more)
 }
@@ -41,6 +42,9 @@ fn spliced(json: &str, place: Option<Place>, more: &str) -> String {
     let at = |at: usize| json.split_at_checked(at);
     if let Some((place, (before, after))) = place.and_then(|it| Some((it, at(it.at)?))) {
         let more = json_string(more);
+        if ends_in(before, &more) {
+            return json.to_owned();
+        }
         let [open, more, close] = place.addition.around(&more);
         return [before, open, more, close, after].concat();
     }
@@ -48,6 +52,13 @@ fn spliced(json: &str, place: Option<Place>, more: &str) -> String {
     let comma = if rest.trim_ascii_start().starts_with(']') { "" } else { "," };
     let first = ["[{\"role\":\"system\",\"content\":", &json_string(more), "}", comma];
     first.concat() + rest
+}
+
+/// Is the last text in the JSON text `before` the string `more`, or does it end in it?
+fn ends_in(before: &str, more: &str) -> bool {
+    let plain = |text: &str| text.trim_end_matches(['"', '}', ' ']).len();
+    let inner = more.get(1..plain(more)).unwrap_or_default();
+    !inner.is_empty() && before.get(..plain(before)).is_some_and(|it| it.ends_with(inner))
 }
 
 #[cfg(test)]
@@ -85,5 +96,21 @@ mod tests {
             r#"[{"role":"system","content":[]}]"#,
             r#"[{"role":"system","content":[{"type":"text","text":"Say \"x\"."}]}]"#,
         );
+    }
+    #[test]
+    fn what_is_said_already_is_not_added_again() {
+        let check = |messages: &str, more: &str| {
+            let once = with_instruction(messages, more);
+            assert_ne!(once, messages);
+            assert_eq!(with_instruction(&once, more), once);
+        };
+        for content in [r#""Be brief.""#, r#""""#, r#"[{"type":"text","text":"a"} ]"#, "[]"] {
+            let messages = format!(r#"[{{"role":"system","content":{content}}}]"#);
+            check(&messages, "Say \"x\".");
+            check(&messages, "Give {\"a\": \"b\"}");
+        }
+        check("[]", "Say so.");
+        let other = r#"[{"role":"system","content":"Say so. Or not."}]"#;
+        assert_ne!(with_instruction(other, "Say so."), other);
     }
 }

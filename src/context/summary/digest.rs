@@ -22,7 +22,7 @@ const WORDS: usize = 4_096;
 /// How many times the budget is kept for later, when other sentences are the best.
 const SPARE: u64 = 4;
 /// What the words of a sentence weigh together, beside its facts and cues.
-pub(super) const TOPIC: f32 = 3.0;
+pub(super) const TOPIC: f32 = 5.0;
 /// Sentences of one message that are looked at.
 const SENTENCES: usize = 4_096;
 /// Calls of one turn whose names are remembered, and bytes of a name.
@@ -179,14 +179,12 @@ impl Digest {
         (1.25 - share * 6.0).clamp(0.15, 1.0)
     }
 
-    /// How much a word tells: nothing where it stands in every sentence, most where it is said
-    /// again and again in some.
+    /// How much a word tells, 0 to 1: nothing where it stands in every sentence, most where it stands in
+    /// one.
     pub(super) fn tells(&self, word: Term) -> f32 {
         let stands = self.counts.get(&word).copied().unwrap_or(1);
         let all = self.sentences.max(2);
-        let rare = ratio(all, stands).ln() / ratio(all, 1).ln();
-        let often = 1.0 + 0.15 * ratio(stands, 1).ln();
-        (rare * often).max(0.0)
+        (ratio(all, stands).ln() / ratio(all, 1).ln()).max(0.0)
     }
 
     /// Is it time to forget some of it, though there is more to come?
