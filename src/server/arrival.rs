@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::dispatch::outcome::Progress;
 
 use super::ending::Ending;
-use super::turns::Calls;
 
 /// The connection a request came by. Cheap to clone.
 #[derive(Clone)]
@@ -18,8 +17,6 @@ pub(super) struct Arrival {
     pub(super) peer: IpAddr,
     /// Tells a stream that its time is up.
     pub(super) ending: Ending,
-    /// The calls of the connection while it is polled.
-    pub(super) calls: Arc<Calls>,
 }
 
 /// Tells an answer that is dropped before its end when it is not the caller who has gone. To be dropped

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -14,7 +13,6 @@ use tokio::time::timeout;
 use crate::openai::ApiError;
 
 use super::slots::Room;
-use super::turns::Calls;
 
 /// What is set aside at once for a body that announces its length; a longer one grows as it comes.
 const FIRST_CAPACITY: usize = 256 * 1024;
@@ -66,11 +64,11 @@ pub(super) fn check_announced(headers: &HeaderMap, bounds: Bounds) -> Result<(),
 pub(super) async fn read(
     body: Incoming,
     headers: &HeaderMap,
-    (bounds, calls): (Bounds, &Calls),
+    bounds: Bounds,
     room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     let capacity = announced(headers).unwrap_or_default().min(FIRST_CAPACITY);
-    timeout(bounds.time, gather(body, capacity, (bounds, calls), room)).await.unwrap_or_else(|_| {
+    timeout(bounds.time, gather(body, capacity, bounds, room)).await.unwrap_or_else(|_| {
         let message = format!("The body did not arrive within {} s.", bounds.time.as_secs());
         Err(ApiError::new(408, "timeout_error", message).with_code("request_timeout"))
     })
@@ -79,7 +77,7 @@ pub(super) async fn read(
 async fn gather(
     mut body: Incoming,
     capacity: usize,
-    (bounds, calls): (Bounds, &Calls),
+    bounds: Bounds,
     room: &mut Room,
 ) -> Result<Bytes, ApiError> {
     // Most bodies arrive in one piece, which is then used where it lies.
@@ -88,9 +86,6 @@ async fn gather(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("The body broke off.", None))?;
         let Ok(data) = frame.into_data() else { continue };
-        if body.is_end_stream() {
-            calls.take_in();
-        }
         if only.len() + joined.len() + data.len() > bounds.bytes {
             return Err(too_large(bounds));
         }

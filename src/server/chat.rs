@@ -57,7 +57,7 @@ pub(super) async fn chat(
     };
     let taken = match &user {
         Some((identifier, left)) if !left.passes => Err(identifier.spent(*left)),
-        _ => take(gateway, id, arrival, request).await,
+        _ => take(gateway, id, arrival.peer, request).await,
     };
     let mut response = match taken {
         Ok((call, slot)) => answer(gateway, id, call, (arrival, slot)).await,
@@ -98,7 +98,7 @@ fn key_of(extensions: &Extensions) -> Option<&Arc<VirtualKey>> {
 async fn take(
     gateway: &Gateway,
     id: &RequestId,
-    arrival: &Arrival,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<(ChatCall, Slot), ApiError> {
     let (parts, body) = request.into_parts();
@@ -116,10 +116,10 @@ async fn take(
     let style = style(&parts.headers)?;
     let normalize = normalize(&parts.headers)?;
     let mut room = gateway.slots.room()?;
-    let body = body::read(body, &parts.headers, (bounds, &arrival.calls), &mut room).await?;
+    let body = body::read(body, &parts.headers, bounds, &mut room).await?;
     let slot = gateway.slots.take(room)?;
     let request = ChatRequest::parse(&body)?;
-    let who = who(gateway, arrival.peer, &parts, session.as_deref());
+    let who = who(gateway, peer, &parts, session.as_deref());
     let mut requires = requires;
     requires.no_training |= key.as_ref().is_some_and(|it| it.terms.no_training);
     let request_id = id.text();

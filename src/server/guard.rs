@@ -322,8 +322,8 @@ mod tests {
             }
             if let Some(peer) = peer {
                 let (peer, ending) = (peer.parse().unwrap(), Ending::default());
-                let (unread, calls) = (Arc::default(), Arc::default());
-                request.extensions_mut().insert(Arrival { unread, peer, ending, calls });
+                let unread = Arc::default();
+                request.extensions_mut().insert(Arrival { unread, peer, ending });
             }
             let (parts, ()) = request.into_parts();
             let peer = parts.extensions.get::<Arrival>().map(|it| it.peer);

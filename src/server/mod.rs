@@ -28,7 +28,6 @@ mod socket;
 mod sse;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod views;
 
 use std::hash::RandomState;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +28,6 @@ use super::idle::HeadTimer;
 use super::params::Params;
 use super::request_id::RequestId;
 use super::socket::{Patience, Signs, Socket};
-use super::turns::Turns;
 
 /// The largest head of a request, in bytes; also what a connection buffers in each direction.
 const MAX_HEAD: usize = 64 * 1024;
@@ -156,8 +156,7 @@ impl Server {
         let unread = Arc::new(AtomicBool::new(false));
         let signs = Signs { refused: Arc::clone(&refused), unread: Arc::clone(&unread), read };
         let socket = Socket::new(stream, self.patience, signs);
-        let calls = Arc::default();
-        let arrival = Arrival { unread, peer, ending: self.ending.clone(), calls };
+        let arrival = Arrival { unread, peer, ending: self.ending.clone() };
         let front = Arc::clone(&self.front);
         let callee = Arc::new(Callee { front, arrival, refused, crowded });
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
@@ -165,13 +164,14 @@ impl Server {
             let stays = async {
                 if crowded { sleep(CROWD_STAYS).await } else { std::future::pending().await }
             };
-            let ends = async {
+            let ends = pin!(async {
                 tokio::select! {
                     () = cut.cancelled() => {}
                     () = stays => {}
                 }
-            };
-            unless(converse(&http, socket, callee, shutdown), ends).await;
+            });
+            let connection = pin!(converse(&http, socket, callee, shutdown));
+            unless(connection, ends).await;
             drop(place);
         });
     }
@@ -184,18 +184,16 @@ async fn converse(
     callee: Arc<Callee>,
     shutdown: CancellationToken,
 ) {
-    let calls = Arc::clone(&callee.arrival.calls);
     let service = service_fn(move |request| {
         let callee = Arc::clone(&callee);
         async move { Ok::<_, Infallible>(callee.answer(request).await) }
     });
-    let connection = http.serve_connection(TokioIo::new(socket), service);
-    let mut connection = Turns::new(connection, calls);
-    let ended = unless(&mut connection, shutdown.cancelled()).await;
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    let ended = unless(connection.as_mut(), pin!(shutdown.cancelled())).await;
     let ended = if let Some(ended) = ended {
         ended
     } else {
-        connection.polled().graceful_shutdown();
+        connection.as_mut().graceful_shutdown();
         connection.await
     };
     if let Err(fault) = ended {
