@@ -164,13 +164,14 @@ impl Server {
             let stays = async {
                 if crowded { sleep(CROWD_STAYS).await } else { std::future::pending().await }
             };
-            let ends = async {
+            let ends = pin!(async {
                 tokio::select! {
                     () = cut.cancelled() => {}
                     () = stays => {}
                 }
-            };
-            unless(converse(&http, socket, callee, shutdown), ends).await;
+            });
+            let connection = pin!(converse(&http, socket, callee, shutdown));
+            unless(connection, ends).await;
             drop(place);
         });
     }
@@ -188,7 +189,7 @@ async fn converse(
         async move { Ok::<_, Infallible>(callee.answer(request).await) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
-    let ended = unless(connection.as_mut(), shutdown.cancelled()).await;
+    let ended = unless(connection.as_mut(), pin!(shutdown.cancelled())).await;
     let ended = if let Some(ended) = ended {
         ended
     } else {
