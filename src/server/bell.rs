@@ -4,7 +4,7 @@
 //! event or a request's answer would cost the others is taking their locks to hear that there is nothing.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -60,18 +60,18 @@ impl Bell {
     }
 }
 
-/// What `work` comes to; `None` when `order` comes first.
+/// What `work` comes to; `None` when `order` comes first. Both are pinned by the caller: a future that is
+/// handed over whole takes its room twice, in each connection.
 pub(super) async fn unless<T>(
-    work: impl Future<Output = T>,
-    order: impl Future<Output = ()>,
+    mut work: impl Future<Output = T> + Unpin,
+    mut order: impl Future<Output = ()> + Unpin,
 ) -> Option<T> {
-    let (mut work, mut order) = (pin!(work), pin!(order));
     let bell = Bell::new();
     poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+        if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
             return Poll::Ready(Some(done));
         }
-        bell.poll(cx, |cx| order.as_mut().poll(cx)).map(|()| None)
+        bell.poll(cx, |cx| Pin::new(&mut order).poll(cx)).map(|()| None)
     })
     .await
 }
@@ -79,6 +79,7 @@ pub(super) async fn unless<T>(
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
     use std::time::Duration;
 
     use tokio::sync::Notify;
@@ -125,14 +126,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_order_ends_work_at_once() {
-        assert_eq!(unless(async { 7 }, pending()).await, Some(7));
-        let order = sleep(Duration::from_secs(1));
+        assert_eq!(unless(pin!(async { 7 }), pending()).await, Some(7));
+        let order = pin!(sleep(Duration::from_secs(1)));
         // Work that calls often does not keep the order from being heard.
-        let work = async {
+        let work = pin!(async {
             loop {
                 sleep(Duration::from_millis(300)).await;
             }
-        };
+        });
         let ended = timeout(Duration::from_millis(1_100), unless::<()>(work, order)).await;
         assert_eq!(ended, Ok(None));
     }
