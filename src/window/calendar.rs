@@ -287,6 +287,7 @@ impl CalendarCount {
                 shares.add(owner, *amount);
                 self.hold(shares, until, serial);
             } else if *unix_ms >= self.current.bounds.start {
+                self.current.ends = self.current_ends(now);
                 self.current.used.add(owner, *amount);
             } else {
                 self.restore_before(*unix_ms, *amount, owner, now);

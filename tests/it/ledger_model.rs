@@ -182,7 +182,6 @@ struct World {
 struct Charge {
     target: u32,
     at: u64,
-    unix_ms: u64,
     /// Tokens.
     reserved: u64,
     /// What became of it.
@@ -200,6 +199,8 @@ struct Page {
     end: Option<u64>,
     /// Has the wall clock been seen at its end or later?
     over: bool,
+    /// When it ends by the time that passes, if the wall clock was right when it was charged.
+    due: u64,
 }
 
 impl World {
@@ -249,14 +250,14 @@ impl World {
     /// Must a charge count, and may it?
     fn counts(&self, it: &Charge, period: Period) -> (bool, bool) {
         let page = if period == Period::Month { it.month } else { it.day };
-        let Some(end) = page.end.filter(|_| period >= Period::Day) else {
+        if page.end.is_none() || period < Period::Day {
             let length = u64::try_from(period.rolling().as_millis()).expect("a month");
             // Up to the grace and a granule late; a restart sorts the granules anew.
             let late = (length / 25).min(250) + (length / 100) * (1 + self.restarts);
             return (self.time < it.at + length, self.time < it.at + length + late);
-        };
+        }
         // Over by the wall clock, which may be wrong, or by the time that has passed.
-        let passed = self.time - it.at >= end - it.unix_ms;
+        let passed = self.time >= page.due;
         (!page.over && !passed, !page.over)
     }
 
@@ -335,11 +336,13 @@ impl World {
                     prop_assert!(must + need(limit) <= limit.max, "{must} used of {limit:?}");
                 }
                 let (reset, unix_ms) = (self.buckets[bucket].reset, self.unix_ms());
-                let page = |period| Page { end: end_of(reset, period, unix_ms), over: false };
+                let page = |period| {
+                    let end = end_of(reset, period, unix_ms);
+                    Page { end, over: false, due: end.map_or(0, |it| self.time + it - unix_ms) }
+                };
                 self.charges.push(Charge {
                     target,
                     at: self.time,
-                    unix_ms,
                     reserved: tokens,
                     demand,
                     sent: false,
@@ -419,6 +422,18 @@ impl World {
             // Nobody can settle it any more: what was reserved stands.
             drop(it.open.take());
         }
+        self.take_over();
+    }
+
+    /// What is taken over tells the window of a charge, and not when in it it was made.
+    fn take_over(&mut self) {
+        let (time, now) = (self.time, self.unix_ms());
+        for it in &mut self.charges {
+            for page in [&mut it.day, &mut it.month] {
+                let left = page.end.map_or(0, |it| it.saturating_sub(now));
+                page.due = page.due.min(time + left);
+            }
+        }
     }
 
     /// Another configuration is put in force.
@@ -432,6 +447,7 @@ impl World {
         for it in self.charges.iter_mut().filter(|it| MOVED.contains(&it.target)) {
             drop(it.open.take());
         }
+        self.take_over();
         let old = |it: &Bucket| -> Vec<usize> {
             it.targets.iter().map(|(target, _)| bucket_of(before, *target)).collect()
         };
