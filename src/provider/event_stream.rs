@@ -57,6 +57,12 @@ impl EventStream {
         }
     }
 
+    /// The last event that matters has been read. Unlike dropping it, this keeps the connection where
+    /// the body ends here.
+    pub fn leave(self) {
+        self.body.leave();
+    }
+
     async fn read(&mut self) -> Result<(), Fault> {
         match self.body.next().await? {
             Some(piece) => self.events.feed(piece),

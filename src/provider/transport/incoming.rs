@@ -4,13 +4,20 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::provider::transport::connection::Connection;
 use crate::provider::transport::pool::Pool;
+
+/// How long the end mark of a body that nobody needs any longer is waited for. It is often written by
+/// itself, right behind the last words.
+const END_WAIT: Duration = Duration::from_millis(250);
 
 /// The body of an answer. Dropping it before its end closes the connection, unless the rest has come.
 pub struct Incoming {
@@ -39,6 +46,18 @@ impl Incoming {
     /// When the connection breaks before the end, or what comes can't be read.
     pub(super) async fn next(&mut self) -> hyper::Result<Option<Bytes>> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Nothing more of it is of interest. If it ends here, or with what comes next and soon, the
+    /// connection can be used again.
+    pub(super) fn leave(mut self) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        if self.poll_next(&mut nobody).is_pending()
+            && self.connection.is_some()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move { timeout(END_WAIT, self.next()).await.is_ok() });
+        }
     }
 
     /// The bytes it is known to have yet, at the least.

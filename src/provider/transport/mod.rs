@@ -229,6 +229,16 @@ impl AnswerBody {
             Self::Given(pieces) => Ok(futures::StreamExt::next(pieces).await),
         }
     }
+
+    /// All that matters has been read. Unlike dropping it, this keeps the connection where the body
+    /// ends here.
+    pub fn leave(self) {
+        match self {
+            Self::Upstream(body) => body.leave(),
+            #[cfg(any(test, fuzzing))]
+            Self::Given(_) => {}
+        }
+    }
 }
 
 impl From<Incoming> for AnswerBody {

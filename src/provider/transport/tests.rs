@@ -244,6 +244,50 @@ fn a_body_left_at_its_end_mark_keeps_its_connection_and_one_left_before_closes_i
     }
 }
 
+/// A body is left at what the first of `parts` says; the others come later. Is its connection used again?
+fn check_left(parts: &'static [&'static str], expected: bool) {
+    local(async {
+        let (listener, url) = listener().await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        tokio::task::spawn_local(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::task::spawn_local(async move {
+                    while heard(&mut stream).await.is_some() {
+                        for part in parts {
+                            stream.write_all(part.as_bytes()).await.unwrap();
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    }
+                });
+            }
+        });
+        tokio::time::pause();
+        let client = Transport::default();
+        for _ in 0..2 {
+            let request = Request::post(&url).body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+            let answer = client.send(request, SentMark::default()).await.unwrap();
+            let mut body = AnswerBody::from(answer.into_body());
+            assert_eq!(body.next().await.unwrap().unwrap(), "DONE");
+            body.leave();
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        assert_eq!(taken.load(Ordering::SeqCst), if expected { 1 } else { 2 }, "{parts:?}");
+    });
+}
+
+#[test]
+fn a_body_that_ends_soon_after_what_matters_keeps_its_connection() {
+    const BEGIN: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nDONE\r\n";
+    check_left(&[BEGIN, "0\r\n\r\n"], true);
+    check_left(&[BEGIN, "0\r\n", "\r\n"], true);
+    check_left(&[BEGIN], false);
+    check_left(&[BEGIN, "1\r\nx\r\n"], false);
+}
+
 #[test]
 fn a_call_nobody_waits_for_closes_its_connection() {
     local(async {

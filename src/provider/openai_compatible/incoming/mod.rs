@@ -119,6 +119,9 @@ impl Steps for Reading {
             Err(_) if self.mender.has_told_all() => self.mender.end().map(|()| true)?,
             read => read?,
         };
+        if over {
+            self.source.leave();
+        }
         Ok(Step { chunks: self.mender.ready(), over })
     }
 }

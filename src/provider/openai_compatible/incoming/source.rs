@@ -53,6 +53,13 @@ impl Source {
             Self::Given(events) => Ok(events.pop_front().map_or(Next::End, Next::Data)),
         }
     }
+
+    /// All has been said; nothing more is read.
+    pub(super) fn leave(&mut self) {
+        if let Self::Events(events) = std::mem::replace(self, Self::Given(VecDeque::new())) {
+            events.leave();
+        }
+    }
 }
 
 /// The events that a body of JSON stands for: one for a whole answer, or one for each line.
