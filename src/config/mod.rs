@@ -337,7 +337,7 @@ fn note_ignored_flags(flags: &Flags, notes: &mut Vec<String>) {
 /// The text for a user whose configuration is sound and has no provider to ask.
 fn what_to_do(entries: &[ProviderEntry], notes: &[String]) -> String {
     let why = notes.iter().map(|it| format!("  {it}"));
-    let variables: Vec<_> = entries.iter().map(pool::wanted_variable).collect();
+    let variables: Vec<_> = entries.iter().map(pool::with_variable).collect();
     let remedy = if variables.is_empty() {
         "The limits file lists no provider.".to_owned()
     } else {

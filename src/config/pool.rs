@@ -48,10 +48,11 @@ pub(super) fn providers(entries: &[ProviderEntry], shop: &mut Workshop<'_>) -> V
     built
 }
 
-/// The variable that has to be set before a provider can be used.
-pub(super) fn wanted_variable(entry: &ProviderEntry) -> String {
+/// A provider, and the variable that has to be set before it can be used.
+pub(super) fn with_variable(entry: &ProviderEntry) -> String {
     let key = key_variables(entry).into_iter().next();
-    key.unwrap_or_else(|| format!("{}_BASE_URL", variable_prefix(&entry.name)))
+    let variable = key.unwrap_or_else(|| format!("{}_BASE_URL", variable_prefix(&entry.name)));
+    format!("{} ({variable})", entry.name)
 }
 
 /// The variables an entry's keys may stand in, the preferred one first; none for a provider on the
@@ -84,7 +85,7 @@ fn provider(entry: &ProviderEntry, shop: &mut Workshop<'_>) -> Option<Provider> 
     let base_url = base_url(entry, built_in, kind_name, shop);
     let keys = provider_keys(entry, local, shop);
     if local && base_url.is_none() || keys.is_empty() {
-        shop.unset.push(format!("{} ({})", entry.name, wanted_variable(entry)));
+        shop.unset.push(with_variable(entry));
         return None;
     }
     if entry.models.is_empty() && !local {

@@ -122,7 +122,7 @@ fn without_any_key_it_is_said_what_to_do() {
         refusal.to_string(),
         "No provider can be used.\n\
          Set the key of at least one provider, in .env or in the environment:\n  \
-         GROQ_APIKEY, OLLAMA_BASE_URL, MINE_APIKEY\n\
+         Groq (GROQ_APIKEY), Ollama (OLLAMA_BASE_URL), mine (MINE_APIKEY)\n\
          .env.example says where to get them; most are free.\n\
          To try the program without any key: relayfreellm --demo"
     );
