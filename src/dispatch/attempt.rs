@@ -22,6 +22,7 @@ use crate::dispatch::fitting::rules;
 use crate::dispatch::learning;
 use crate::dispatch::outcome::Progress;
 use crate::dispatch::settlement;
+use crate::dispatch::settlement::Awaited;
 use crate::dispatch::settlement::Delivered;
 use crate::dispatch::settlement::Settlement;
 use crate::dispatch::verdict;
@@ -249,13 +250,14 @@ impl Attempt {
     }
 
     /// The answer broke off after it had begun: what was delivered counts, and is in the books
-    /// when this returns. Was it counted here?
+    /// when this returns, or soon after this is dropped. Was it counted here?
     pub(super) async fn break_off(mut self, fault: &Fault) -> (TokenUsage, bool) {
         let Some(Open { reservation, pass, path }) = self.close() else {
             return (TokenUsage::default(), false);
         };
         self.tell(fault, pass, (&path, &reservation.as_of()));
-        self.settlement(reservation).settle().await
+        let settlement = self.settlement(reservation);
+        Awaited::new(settlement, &self.core.settlements).settle().await
     }
 
     fn close(&mut self) -> Option<Open> {
@@ -299,10 +301,7 @@ impl Attempt {
     /// A call that delivered something counts with what it delivered. Counting tokens takes
     /// longer than a drop may, so it is left to the one who does nothing else.
     fn settle_later(&mut self, reservation: Reservation) {
-        let settlement = self.settlement(reservation);
-        if let Err(full) = self.core.settlements.try_send(settlement) {
-            full.into_inner().estimate();
-        }
+        self.settlement(reservation).leave_to(&self.core.settlements);
     }
 
     fn settlement(&mut self, reservation: Reservation) -> Settlement {

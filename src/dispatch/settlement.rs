@@ -118,17 +118,20 @@ impl Settlement {
         TokenUsage { prompt, completion: counted.completion.max(told.completion) }
     }
 
-    /// Counts what was used, settles the quota and writes it down. Was it counted here?
-    pub(super) async fn settle(self) -> (TokenUsage, bool) {
-        let told = self.told();
-        let used = if let Some(used) = told {
-            used
-        } else {
-            let request = Arc::clone(&self.request);
-            self.at_least(count(request, self.delivered.text(), self.rules).await)
-        };
-        self.write(used);
-        (used, told.is_none())
+    /// What was used, counted if need be. Was it counted here?
+    async fn used(&self) -> (TokenUsage, bool) {
+        if let Some(used) = self.told() {
+            return (used, false);
+        }
+        let counted = count(Arc::clone(&self.request), self.delivered.text(), self.rules).await;
+        (self.at_least(counted), true)
+    }
+
+    /// Leaves it to the one who does nothing else; settles by estimate when that one has too much to do.
+    pub(super) fn leave_to(self, worker: &mpsc::Sender<Self>) {
+        if let Err(full) = worker.try_send(self) {
+            full.into_inner().estimate();
+        }
     }
 
     fn write(self, used: TokenUsage) {
@@ -147,6 +150,36 @@ impl Settlement {
     }
 }
 
+/// A settlement that somebody waits for. When they leave before it is counted, it goes to the worker.
+pub(super) struct Awaited<'a> {
+    settlement: Option<Settlement>,
+    worker: &'a mpsc::Sender<Settlement>,
+}
+
+impl<'a> Awaited<'a> {
+    pub(super) fn new(settlement: Settlement, worker: &'a mpsc::Sender<Settlement>) -> Self {
+        Self { settlement: Some(settlement), worker }
+    }
+
+    /// Counts what was used, settles the quota and writes it down. Was it counted here?
+    pub(super) async fn settle(mut self) -> (TokenUsage, bool) {
+        let Some(settlement) = &self.settlement else { return Default::default() };
+        let (used, counted) = settlement.used().await;
+        if let Some(settlement) = self.settlement.take() {
+            settlement.write(used);
+        }
+        (used, counted)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(settlement) = self.settlement.take() {
+            settlement.leave_to(self.worker);
+        }
+    }
+}
+
 /// Writes down what a call has delivered: an answer, or the rest of one.
 pub(super) fn record(book: &UsageBook, model: ModelId, (spent, rest_of): (Spent, Option<bool>)) {
     match rest_of {
@@ -162,7 +195,8 @@ pub async fn run(mut waiting: mpsc::Receiver<Settlement>) {
         if waiting.len() > CROWD {
             settlement.estimate();
         } else {
-            settlement.settle().await;
+            let (used, _) = settlement.used().await;
+            settlement.write(used);
         }
     }
 }

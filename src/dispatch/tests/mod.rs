@@ -584,6 +584,25 @@ async fn a_caller_that_leaves_pays_only_for_what_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_while_a_broken_stream_is_counted_pays_for_it() {
+    let cut = vec![Act::Stream(vec![(0, "Hello")], Some(FaultKind::Cut))];
+    let stage = stage(vec![cut], &[a_minute(9)], params());
+    let journey = stage.dispatcher.begin(call(r#""stream":true,"#));
+    let Ok(Answer::Stream { mut events, .. }) = journey.answer.await else {
+        panic!("a stream was expected");
+    };
+    // It is counted by a thread of its own, which the first poll after the cut can't see the end of.
+    while futures::poll!(events.next()).is_ready() {}
+    assert_eq!((stage.settlements.len(), stage.books.usage.total().requests), (0, 0));
+    drop(events);
+    let Stage { dispatcher, settlements, books, .. } = stage;
+    drop(dispatcher);
+    super::run_settlements(settlements).await;
+    let total = books.usage.total();
+    assert_eq!((total.requests, total.completion_tokens), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_does_not_pay_for_what_a_stop_has_cut_off() {
     for (stops, requests) in [(false, 1), (true, 0)] {
         let stage = stage(vec![vec![Act::Hang]], &[a_minute(9)], params());
