@@ -74,7 +74,8 @@ pub(super) async fn ask(
     if !body.is_empty() {
         request = request.header(CONTENT_TYPE, "application/json");
     }
-    let request = request.body(body).map_err(|it| Unanswered::Failed(format!("{url}: {it}")))?;
+    let request =
+        request.body(body.into()).map_err(|it| Unanswered::Failed(format!("{url}: {it}")))?;
     let asking = async {
         let answer = Transport::default().send(request, SentMark::default()).await?;
         let status = answer.status();

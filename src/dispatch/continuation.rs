@@ -216,7 +216,7 @@ impl Thread {
                 .set
                 .push((bound, most.saturating_sub(used).saturating_add(again).to_string().into()));
         }
-        ChatRequest::parse(&self.request.render(&edits)).ok()
+        ChatRequest::parse(&self.request.render(&edits).joined()).ok()
     }
 }
 

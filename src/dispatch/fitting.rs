@@ -191,8 +191,7 @@ impl Travel {
     /// The edits for a conversation as it came, with the guide if there is room for it.
     pub(super) fn whole_edits(&self, guided: bool) -> RequestEdits {
         let guide = self.style.guide.as_deref().filter(|_| guided);
-        let messages =
-            guide.map(|it| ("messages", self.request.messages_with_instruction(it).into()));
+        let messages = guide.map(|it| ("messages", self.request.messages_with_instruction(it)));
         RequestEdits { set: messages.into_iter().collect(), ..RequestEdits::default() }
     }
 
@@ -217,7 +216,7 @@ impl Travel {
             *messages = with_instruction(messages, HANDOFF).into();
         } else {
             let messages = self.request.messages_with_instruction(HANDOFF);
-            edits.set.push(("messages", messages.into()));
+            edits.set.push(("messages", messages));
         }
         edits
     }

@@ -3,6 +3,7 @@
 
 use super::content::Addition;
 use super::message::Message;
+use super::payload::JsonText;
 use super::raw::{json_string, span_of};
 use super::request::ChatRequest;
 
@@ -28,30 +29,35 @@ impl Place {
 /// message before all others where there are none. Where they end in `more` already (another gateway
 /// stands before this one, say) it is not said twice.
 pub fn with_instruction(json: &str, more: &str) -> String {
-    spliced(json, Place::in_list(json, &Message::list(json)), more)
+    let place = Place::in_list(json, &Message::list(json));
+    match insertion(json, place, more).and_then(|(at, it)| Some((json.split_at_checked(at)?, it))) {
+        Some(((before, after), it)) => [before, &it, after].concat(),
+        None => json.to_owned(),
+    }
 }
 
 impl ChatRequest {
     /// Its `messages` with `more` added as [`with_instruction`] does, without reading them again.
-    pub fn messages_with_instruction(&self, more: &str) -> String {
-        spliced(self.member("messages").unwrap_or("[]"), self.instruction(), more)
+    pub fn messages_with_instruction(&self, more: &str) -> JsonText {
+        let json = self.messages_json();
+        match insertion(&json, self.instruction(), more) {
+            Some((at, it)) => JsonText::spliced(&json, at, &it),
+            None => json.into(),
+        }
     }
 }
 
-fn spliced(json: &str, place: Option<Place>, more: &str) -> String {
-    let at = |at: usize| json.split_at_checked(at);
-    if let Some((place, (before, after))) = place.and_then(|it| Some((it, at(it.at)?))) {
-        let more = json_string(more);
-        if ends_in(before, &more) {
-            return json.to_owned();
-        }
-        let [open, more, close] = place.addition.around(&more);
-        return [before, open, more, close, after].concat();
+/// What is to be written at which byte of the list `json`; `None` when it stands there already.
+fn insertion(json: &str, place: Option<Place>, more: &str) -> Option<(usize, String)> {
+    let more = json_string(more);
+    if let Some(Place { at, addition }) = place {
+        let before = json.get(..at)?;
+        return (!ends_in(before, &more)).then(|| (at, addition.around(&more).concat()));
     }
-    let rest = json.trim_ascii_start().strip_prefix('[').unwrap_or("]");
+    let rest = json.trim_ascii_start().strip_prefix('[')?;
     let comma = if rest.trim_ascii_start().starts_with(']') { "" } else { "," };
-    let first = ["[{\"role\":\"system\",\"content\":", &json_string(more), "}", comma];
-    first.concat() + rest
+    let message = ["{\"role\":\"system\",\"content\":", &more, "}", comma].concat();
+    Some((json.len() - rest.len(), message))
 }
 
 /// Is the last text in the JSON text `before` the string `more`, or does it end in it?
@@ -71,7 +77,7 @@ mod tests {
         assert_eq!(with_instruction(messages, "Say \"x\"."), expected);
         let body = Bytes::from(format!(r#"{{"a": 1, "messages": {messages} }}"#));
         let request = ChatRequest::parse(&body).expect(messages);
-        assert_eq!(request.messages_with_instruction("Say \"x\"."), expected);
+        assert_eq!(&*request.messages_with_instruction("Say \"x\"."), expected);
     }
 
     #[test]

@@ -126,6 +126,18 @@ pub fn json_string(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// Writes a member's key with the colon behind it.
+pub(super) fn write_key(out: &mut Vec<u8>, key: &str) {
+    if key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(json_string(key).as_bytes());
+    }
+    out.push(b':');
+}
+
 /// JSON text with some slices replaced and some inserted; the rest is copied as it stands.
 #[derive(Debug)]
 pub struct Patch<'a> {

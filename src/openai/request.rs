@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::instruction::Place;
 use super::media::{Images, Media, media_of};
 use super::message::{self, Message};
+use super::payload::{JsonText, ObjectWriter, Payload, is_long};
 use super::raw::{RawObject, says_something, span_of, string_of, text_of};
 use super::reader::{Broken, MAX_DEPTH, Reader, why_broken};
 use super::shape::{check_shape, nested_too_deep};
@@ -101,7 +102,7 @@ pub struct ChatRequest {
 pub struct RequestEdits {
     /// Members to set, as key and JSON text; those the request lacks are added. The text is shared by
     /// all copies: it may be a whole conversation.
-    pub set: Vec<(&'static str, ByteString)>,
+    pub set: Vec<(&'static str, JsonText)>,
     /// Members to leave out.
     pub leave_out: Vec<String>,
     /// Are there fewer messages than the caller wrote, so that others are neighbours?
@@ -151,6 +152,11 @@ impl ChatRequest {
         self.body.get(span.clone()).filter(|it| *it != "null")
     }
 
+    /// The messages' JSON text, shared with the body.
+    pub(super) fn messages_json(&self) -> ByteString {
+        self.member("messages").map_or(ByteString::from_static("[]"), |it| self.body.slice_ref(it))
+    }
+
     /// The schema in its `response_format`, as JSON text; `None` when there is none.
     pub fn schema_json(&self) -> Option<&str> {
         let format: SchemaFormat<'_> =
@@ -197,20 +203,23 @@ impl ChatRequest {
     pub fn stream_options_with_usage(&self) -> String {
         let asked = self.member("stream_options").and_then(|it| serde_json::from_str(it).ok());
         let RawObject(members) = asked.unwrap_or(RawObject(Vec::new()));
-        let mut out = b"{".to_vec();
-        write_member(&mut out, "include_usage", b"true");
+        let mut out = ObjectWriter::with_capacity(64);
+        out.key("include_usage");
+        out.copy("true");
         for (key, value) in members.iter().filter(|(key, _)| key != "include_usage") {
-            write_member(&mut out, key, value.get().as_bytes());
+            out.key(key);
+            out.copy(value.get());
         }
-        out.push(b'}');
-        String::from_utf8(out).unwrap_or_default()
+        String::from_utf8(out.end().joined().into()).unwrap_or_default()
     }
 
     /// The body with the edits made and this gateway's own members left out.
-    pub fn render(&self, edits: &RequestEdits) -> Bytes {
-        let added: usize = edits.set.iter().map(|(key, json)| key.len() + json.len() + 4).sum();
-        let mut out = Vec::with_capacity(self.body.len() + added);
-        out.push(b'{');
+    pub fn render(&self, edits: &RequestEdits) -> Payload {
+        let copied = |bytes: usize| if is_long(bytes) { 0 } else { bytes };
+        let kept: usize =
+            self.members.iter().map(|it| it.key.len() + copied(it.value.len()) + 4).sum();
+        let added: usize = edits.set.iter().map(|(key, json)| key.len() + json.copied() + 4).sum();
+        let mut out = ObjectWriter::with_capacity(kept + added);
         for Member { key, value } in &self.members {
             let edited = edits.set.iter().any(|(it, _)| **it == **key);
             let gone = edits.leave_out.iter().any(|it| **it == **key);
@@ -218,14 +227,14 @@ impl ChatRequest {
                 continue;
             }
             // Keys that stand in the body with escapes are written anew; both mean the same.
-            let value = self.body.get(value.clone()).unwrap_or_default();
-            write_member(&mut out, key, value.as_bytes());
+            out.key(key);
+            out.part(&self.body, self.body.get(value.clone()).unwrap_or_default());
         }
         for (key, json) in &edits.set {
-            write_member(&mut out, key, json.as_bytes());
+            out.key(key);
+            out.value(json);
         }
-        out.push(b'}');
-        out.into()
+        out.end()
     }
 
     fn read_facts(&mut self) -> Result<(), ApiError> {
@@ -497,21 +506,6 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
-fn write_member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
-    if out.len() > 1 {
-        out.push(b',');
-    }
-    if key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
-        out.push(b'"');
-        out.extend_from_slice(key.as_bytes());
-        out.push(b'"');
-    } else {
-        out.extend_from_slice(super::raw::json_string(key).as_bytes());
-    }
-    out.push(b':');
-    out.extend_from_slice(value);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -603,7 +597,7 @@ mod tests {
             cut: false,
         };
         assert_eq!(
-            request.render(&edits),
+            request.render(&edits).joined(),
             r#"{"zeta":{"x" : 1.50e3, "y":"\u00e9"},"messages":[{"role":"user","content":"hi","odd":[1, 2]}],"big":12345678901234567890123,"model":"b","stream":true}"#
         );
     }
@@ -683,7 +677,10 @@ mod tests {
                 .unwrap();
         assert_eq!(request.model.as_deref(), Some("b"));
         assert!(
-            request.render(&RequestEdits::default()).starts_with(br#"{"model":"b","messages""#)
+            request
+                .render(&RequestEdits::default())
+                .joined()
+                .starts_with(br#"{"model":"b","messages""#)
         );
     }
 }

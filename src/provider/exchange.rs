@@ -1,12 +1,12 @@
 //! One HTTP exchange with a provider: what every dialect's requests and refusals have in common.
 
-use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::clock::SharedClock;
+use crate::openai::Payload;
 use crate::provider::ErrorBody;
 use crate::provider::SentMark;
 use crate::provider::classify::classify;
@@ -23,8 +23,8 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
 /// A POST of a JSON `body` that wants an answer of the type `accept`.
-pub(super) fn post(to: &Uri, body: Bytes, accept: &'static str) -> Request<Bytes> {
-    let mut request = Request::new(body);
+pub(super) fn post(to: &Uri, body: impl Into<Payload>, accept: &'static str) -> Request<Payload> {
+    let mut request = Request::new(body.into());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = to.clone();
     let headers = request.headers_mut();
@@ -40,7 +40,7 @@ pub(super) fn post(to: &Uri, body: Bytes, accept: &'static str) -> Request<Bytes
 /// # Errors
 /// [`FaultKind::NotHere`] for a key that no header can hold.
 pub(super) fn sign(
-    request: &mut Request<Bytes>,
+    request: &mut Request<Payload>,
     name: HeaderName,
     scheme: &str,
     secret: &SecretString,
@@ -60,7 +60,7 @@ pub(super) fn sign(
 pub(super) async fn exchange(
     provider: &str,
     transport: &Transport,
-    request: Request<Bytes>,
+    request: Request<Payload>,
     sent: SentMark,
     clock: &SharedClock,
 ) -> Result<Response<Incoming>, Fault> {

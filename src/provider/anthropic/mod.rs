@@ -13,10 +13,11 @@ mod turns;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use http::Uri;
 use http::header::{HeaderName, HeaderValue};
+use http::{Request, Uri};
 
 use crate::clock::SharedClock;
+use crate::openai::Payload;
 use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
@@ -67,11 +68,7 @@ impl AnthropicClient {
         Ok(Self { messages, transport, clock, thoughts: Thoughts::new() })
     }
 
-    fn outgoing(
-        &self,
-        call: &Call,
-        shelf: &Shelf,
-    ) -> Result<(http::Request<bytes::Bytes>, Unmet), Fault> {
+    fn outgoing(&self, call: &Call, shelf: &Shelf) -> Result<(Request<Payload>, Unmet), Fault> {
         let (body, unmet) = request::translate(call, shelf, self.clock.now())?;
         let accept = if call.request.stream { EVENTS } else { JSON };
         let mut request = post(&self.messages, body, accept);

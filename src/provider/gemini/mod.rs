@@ -31,6 +31,7 @@ use http::{Request, Response, Uri};
 use crate::clock::Now;
 use crate::clock::SharedClock;
 use crate::openai::Completion;
+use crate::openai::Payload;
 use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
@@ -86,7 +87,7 @@ impl GeminiClient {
     }
 
     /// The HTTP request for `call`, and the members left out of it.
-    fn outgoing(&self, call: &Call, shelf: &Shelf) -> Result<(Request<Bytes>, Unmet), Fault> {
+    fn outgoing(&self, call: &Call, shelf: &Shelf) -> Result<(Request<Payload>, Unmet), Fault> {
         let (body, unmet) = request::translate(call, shelf, self.clock.now())?;
         let stream = call.request.stream;
         let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Now;
+use crate::openai::Payload;
 use crate::provider::SentMark;
 use crate::provider::classify::classify;
 use crate::provider::exchange::JSON;
@@ -76,7 +77,7 @@ async fn look(
         let unusable = |it| Fault::new(FaultKind::Connect, format!("{root} is no URL: {it}"));
         format!("{root}{path}").parse().map_err(unusable)
     };
-    let mut listing = Request::new(Bytes::new());
+    let mut listing = Request::new(Payload::default());
     *listing.uri_mut() = uri("/api/tags")?;
     let listed: Tags = ask(transport, listing).await?;
     models.extend(listed.models.into_iter().take(MOST_MODELS).map(Tag::into_model).map(Some));
@@ -87,7 +88,7 @@ async fn look(
         .filter_map(|(at, it)| Some((at, json!({ "model": it.as_ref()?.name }).to_string())))
         .collect();
     let asking = questions.into_iter().map(|(at, question)| {
-        let request = post(&show, question.into(), JSON);
+        let request = post(&show, Bytes::from(question), JSON);
         async move { (at, ask::<Shown>(transport, request).await) }
     });
     let mut answers = futures::stream::iter(asking).buffer_unordered(AT_A_TIME);
@@ -102,7 +103,7 @@ async fn look(
 
 async fn ask<T: DeserializeOwned>(
     transport: &Transport,
-    request: Request<Bytes>,
+    request: Request<Payload>,
 ) -> Result<T, Fault> {
     let (head, body) = transport.send(request, SentMark::default()).await?.into_parts();
     if !head.status.is_success() {

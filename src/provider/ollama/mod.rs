@@ -17,10 +17,11 @@ pub use discovery::{DiscoveredModel, discover};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use http::Uri;
 use http::header::AUTHORIZATION;
+use http::{Request, Uri};
 
 use crate::clock::SharedClock;
+use crate::openai::Payload;
 use crate::provider::Call;
 use crate::provider::ChatProvider;
 use crate::provider::Pieces;
@@ -62,7 +63,7 @@ impl OllamaClient {
         Ok(Self { chat, transport, clock })
     }
 
-    fn outgoing(&self, call: &Call) -> Result<(http::Request<bytes::Bytes>, Unmet), Fault> {
+    fn outgoing(&self, call: &Call) -> Result<(Request<Payload>, Unmet), Fault> {
         let (body, unmet) = request::translate(call)?;
         let mut request = post(&self.chat, body, JSON);
         if let Some(secret) = &call.secret {

@@ -1,12 +1,12 @@
 //! The body's members, made to fit a model's policy.
 
-use bytes::Bytes;
-use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::openai::ChatRequest;
 use crate::openai::JsonMode;
+use crate::openai::JsonText;
+use crate::openai::Payload;
 use crate::openai::RequestEdits;
 use crate::openai::ToolChoice;
 use crate::openai::Traits;
@@ -104,7 +104,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    pub(super) fn set(&mut self, key: &'static str, value: impl Into<ByteString>) {
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<JsonText>) {
         self.edits.set.retain(|(it, _)| *it != key);
         self.edits.set.push((key, value.into()));
     }
@@ -350,8 +350,10 @@ impl<'a> Members<'a> {
             renews: self.get("functions").is_none_or(|it| it == "[]"),
             signatures: self.signatures,
         };
-        let Some(messages) = self.get("messages") else { return };
-        if let Some(it) = rewrite(messages, &rewriting) {
+        if !rewriting.may_change() {
+            return;
+        }
+        if let Some(it) = self.get("messages").and_then(|it| rewrite(it, &rewriting)) {
             if it.names_lost {
                 self.unmet.dropped.push("messages.name");
             }
@@ -359,7 +361,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    pub(super) fn render(mut self) -> (Bytes, Unmet) {
+    pub(super) fn render(mut self) -> (Payload, Unmet) {
         let refused = self.refused;
         self.edits.set.retain(|(key, _)| !refused.iter().any(|it| it == key));
         (self.asked.render(&self.edits), self.unmet)

@@ -1,9 +1,9 @@
 //! What goes out: the caller's body in the provider's own words.
 
-use bytes::Bytes;
 use http::Request;
 use http::header::AUTHORIZATION;
 
+use crate::openai::Payload;
 use crate::openai::json_string;
 use crate::provider::Call;
 use crate::provider::Unmet;
@@ -20,7 +20,7 @@ use crate::provider::thoughts::Shelf;
 
 impl OpenAiCompatible {
     /// The HTTP request for `call`, and the members left out of it.
-    pub(super) fn outgoing(&self, call: &Call) -> Result<(Request<Bytes>, Unmet), Fault> {
+    pub(super) fn outgoing(&self, call: &Call) -> Result<(Request<Payload>, Unmet), Fault> {
         let (body, unmet) = self.body(call);
         let mut request = post(&self.chat, body, if call.request.stream { EVENTS } else { JSON });
         if let Some(secret) = &call.secret {
@@ -35,7 +35,7 @@ impl OpenAiCompatible {
         signs.then(|| self.thoughts.shelf(call.secret.as_ref(), model::bare(&call.model)))
     }
 
-    pub(super) fn body(&self, call: &Call) -> (Bytes, Unmet) {
+    pub(super) fn body(&self, call: &Call) -> (Payload, Unmet) {
         let policy = self.quirks.policy(&call.model);
         let signatures = self.shelf(call).map(|shelf| Signatures { shelf, now: self.clock.now() });
         let mut members = Members::of(call, policy, signatures.as_ref());

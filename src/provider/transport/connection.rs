@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::Buf as _;
 use http::{Extensions, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::Connection as _;
 
+use crate::openai::Payload;
 use crate::provider::SentMark;
 use crate::provider::connection::Pulse;
 use crate::provider::transport::dialer::Stream;
@@ -125,24 +126,24 @@ fn pulse_of(stream: &Stream) -> Pulse {
 /// A request body that says when it is first asked for: hyper asks once a connection stands and
 /// the head is on its way, so until then nothing has reached the provider.
 pub(super) struct MarkedBody {
-    data: Option<Bytes>,
+    data: Option<Payload>,
     sent: SentMark,
 }
 
 impl MarkedBody {
-    pub(super) fn new(data: Bytes, sent: SentMark) -> Self {
+    pub(super) fn new(data: Payload, sent: SentMark) -> Self {
         Self { data: Some(data), sent }
     }
 }
 
 impl Body for MarkedBody {
-    type Data = Bytes;
+    type Data = Payload;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Payload>, Self::Error>>> {
         self.sent.set();
         Poll::Ready(self.data.take().map(|it| Ok(Frame::data(it))))
     }
@@ -152,6 +153,6 @@ impl Body for MarkedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |it| it.len() as u64))
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |it| it.remaining() as u64))
     }
 }

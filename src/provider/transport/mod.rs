@@ -22,6 +22,7 @@ use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 
+use crate::openai::Payload;
 use crate::provider::SentMark;
 use crate::provider::fault::Fault;
 use crate::provider::fault::FaultKind;
@@ -73,7 +74,7 @@ impl Transport {
     /// since an earlier answer, [`FaultKind::Cut`] when what came was no head.
     pub async fn send(
         &self,
-        request: Request<Bytes>,
+        request: Request<Payload>,
         sent: SentMark,
     ) -> Result<Response<Incoming>, Fault> {
         let body = sent.clone();

@@ -25,6 +25,10 @@ enum Then {
     Closes,
 }
 
+fn a_body() -> Payload {
+    Bytes::from_static(b"{\"a\":1}").into()
+}
+
 impl Server {
     async fn start(answers: &[(&'static str, Then)], piece: usize) -> Self {
         let (listener, url) = listener().await;
@@ -49,9 +53,9 @@ impl Server {
         server
     }
 
-    fn request(&self) -> Request<Bytes> {
+    fn request(&self) -> Request<Payload> {
         let request = Request::post(&self.url).header(CONTENT_TYPE, "application/json");
-        request.body(Bytes::from_static(b"{\"a\":1}")).unwrap()
+        request.body(a_body()).unwrap()
     }
 
     async fn ask(&self, client: &Transport) -> Result<String, Fault> {
@@ -268,7 +272,7 @@ fn check_left(parts: &'static [&'static str], expected: bool) {
         tokio::time::pause();
         let client = Transport::default();
         for _ in 0..2 {
-            let request = Request::post(&url).body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+            let request = Request::post(&url).body(a_body()).unwrap();
             let answer = client.send(request, SentMark::default()).await.unwrap();
             let mut body = AnswerBody::from(answer.into_body());
             assert_eq!(body.next().await.unwrap().unwrap(), "DONE");
@@ -338,7 +342,7 @@ fn nothing_is_sent_where_nobody_listens() {
         let (listener, url) = listener().await;
         drop(listener);
         let sent = SentMark::default();
-        let request = Request::post(url).body(Bytes::new()).unwrap();
+        let request = Request::post(url).body(Payload::default()).unwrap();
         let fault = Transport::default().send(request, sent.clone()).await.err().unwrap();
         assert_eq!((fault.kind, sent.is_set()), (FaultKind::Connect, false));
         assert!(fault.message.contains("refused"), "{}", fault.message);
@@ -358,7 +362,7 @@ fn an_answer_that_comes_before_all_is_sent_is_taken() {
             // Reads no more of it, and does not close either.
             std::future::pending::<()>().await;
         });
-        let request = Request::post(url).body(vec![b' '; 64 << 20].into()).unwrap();
+        let request = Request::post(url).body(Bytes::from(vec![b' '; 64 << 20]).into()).unwrap();
         let answer = Transport::default().send(request, SentMark::default()).await.unwrap();
         assert_eq!(answer.status(), 413);
         assert_eq!(read_error(answer.into_body()).await, "no");
@@ -383,7 +387,8 @@ fn a_long_request_goes_on_while_its_answer_comes() {
             }
             std::future::pending::<()>().await;
         });
-        let request = Request::post(url).body(vec![b' '; STEP * STEPS].into()).unwrap();
+        let request =
+            Request::post(url).body(Bytes::from(vec![b' '; STEP * STEPS]).into()).unwrap();
         let answer = Transport::default().send(request, SentMark::default()).await.unwrap();
         assert_eq!(read_answer(answer.into_body()).await.unwrap(), "x".repeat(STEPS));
     });
@@ -404,7 +409,7 @@ fn who_reads_a_stream_is_woken_once_for_each_piece() {
                 stream.write_all(b"x").await.unwrap();
             }
         });
-        let request = Request::post(url).body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+        let request = Request::post(url).body(a_body()).unwrap();
         let answer = Transport::default().send(request, SentMark::default()).await.unwrap();
         let mut body = answer.into_body();
         let mut polls = 0;
@@ -437,7 +442,7 @@ fn a_head_without_an_end_is_not_read_for_ever() {
             stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await.unwrap();
             while stream.write_all(&[b'x'; 1024]).await.is_ok() {}
         });
-        let request = Request::post(url).body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+        let request = Request::post(url).body(a_body()).unwrap();
         let fault = Transport::default().send(request, SentMark::default()).await.err().unwrap();
         assert_eq!(fault.kind, FaultKind::Cut);
         assert!(fault.message.contains("too large"), "{}", fault.message);
@@ -453,7 +458,7 @@ fn a_request_is_written_as_servers_expect_it() {
             heard(&mut listener.accept().await.unwrap().0).await.unwrap()
         });
         let request = Request::post(url).header("X-A", "b");
-        let request = request.body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+        let request = request.body(a_body()).unwrap();
         let client = Transport::default();
         let (_, heard) = tokio::join!(client.send(request, SentMark::default()), heard);
         assert_eq!(

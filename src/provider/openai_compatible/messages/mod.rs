@@ -48,11 +48,9 @@ const COMMON: &[&str] = &["role", "content", "tool_calls", "tool_call_id"];
 /// The two names of the model's reasoning.
 const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
-/// `messages` as the rules want them; `None` when they fit as they stand.
+/// `messages` as the rules want them; `None` when they fit as they stand. Reads all of them: only for
+/// those that [`Rewriting::may_change`].
 pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
-    if !by.may_change() {
-        return None;
-    }
     let raw: Vec<&RawValue> = serde_json::from_str(messages).ok()?;
     let mut drafts: Vec<Draft<'_>> = raw.into_iter().map(Draft::read).collect::<Option<_>>()?;
     let mut names_lost = false;
@@ -84,7 +82,7 @@ pub(super) fn rewrite(messages: &str, by: &Rewriting<'_>) -> Option<Rewritten> {
 
 impl Rewriting<'_> {
     /// Could the rules want a change, by what is known of the conversation?
-    fn may_change(&self) -> bool {
+    pub(super) fn may_change(&self) -> bool {
         let rules = self.rules;
         let is = |wanted: bool, found: &[Trait]| wanted && self.traits.has_any(found);
         is(true, &[Trait::VoidCalls, Trait::LostIds, Trait::OddCalls])
