@@ -341,7 +341,8 @@ impl<'a> Members<'a> {
 
     /// Rewrites the messages where the model would not take them as they are.
     pub(super) fn fit_messages(&mut self) {
-        let cut = self.get("messages").filter(|_| self.edits.cut);
+        // Whoever looks at the messages has them joined.
+        let cut = if self.edits.cut { self.get("messages") } else { None };
         let rewriting = Rewriting {
             rules: &self.policy.messages,
             traits: cut.map_or(self.asked.traits, Traits::in_list),
