@@ -4,6 +4,9 @@
 //! It prints the base URL to ask and serves until it is ended. `GET /stats` there tells what it was
 //! asked and which faults it made.
 
+#[path = "load/awake.rs"]
+mod awake;
+
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,7 +29,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::task::TaskTracker;
 
 /// Repeated to an answer of about 1 KB.
@@ -37,6 +40,8 @@ const PAUSES: &[u8] = b"\"pause\"";
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long an answer that is a fault by being slow waits.
 const SLOW: Duration = Duration::from_millis(300);
+/// How long after the last request it stays awake, where it is to.
+const ATTENTION: Duration = Duration::from_millis(50);
 
 #[derive(Parser)]
 #[command(about = "A provider for measurements")]
@@ -53,6 +58,9 @@ struct Flags {
     /// Faulty answers in a hundred.
     #[arg(long, default_value_t = 0)]
     faults: u64,
+    /// Sleep only when nobody has asked for a while.
+    #[arg(long)]
+    awake: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -62,6 +70,9 @@ async fn main() -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "http://{}/v1", listener.local_addr()?)?;
     let house = Arc::new(House::new(&flags));
     let connections = TaskTracker::new();
+    if flags.awake {
+        connections.spawn(stay_awake(Arc::clone(&house)));
+    }
     loop {
         // Out of descriptors or a caller gone already: the next one may fare better.
         let Ok((socket, _)) = listener.accept().await else {
@@ -76,6 +87,21 @@ async fn main() -> std::io::Result<()> {
             // An error is a caller that left, or a connection cut on purpose.
             let _ended = served.await;
         });
+    }
+}
+
+async fn stay_awake(house: Arc<House>) {
+    let (mut asked, mut since) = (0, Instant::now());
+    loop {
+        let now = house.asked.load(Ordering::Relaxed);
+        if now != asked {
+            (asked, since) = (now, Instant::now());
+        }
+        if since.elapsed() < ATTENTION {
+            awake::look().await;
+        } else {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

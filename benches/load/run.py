@@ -3,6 +3,7 @@
 
     python3 benches/load/run.py                      # 5 rounds, about 7 minutes
     python3 benches/load/run.py --rounds 9 --seconds 3
+    python3 benches/load/run.py --gateway target/dist/relayfreellm      # what scripts/dist.sh builds
     python3 benches/load/run.py --peer other=http://127.0.0.1:3000/v1,PID
 
 Builds what it needs. Wants Linux, Python 3.9, cargo and nginx (installed with apt-get where that is
@@ -46,7 +47,7 @@ def main():
     load_before = os.getloadavg()[0]
     with Stage(flags.gateway, urgent=flags.urgent) as stage:
         address = f"127.0.0.1:{flags.upstream_port}"
-        mock, base, upstream = stage.start_upstream("--addr", address)
+        mock, base, upstream = stage.start_upstream("--addr", address, "--awake")
         limits = stage.limits([stages.mock_provider(base)])
         targets = {"direct": (None, base)}
         targets["nginx"] = stage.start_nginx(upstream)
@@ -124,7 +125,7 @@ def run(stage, target, mock, measurement, flags, seconds=None):
     began, machine_began = time.monotonic(), stages.machine_time()
     before = [stages.processor_time(it) for it in ours]
     more = [f"--header={it}" for it in flags.header] + (["--stream"] if streamed else [])
-    load = stage.load("drive", url, "--connections", connections, "--seconds",
+    load = stage.load("drive", url, "--awake", "--connections", connections, "--seconds",
                       seconds or flags.seconds, *more, stage.folder / body)
     said = load.stdout.readline()
     used = [stages.processor_time(it) - had for it, had in zip(ours, before)]

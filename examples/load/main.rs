@@ -4,6 +4,7 @@
 //! rate, leaves some answers unread and checks all others. Both print JSON, a line for each result.
 //! `benches/load` runs them.
 
+mod awake;
 mod drive;
 mod events;
 mod soak;
@@ -15,6 +16,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::task::JoinSet;
 
 use wire::Address;
 
@@ -38,6 +40,9 @@ enum Mode {
         /// Ask for streams.
         #[arg(long)]
         stream: bool,
+        /// Never sleep.
+        #[arg(long)]
+        awake: bool,
     },
     /// Requests of all bodies, plain and streamed, at a steady rate, with every answer checked.
     Soak {
@@ -101,8 +106,16 @@ impl Target {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Fallible<()> {
     match Flags::parse().mode {
-        Mode::Drive { shared, body, stream } => {
+        Mode::Drive { shared, body, stream, awake } => {
             let target = Target::new(&shared.url, &shared.headers, &std::fs::read(body)?, stream)?;
+            let mut watch = JoinSet::new();
+            if awake {
+                watch.spawn(async {
+                    loop {
+                        awake::look().await;
+                    }
+                });
+            }
             tell(&drive::drive(target, shared.connections, shared.seconds).await?)
         }
         Mode::Soak { shared, bodies, truth, rate, aborts, tick } => {
