@@ -31,7 +31,7 @@ use relayfreellm::provider::openai_compatible::OpenAiCompatible;
 use relayfreellm::provider::quirks;
 use relayfreellm::provider::transport::{Network, Transport};
 use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply, Unmet};
-use relayfreellm::quota::Ledger;
+use relayfreellm::quota::{Ledger, TargetBooks};
 use relayfreellm::select;
 use relayfreellm::select::{Latencies, Selector};
 use relayfreellm::session;
@@ -104,8 +104,10 @@ fn provider() -> Fallible<String> {
 /// The dispatcher over one model of one provider.
 fn dispatcher(client: &Arc<dyn ChatProvider>, clock: &SharedClock) -> Fallible<Dispatcher> {
     let catalog = Arc::new(catalog()?);
+    let ledger = Arc::new(Ledger::new());
+    ledger.configure(catalog.targets().map(TargetBooks::from), clock.now());
     let books = Books {
-        ledger: Arc::new(Ledger::new()),
+        ledger,
         breakers: Arc::new(Breakers::new()),
         sessions: Arc::new(Sessions::new(session::Params {
             enabled: true,

@@ -87,15 +87,7 @@ fn catalog() -> Catalog {
 }
 
 fn books(catalog: &Catalog) -> impl Iterator<Item = TargetBooks> + '_ {
-    catalog.targets().map(|it| TargetBooks {
-        target: it.id,
-        account: it.key.account,
-        model: it.model.id,
-        limits: it.model.limits.clone(),
-        scope: it.model.scope,
-        reset: it.model.reset,
-        max_concurrent: None,
-    })
+    catalog.targets().map(TargetBooks::from)
 }
 
 #[expect(clippy::expect_used, reason = "a benchmark may stop")]

@@ -29,6 +29,7 @@ use crate::dispatch::Dispatcher;
 use crate::dispatch::Pool;
 use crate::provider::ChatProvider;
 use crate::provider::transport::Transport;
+use crate::quota::TargetBooks;
 use crate::select;
 use crate::select::Selector;
 use crate::server::Control;
@@ -93,7 +94,7 @@ impl Live {
 
     fn use_catalog(&self, catalog: Catalog, state: &State) {
         let catalog = Arc::new(catalog);
-        self.books.ledger.configure(super::target_books(&catalog), self.clock.now());
+        self.books.ledger.configure(catalog.targets().map(TargetBooks::from), self.clock.now());
         self.catalog.store(catalog);
         self.use_pool(state);
     }

@@ -152,7 +152,7 @@ impl App {
         let Parts { catalog, clients, transport, sim, chaos } =
             Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
         let books = books(&config.settings);
-        books.ledger.configure(target_books(&catalog), clock.now());
+        books.ledger.configure(catalog.targets().map(TargetBooks::from), clock.now());
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
         let callers = Arc::new(Callers::new());
         let saving = match &config.data_dir {
@@ -344,19 +344,6 @@ fn books(settings: &Settings) -> dispatch::Books {
         metrics: Arc::new(Metrics::new()),
         traces: Arc::default(),
     }
-}
-
-fn target_books(catalog: &Catalog) -> Vec<TargetBooks> {
-    let books = catalog.targets().map(|it| TargetBooks {
-        target: it.id,
-        account: it.key.account,
-        model: it.model.id,
-        limits: it.model.limits.clone(),
-        scope: it.model.scope,
-        reset: it.model.reset,
-        max_concurrent: it.model.max_concurrent,
-    });
-    books.collect()
 }
 
 fn clients(

@@ -34,6 +34,7 @@ use crate::catalog::ModelId;
 use crate::catalog::QuotaScope;
 use crate::catalog::Reset;
 use crate::catalog::TargetId;
+use crate::catalog::TargetView;
 use crate::catalog::Unit;
 use crate::clock::Now;
 use crate::quota::account::Account;
@@ -97,6 +98,20 @@ pub struct TargetBooks {
     pub reset: Reset,
     /// Reservations that may be open at once; `None` = no bound.
     pub max_concurrent: Option<u32>,
+}
+
+impl From<TargetView<'_>> for TargetBooks {
+    fn from(it: TargetView<'_>) -> Self {
+        Self {
+            target: it.id,
+            account: it.key.account,
+            model: it.model.id,
+            limits: it.model.limits.clone(),
+            scope: it.model.scope,
+            reset: it.model.reset,
+            max_concurrent: it.model.max_concurrent,
+        }
+    }
 }
 
 /// All accounts' windows.

@@ -121,18 +121,7 @@ impl Bench {
     ) -> Self {
         let catalog = Arc::new(Catalog::new(providers));
         let ledger = Ledger::new();
-        ledger.configure(
-            catalog.targets().map(|it| TargetBooks {
-                target: it.id,
-                account: it.key.account,
-                model: it.model.id,
-                limits: it.model.limits.clone(),
-                scope: it.model.scope,
-                reset: it.model.reset,
-                max_concurrent: None,
-            }),
-            Now::default(),
-        );
+        ledger.configure(catalog.targets().map(TargetBooks::from), Now::default());
         Self {
             selector: Selector::new(catalog, Params { provider_strategy, model_strategy }),
             ledger,

@@ -55,15 +55,7 @@ impl Stage {
 /// The books of a gateway that begins.
 pub(crate) fn books(catalog: &Catalog, clock: &SharedClock) -> Books {
     let ledger = Arc::new(Ledger::new());
-    let targets = catalog.targets().map(|it| TargetBooks {
-        target: it.id,
-        account: it.key.account,
-        model: it.model.id,
-        limits: it.model.limits.clone(),
-        scope: it.model.scope,
-        reset: it.model.reset,
-        max_concurrent: it.model.max_concurrent,
-    });
+    let targets = catalog.targets().map(TargetBooks::from);
     ledger.configure(targets, clock.now());
     let sessions =
         session::Params { enabled: true, ttl: Duration::from_secs(3_600), max_sessions: 10 };

@@ -182,18 +182,7 @@ fn stage(scripts: Vec<Vec<Act>>, limits: &[Limit], params: Params) -> Stage {
         metrics: Arc::new(Metrics::new()),
         traces: Arc::default(),
     };
-    books.ledger.configure(
-        catalog.targets().map(|it| TargetBooks {
-            target: it.id,
-            account: it.key.account,
-            model: it.model.id,
-            limits: it.model.limits.clone(),
-            scope: it.model.scope,
-            reset: it.model.reset,
-            max_concurrent: None,
-        }),
-        Now::default(),
-    );
+    books.ledger.configure(catalog.targets().map(TargetBooks::from), Now::default());
     let actors: Vec<Arc<Scripted>> = scripts
         .into_iter()
         .map(|it| Arc::new(Scripted(Mutex::new(it.into()), Mutex::new(0))))
