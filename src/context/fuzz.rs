@@ -42,6 +42,9 @@ pub fn fuzz(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     proptest! {
@@ -49,5 +52,18 @@ mod tests {
         fn any_text_is_summed_up_and_fits(text in "(\\PC{0,60}|[a-z0-9 .。?\n`~\"\\-]{0,80}|\n\n){0,12}") {
             super::fuzz(&text);
         }
+    }
+
+    /// As the fuzzer gives it: up to what is no UTF-8.
+    #[test]
+    fn the_kept_corpus_is_treated_as_any_text() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/context");
+        let mut files = 0;
+        for file in fs::read_dir(folder).unwrap() {
+            let data = fs::read(file.unwrap().path()).unwrap();
+            super::fuzz(data.utf8_chunks().next().map_or("", |it| it.valid()));
+            files += 1;
+        }
+        assert!(files > 0);
     }
 }

@@ -50,6 +50,9 @@ fn streamed(text: &str, mode: Mode) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     proptest! {
@@ -64,5 +67,18 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_is_json() {
         super::fuzz(r#"Aa"usage":{"x\ud83d":2}"#);
+    }
+
+    /// As the fuzzer gives it: up to what is no UTF-8.
+    #[test]
+    fn the_kept_corpus_is_treated_as_any_text() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/normalizer");
+        let mut files = 0;
+        for file in fs::read_dir(folder).unwrap() {
+            let data = fs::read(file.unwrap().path()).unwrap();
+            super::fuzz(data.utf8_chunks().next().map_or("", |it| it.valid()));
+            files += 1;
+        }
+        assert!(files > 0);
     }
 }
