@@ -15,7 +15,8 @@ if [ ! -x "$profdata" ]; then
         { echo "scripts/dist.sh: $profdata is missing, and rustup, which could fetch it" >&2; exit 1; }
     rustup component add llvm-tools
 fi
-rm -rf "$built/counts"
+# cargo does not see that a profile has changed.
+rm -rf "$built/counts" "$built/trained"
 mkdir -p "$built/counts"
 
 # build FOLDER FLAG...
