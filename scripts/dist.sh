@@ -49,5 +49,5 @@ else
     echo "the linker can't order functions: they stay as they come" >&2
 fi
 build trained "${flags[@]}"
-cp "$built/trained/$host/release/relayfreellm" "$built/relayfreellm"
+mv "$built/trained/$host/release/relayfreellm" "$built/relayfreellm"
 echo "$built/relayfreellm"
