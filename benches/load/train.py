@@ -5,7 +5,7 @@
 
 Its counts go to FOLDER: those of a start with one request to start/, all others to use/.
 Requests short and long, whole and streamed, one and many at a time; a pool whose every tenth answer
-is faulty; the simulated providers, which speak every dialect; and each page there is. It looks at
+is faulty; the simulated providers; and what people look at. It looks at
 nothing that comes back: benches/load/run.py measures, tests/ test.
 """
 
@@ -94,7 +94,7 @@ def faults(stage):
 
 
 def demo(stage):
-    """Every dialect, the other ways in, and what people look at."""
+    """The simulated providers, and what people look at."""
     port = stages.free_port()
     command = [stage.gateway, "--demo", "--port", port]
     gateway = stage.start(command, MEASURED, **stage.surroundings())

@@ -113,7 +113,25 @@ struct Bench {
     now: Now,
 }
 
+/// What every request of these tests takes.
+fn demand(_: &Model) -> Demand {
+    Demand { requests: 1, tokens: 1 }
+}
+
 impl Bench {
+    /// What a walk is made with.
+    fn open(&mut self) -> (&Selector, Gates<'_>, &mut fastrand::Rng) {
+        let gates = Gates {
+            ledger: &self.ledger,
+            breakers: &self.breakers,
+            latencies: &self.latencies,
+            demand: &demand,
+            pardoned: None,
+            now: self.now,
+        };
+        (&self.selector, gates, &mut self.rng)
+    }
+
     fn new(
         providers: Vec<Provider>,
         provider_strategy: Strategy,
@@ -143,20 +161,12 @@ impl Bench {
         (asked, home, n): (&Asked, Option<(usize, usize)>, usize),
         rather_not: impl Fn(TargetId) -> bool,
     ) -> Vec<TargetId> {
-        let demand = |_: &Model| Demand { requests: 1, tokens: 1 };
-        let gates = Gates {
-            ledger: &self.ledger,
-            breakers: &self.breakers,
-            latencies: &self.latencies,
-            demand: &demand,
-            pardoned: None,
-            now: self.now,
-        };
+        let (selector, gates, rng) = self.open();
         let needs = Needs::of(&request(""));
-        let all = eligible(&self.selector.catalog, asked, &needs).unwrap();
-        let mut walk = self.selector.walk((asked, all), home, &gates, &mut self.rng);
+        let all = eligible(&selector.catalog, asked, &needs).unwrap();
+        let mut walk = selector.walk((asked, all), home, &gates, rng);
         let next = || loop {
-            let it = walk.next(&self.selector, &gates, &mut self.rng)?;
+            let it = walk.next(selector, &gates, rng)?;
             if !(rather_not(it.target) && walk.pass_over(it)) {
                 break Some(it.target);
             }
@@ -224,19 +234,11 @@ fn a_model_that_is_blamed_comes_last_among_those_that_were_passed_over() {
     let mut ids = IdBook::default();
     let pool = vec![provider(&mut ids, "Alpha", 3, &["a1", "a2"], |_| ())];
     let mut bench = Bench::new(pool, Strategy::RoundRobin, Strategy::RoundRobin);
-    let demand = |_: &Model| Demand { requests: 1, tokens: 1 };
-    let gates = Gates {
-        ledger: &bench.ledger,
-        breakers: &bench.breakers,
-        latencies: &bench.latencies,
-        demand: &demand,
-        pardoned: None,
-        now: bench.now,
-    };
-    let all = eligible(&bench.selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();
-    let mut walk = bench.selector.walk((&Asked::Any, all), None, &gates, &mut bench.rng);
+    let (selector, gates, rng) = bench.open();
+    let all = eligible(&selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();
+    let mut walk = selector.walk((&Asked::Any, all), None, &gates, rng);
     let mut order = Vec::new();
-    while let Some(it) = walk.next(&bench.selector, &gates, &mut bench.rng) {
+    while let Some(it) = walk.next(selector, &gates, rng) {
         if !walk.pass_over(it) {
             order.push(it.target);
             walk.blame_model();
@@ -429,22 +431,13 @@ fn round_robin_is_fair_between_threads() {
     for _ in 0..30 {
         let mut bench = bench.lock().unwrap();
         let bench = &mut *bench;
-        let demand = |_: &Model| Demand { requests: 1, tokens: 1 };
-        let gates = Gates {
-            ledger: &bench.ledger,
-            breakers: &bench.breakers,
-            latencies: &bench.latencies,
-            demand: &demand,
-            pardoned: None,
-            now: bench.now,
-        };
-        let all = eligible(&bench.selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();
-        let mut walks: Vec<_> = (0..3)
-            .map(|_| bench.selector.walk((&Asked::Any, all.clone()), None, &gates, &mut bench.rng))
-            .collect();
+        let (selector, gates, rng) = bench.open();
+        let all = eligible(&selector.catalog, &Asked::Any, &Needs::of(&request(""))).unwrap();
+        let mut walks: Vec<_> =
+            (0..3).map(|_| selector.walk((&Asked::Any, all.clone()), None, &gates, rng)).collect();
         for walk in &mut walks {
-            let target = walk.next(&bench.selector, &gates, &mut bench.rng).unwrap().target;
-            let it = bench.selector.catalog.target(target).unwrap();
+            let target = walk.next(selector, &gates, rng).unwrap().target;
+            let it = selector.catalog.target(target).unwrap();
             *counts.entry(it.provider.name.to_string()).or_default() += 1;
         }
     }
