@@ -674,10 +674,21 @@ proptest! {
         }
         prop_assert_eq!(read("", pieces), whole.clone());
         // An answer with a tag in it that came to be text may be taken for another the second time.
-        if !join(&whole.0).text.contains('<') {
-            prop_assert_eq!(read("", vec![events(&whole.0)]), whole);
+        let said = join(&whole.0);
+        if !said.text.contains('<') {
+            let again = read("", vec![events(&whole.0)]);
+            prop_assert_eq!(join(&again.0), said);
+            prop_assert_eq!(but_for_text(again), but_for_text(whole));
         }
     }
+}
+
+/// Chunks without their content: a blank may come a chunk later where no call written as text
+/// follows it any more.
+fn but_for_text(mut read: (Vec<Value>, Option<FaultKind>)) -> (Vec<Value>, Option<FaultKind>) {
+    let deltas = read.0.iter_mut().filter_map(|chunk| chunk.pointer_mut("/choices/0/delta"));
+    deltas.filter_map(Value::as_object_mut).for_each(|delta| drop(delta.remove("content")));
+    read
 }
 
 fn delta() -> impl Strategy<Value = Value> {
