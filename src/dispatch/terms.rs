@@ -89,7 +89,7 @@ impl Travel {
         if request.member("stop").is_some() {
             return true;
         }
-        let said = request.member("messages").unwrap_or_default().as_bytes();
+        let said = request.last_answer().unwrap_or_default().as_bytes();
         let fence = |at: usize| said.get(at..at + 3).is_some_and(|it| it == b"```" || it == b"~~~");
         // Few conversations have any code in them.
         memchr2_iter(b'`', b'~', said).any(fence)

@@ -18,6 +18,7 @@ mod raw;
 mod reader;
 mod request;
 mod shape;
+mod stops;
 mod top;
 mod traits;
 mod usage;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::reader::has_controls;
+use super::stops::stop;
 
 /// A body that could not be read as what it should be. The text says why, without quoting it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -118,8 +118,7 @@ pub(super) fn span_of(whole: &[u8], part: &str) -> Range<usize> {
 /// `text` as a JSON string with its quotes.
 pub fn json_string(text: &str) -> String {
     // Most have nothing to be escaped, which is quickly seen.
-    let bytes = text.as_bytes();
-    if memchr::memchr2(b'"', b'\\', bytes).is_none() && !has_controls(bytes) {
+    if stop(text.as_bytes()).is_none() {
         return ["\"", text, "\""].concat();
     }
     // A string can always be written.

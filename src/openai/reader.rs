@@ -8,9 +8,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 use super::raw::Unreadable;
+use super::stops::stop;
 
 /// How deep JSON may be nested. Providers refuse far less; the bound keeps every reader of a body,
 /// theirs and ours, from being led into the depths.
@@ -21,9 +20,6 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    /// Where the first character stands that may not stand in strings as it is, or a little before
-    /// it: a body often ends with a line end, and that is all.
-    controls_from: usize,
 }
 
 /// It is not JSON. Why is found out by those who have to say so.
@@ -33,7 +29,7 @@ pub(super) struct Broken;
 impl<'a> Reader<'a> {
     /// Before the first value of `text`.
     pub(super) fn of(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, controls_from: controls_from(text.as_bytes()) }
+        Self { text, at: 0, depth: 0 }
     }
 
     /// The first byte of the value that comes next.
@@ -257,22 +253,16 @@ impl<'a> Reader<'a> {
             return Err(Broken);
         }
         self.at += 1;
-        let start = self.at;
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(Broken)?;
-            self.at += memchr2(b'"', b'\\', rest).ok_or(Broken)?;
-            if self.byte() == Some(b'"') {
-                break;
+            self.at += stop(rest).ok_or(Broken)?;
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => self.pass_escape()?,
+                _ => return Err(Broken),
             }
             escaped = true;
-            self.pass_escape()?;
-        }
-        if self.at > self.controls_from {
-            let inside = self.text.as_bytes().get(start..self.at).ok_or(Broken)?;
-            if has_controls(inside) {
-                return Err(Broken);
-            }
         }
         self.at += 1;
         Ok(escaped)
@@ -308,23 +298,6 @@ pub(super) fn why_broken(text: &str) -> Unreadable {
         Err(fault) => fault.into(),
         Ok(_) => Unreadable("not of the expected form".to_owned()),
     }
-}
-
-/// How many bytes are looked at together.
-const WIDE: usize = 512;
-
-/// Control characters, looked for in a way the compiler makes wide instructions of.
-pub(super) fn has_controls(text: &[u8]) -> bool {
-    text.chunks(WIDE).any(has_control)
-}
-
-/// Before this byte there are none.
-fn controls_from(text: &[u8]) -> usize {
-    text.chunks(WIDE).position(has_control).map_or(text.len(), |it| it * WIDE)
-}
-
-fn has_control(piece: &[u8]) -> bool {
-    piece.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' '
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::error::ApiError;
 use super::instruction::Place;
 use super::media::{Images, Media, media_of};
-use super::message::{self, Message};
+use super::message::{self, Message, Role};
 use super::payload::{JsonText, ObjectWriter, Payload, is_long};
 use super::raw::{RawObject, says_something, span_of, string_of, text_of};
 use super::reader::{Broken, MAX_DEPTH, Reader, why_broken};
@@ -70,6 +70,7 @@ pub struct ChatRequest {
     body: ByteString,
     members: Vec<Member>,
     instruction: Option<Place>,
+    last_answer: Option<Range<usize>>,
     prompt_bytes: usize,
     /// The model asked for; `None` when the request names none.
     pub model: Option<String>,
@@ -124,7 +125,9 @@ impl ChatRequest {
         } else {
             Default::default()
         };
+        let last_answer = messages.iter().rfind(|it| it.role == Role::Assistant);
         let mut request = Self {
+            last_answer: last_answer.map(|it| span_of(body.as_bytes(), it.json)),
             instruction: Place::in_list(found.member("messages"), messages),
             traits,
             images,
@@ -173,6 +176,11 @@ impl ChatRequest {
     pub fn messages(&self) -> Vec<Message<'_>> {
         // `parse` has read every one of them, so nothing is lost here.
         listed(&mut Reader::of(self.member("messages").unwrap_or("[]"))).unwrap_or_default()
+    }
+
+    /// The assistant's last message, as JSON text.
+    pub fn last_answer(&self) -> Option<&str> {
+        self.body.get(self.last_answer.clone()?)
     }
 
     /// Does the body have this member, or one of its messages beside those all messages may have? As

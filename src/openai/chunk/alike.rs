@@ -4,12 +4,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memchr2;
 use simdutf8::basic::from_utf8;
 
 use crate::openai::Unreadable;
 use crate::openai::raw::json_string;
-use crate::openai::reader::has_controls;
+use crate::openai::stops::stop;
 
 use super::{ChoiceEdit, Chunk, ChunkChoice, Heads};
 
@@ -62,7 +61,7 @@ impl Chunk {
         // With the quotes on both sides.
         let (before, after) = (self.body.get(..=span.start)?, self.body.get(span.end - 1..)?);
         let text = body.strip_prefix(before)?.strip_suffix(after)?;
-        if memchr2(b'"', b'\\', text).is_some() || has_controls(text) {
+        if stop(text).is_some() {
             return None;
         }
         let text = from_utf8(text).ok()?.to_owned();
