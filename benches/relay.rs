@@ -29,7 +29,7 @@ use relayfreellm::openai::{ChatRequest, Chunk};
 use relayfreellm::provider::fault::Fault;
 use relayfreellm::provider::openai_compatible::OpenAiCompatible;
 use relayfreellm::provider::quirks;
-use relayfreellm::provider::transport::{Network, Transport};
+use relayfreellm::provider::transport::Transport;
 use relayfreellm::provider::{Call, ChatProvider, Pieces, Reply, Unmet};
 use relayfreellm::quota::{Ledger, TargetBooks};
 use relayfreellm::select;
@@ -192,7 +192,7 @@ fn relay(c: &mut Criterion) -> Fallible<()> {
     let clock: SharedClock = Arc::new(SystemClock::start());
     let body = br#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}]}"#;
     let request = ChatRequest::parse(&Bytes::from_static(body)).map_err(|it| it.message)?;
-    let transport = Transport::new(&Network::default());
+    let transport = Transport::default();
     let read = Read(events().map(Bytes::from).collect());
     let wire =
         OpenAiCompatible::new(&provider()?, quirks::of("mock"), transport, Arc::clone(&clock))?;

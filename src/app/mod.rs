@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -149,8 +150,10 @@ impl App {
             .map_err(|fault| StartError::Listen { host: host.clone(), port, fault })?;
         let addr =
             listener.local_addr().map_err(|fault| StartError::Listen { host, port, fault })?;
+        let params = descriptors::fit(server_params(&config));
+        let sockets = Arc::clone(&params.sockets);
         let Parts { catalog, clients, transport, sim, chaos } =
-            Parts::make(&mut config, addr.port(), &mut ids, &clock)?;
+            Parts::make(&mut config, addr.port(), sockets, &mut ids, &clock)?;
         let books = books(&config.settings);
         books.ledger.configure(catalog.targets().map(TargetBooks::from), clock.now());
         let shared_catalog = Arc::new(ArcSwap::new(Arc::clone(&catalog)));
@@ -176,7 +179,6 @@ impl App {
             Arc::clone(&clock),
             dispatch_params(&config.settings, &fixed.own_keys()),
         );
-        let params = descriptors::fit(server_params(&config));
         let live = Arc::new(Live {
             dispatcher: Arc::new(dispatcher),
             books,
@@ -285,13 +287,15 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Makes the clients, and for a demo the providers themselves: beside `port`.
+    /// Makes the clients, and for a demo the providers themselves: beside `port`. `sockets` are those
+    /// that the process may still open.
     ///
     /// # Errors
     /// [`StartError::Simulation`] and [`StartError::Url`].
     pub fn make(
         config: &mut Config,
         port: u16,
+        sockets: Arc<Semaphore>,
         ids: &mut IdBook,
         clock: &SharedClock,
     ) -> Result<Self, StartError> {
@@ -307,7 +311,7 @@ impl Parts {
             sim = Some(server);
         }
         let catalog = Arc::new(std::mem::take(&mut config.catalog));
-        let transport = Transport::new(&config.network);
+        let transport = Transport::new(&config.network, sockets);
         let clients = clients(&catalog, &transport, clock)?;
         Ok(Self { catalog, clients, transport, sim, chaos })
     }

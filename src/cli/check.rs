@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::sync::Semaphore;
 
 use crate::app::Parts;
 use crate::catalog::IdBook;
@@ -75,7 +76,8 @@ pub(super) fn check(flags: &Flags) -> ExitCode {
 async fn check_all(config: &mut Config, ids: &mut IdBook) -> Result<bool, String> {
     let clock: SharedClock = Arc::new(SystemClock::start());
     let patience = config.settings.http.timeout;
-    let parts = Parts::make(config, 0, ids, &clock).map_err(|it| it.to_string())?;
+    let sockets = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+    let parts = Parts::make(config, 0, sockets, ids, &clock).map_err(|it| it.to_string())?;
     let request = ChatRequest::parse(&Bytes::from_static(QUESTION.as_bytes()));
     let request = Arc::new(request.map_err(|it| it.message)?);
     let models = parts.catalog.targets().filter(|it| it.model.successor.is_none()).count();

@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
+use tokio::sync::Semaphore;
 
 use crate::openai::Payload;
 use crate::provider::SentMark;
@@ -61,9 +62,10 @@ pub struct Network {
 }
 
 impl Transport {
-    /// A client. Certificates are read when the first https connection is made, not before.
-    pub fn new(network: &Network) -> Self {
-        Self { dialer: Arc::new(Dialer::new(network)), pool: Arc::default() }
+    /// A client. Certificates are read when the first https connection is made, not before. Of `sockets`,
+    /// those that the process may still open, up to a fifth are kept open between requests.
+    pub fn new(network: &Network, sockets: Arc<Semaphore>) -> Self {
+        Self { dialer: Arc::new(Dialer::new(network)), pool: Arc::new(Pool::new(sockets)) }
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -178,9 +180,9 @@ fn was_closed(error: &(dyn Error + 'static)) -> bool {
 }
 
 impl Default for Transport {
-    /// Reaches everyone straight and trusts the system's certificates.
+    /// Reaches everyone straight, trusts the system's certificates, and knows of no bound for sockets.
     fn default() -> Self {
-        Self::new(&Network::default())
+        Self::new(&Network::default(), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::provider::transport::connection::Connection;
 use crate::provider::transport::connection::Origin;
@@ -13,17 +14,22 @@ use crate::provider::transport::connection::Origin;
 const ROUND: Duration = Duration::from_secs(5);
 /// How many rounds one is kept: up to 55 s. Providers close theirs after 60 to 120 s.
 const ROUNDS: u8 = 11;
-/// Unused connections kept per host.
-const MOST: usize = 64;
+/// Unused connections kept, to all hosts together. A host that is asked a hundred things at once needs a
+/// hundred: with fewer, each that is let go of has to be made again.
+const MOST: usize = 1024;
 
 /// Unused connections.
-#[derive(Default)]
-pub(super) struct Pool(Mutex<Idle>);
+pub(super) struct Pool {
+    idle: Mutex<Idle>,
+    /// Those the process may still open.
+    sockets: Arc<Semaphore>,
+}
 
 #[derive(Default)]
 struct Idle {
     plain: Hosts,
     secure: Hosts,
+    count: usize,
     /// Is somebody looking at them?
     watched: bool,
 }
@@ -38,15 +44,22 @@ struct Unused {
 }
 
 impl Pool {
+    pub(super) fn new(sockets: Arc<Semaphore>) -> Self {
+        Self { idle: Mutex::default(), sockets }
+    }
+
     /// A connection that leads there, if there is one. It may have been closed since.
     pub(super) fn take(&self, secure: bool, authority: &str) -> Option<Box<Connection>> {
         let mut idle = self.lock();
-        Some(idle.hosts(secure).get_mut(authority)?.pop()?.connection)
+        let kept = idle.hosts(secure).get_mut(authority)?.pop()?;
+        idle.count -= 1;
+        Some(kept.connection)
     }
 
     /// Keeps a connection.
     pub(super) fn keep(self: &Arc<Self>, connection: Box<Connection>) {
         connection.rest();
+        let most = self.most();
         let mut idle = self.lock();
         if !idle.watched {
             // Nothing has to wait for it: it holds nothing, and ends when there is nothing to look at.
@@ -54,41 +67,62 @@ impl Pool {
             runtime.spawn(watch(Arc::downgrade(self)));
             idle.watched = true;
         }
+        let gone = if idle.count >= most { idle.least_needed() } else { None };
         let Origin { secure, authority, .. } = &connection.origin;
         let hosts = idle.hosts(*secure);
         let unused = match hosts.get_mut(authority) {
             Some(unused) => unused,
             None => hosts.entry(authority.clone()).or_default(),
         };
-        if unused.len() < MOST {
-            unused.push(Unused { connection, age: 0 });
-        }
+        unused.push(Unused { connection, age: 0 });
+        idle.count += 1;
+        drop(idle);
+        // Closing takes a while.
+        drop(gone);
     }
 
-    /// Lets go of those that are closed or old. Are there others?
+    /// Lets go of those that are closed or old, and of some when too many are kept. Are there others?
     pub(super) fn sweep(&self) -> bool {
+        let most = self.most();
         let mut idle = self.lock();
         let keeps = |it: &mut Unused| {
             it.age += 1;
             it.age < ROUNDS && it.connection.is_quiet()
         };
         let Idle { plain, secure, .. } = &mut *idle;
+        let mut count = 0;
         for hosts in [plain, secure] {
             hosts.retain(|_, unused| {
                 unused.retain_mut(keeps);
+                count += unused.len();
                 !unused.is_empty()
             });
         }
-        idle.watched = !(idle.plain.is_empty() && idle.secure.is_empty());
+        idle.count = count;
+        while idle.count > most && idle.least_needed().is_some() {}
+        idle.watched = idle.count > 0;
         idle.watched
     }
 
+    /// How many may be kept: calls and callers go before.
+    fn most(&self) -> usize {
+        MOST.min(self.sockets.available_permits() / 4)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Idle {
+    /// Takes the oldest connection to the host that has most of them.
+    fn least_needed(&mut self) -> Option<Unused> {
+        let hosts = self.plain.values_mut().chain(self.secure.values_mut());
+        let most = hosts.max_by_key(|it| it.len()).filter(|it| !it.is_empty())?;
+        self.count -= 1;
+        Some(most.remove(0))
+    }
+
     fn hosts(&mut self, secure: bool) -> &mut Hosts {
         if secure { &mut self.secure } else { &mut self.plain }
     }

@@ -337,6 +337,33 @@ fn unused_connections_are_let_go_of_when_closed_or_old() {
 }
 
 #[test]
+fn no_more_unused_connections_are_kept_than_sockets_can_be_spared() {
+    local(async {
+        let sockets = Arc::new(Semaphore::new(12));
+        let client = Transport::new(&Network::default(), Arc::clone(&sockets));
+        let busy = Server::start(&[(WHOLE, Then::Waits); 9], 10_000).await;
+        let answers = (0..5).map(|_| busy.ask(&client));
+        assert!(futures::future::join_all(answers).await.iter().all(Result::is_ok));
+        assert_eq!(busy.connections(), 5);
+        busy.left(2).await;
+        // Who has most makes room for another.
+        let other = Server::start(&[(WHOLE, Then::Waits); 9], 10_000).await;
+        other.ask(&client).await.unwrap();
+        busy.left(3).await;
+        for server in [&busy, &other] {
+            server.ask(&client).await.unwrap();
+        }
+        assert_eq!((busy.connections(), other.connections()), (5, 1));
+        // Those that are kept go when others want the sockets.
+        let _wanted = sockets.try_acquire_many(4).unwrap();
+        assert!(client.pool.sweep());
+        busy.left(4).await;
+        other.ask(&client).await.unwrap();
+        assert_eq!(other.connections(), 1);
+    });
+}
+
+#[test]
 fn nothing_is_sent_where_nobody_listens() {
     local(async {
         let (listener, url) = listener().await;
