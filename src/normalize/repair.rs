@@ -3,8 +3,8 @@
 //! a parser says.
 
 use crate::normalize::scan::is_number;
-use crate::normalize::scan::special;
 use crate::normalize::scan::value_end;
+use crate::openai::stop_or;
 
 /// Deeper nesting is left alone: the parser would refuse it too.
 const MAX_DEPTH: usize = 120;
@@ -203,13 +203,15 @@ impl Mender<'_> {
         }
         loop {
             let rest = self.text.as_bytes().get(self.at..)?;
-            self.at += special(rest, quote);
-            let Some(byte) = self.peek() else {
+            let single = quote == b'\'';
+            let stop = if single { stop_or::<b'\''>(rest) } else { stop_or::<b'"'>(rest) };
+            let Some(stop) = stop else {
                 // A quotation mark without another is prose only where nothing came before it.
-                self.begun |= quote == b'"';
+                self.begun |= !single;
                 return None;
             };
-            match byte {
+            self.at += stop;
+            match self.peek()? {
                 b'\\' => {
                     let escaped = self.text.get(self.at + 1..)?.chars().next()?;
                     if escaped == '\'' {

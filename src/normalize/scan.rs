@@ -1,5 +1,7 @@
-//! Where a JSON value ends, if it is one: strict JSON, read once, eight bytes of a string at a time.
-//! What is accepted is what `serde_json` accepts: a test holds the two against each other.
+//! Where a JSON value ends, if it is one: strict JSON, read once. What is accepted is what `serde_json`
+//! accepts: a test holds the two against each other.
+
+use crate::openai::stop_or;
 
 /// The bytes of the object or array at the beginning of `text`; `None` where there is none, or where it
 /// is not JSON. What follows it is not looked at.
@@ -61,35 +63,6 @@ pub(super) fn is_number(text: &str) -> bool {
     read.is_some() && scan.at == text.len()
 }
 
-/// The place of the first `quote`, quotation mark, backslash or control character in `bytes`, or their
-/// end.
-pub(super) fn special(bytes: &[u8], quote: u8) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = has(word, quote) | has(word, b'"') | has(word, b'\\') | has_control(word);
-        if found != 0 {
-            return i * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let is_special = |it: &u8| *it == quote || matches!(it, b'"' | b'\\' | 0..b' ');
-    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
-}
-
-const ONES: u64 = u64::MAX / 255;
-const HIGHS: u64 = ONES << 7;
-
-/// The high bit of the first byte of `word` that is `byte`; those of later bytes may be wrong.
-fn has(word: u64, byte: u8) -> u64 {
-    let zero = word ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & HIGHS
-}
-
-/// The same for a byte below the space.
-fn has_control(word: u64) -> u64 {
-    word.wrapping_sub(ONES * u64::from(b' ')) & !word & HIGHS
-}
-
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -127,7 +100,7 @@ impl Scan<'_> {
     /// A string, behind its first quotation mark.
     fn string(&mut self) -> Option<()> {
         loop {
-            self.at += special(self.bytes.get(self.at..)?, b'"');
+            self.at += stop_or::<b'"'>(self.bytes.get(self.at..)?)?;
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
@@ -268,13 +241,6 @@ mod tests {
             text in r#"[\[{]([a{}\[\]":,0-9 \\.eE+\-]|"a":|true|null|\\u00e9|\\n|é|\n|"[a-z"\\]{0,20}"){0,24}"#,
         ) {
             prop_assert_eq!(value_end(&text), by_serde(&text));
-        }
-
-        #[test]
-        fn what_is_special_is_found_wherever_it_stands(text in "[a-zé\"'\\\\\u{1f} ]{0,40}") {
-            let found = special(text.as_bytes(), b'\'');
-            let plain = text.bytes().position(|it| matches!(it, b'\'' | b'"' | b'\\' | 0..b' '));
-            prop_assert_eq!(found, plain.unwrap_or(text.len()));
         }
     }
 }

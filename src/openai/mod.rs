@@ -36,5 +36,6 @@ pub use message::{ECHOED, Message, Role};
 pub use payload::{JsonText, Payload};
 pub use raw::{Patch, RawObject, Unreadable, json_string, says_something, string_of};
 pub use request::{ChatRequest, Filters, JsonMode, RequestEdits, ToolChoice};
+pub use stops::stop_or;
 pub use traits::{Trait, Traits};
 pub use usage::TokenUsage;

@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("trace", &["clock", "quota"]),
     ("callers", &["clock", "window", "quota", "usage"]),
     ("context", &["openai"]),
-    ("normalize", &[]),
+    ("normalize", &["openai"]),
     ("structured", &["openai"]),
     ("select", &["clock", "openai", "catalog", "quota", "breaker"]),
     ("provider", &["clock", "openai", "catalog", "window"]),
