@@ -21,6 +21,8 @@ const MOST: usize = 1024;
 /// Unused connections.
 pub(super) struct Pool {
     idle: Mutex<Idle>,
+    /// How many are kept at most.
+    most: usize,
     /// Those the process may still open.
     sockets: Arc<Semaphore>,
 }
@@ -44,8 +46,10 @@ struct Unused {
 }
 
 impl Pool {
+    /// Keeps a fifth of `sockets` at most.
     pub(super) fn new(sockets: Arc<Semaphore>) -> Self {
-        Self { idle: Mutex::default(), sockets }
+        let most = MOST.min(sockets.available_permits() / 5);
+        Self { idle: Mutex::default(), most, sockets }
     }
 
     /// A connection that leads there, if there is one. It may have been closed since.
@@ -68,6 +72,12 @@ impl Pool {
             idle.watched = true;
         }
         let gone = if idle.count >= most { idle.least_needed() } else { None };
+        if idle.count >= most {
+            // There were more than may be kept by now, or none may be.
+            drop(idle);
+            drop(gone);
+            return;
+        }
         let Origin { secure, authority, .. } = &connection.origin;
         let hosts = idle.hosts(*secure);
         let unused = match hosts.get_mut(authority) {
@@ -90,23 +100,20 @@ impl Pool {
             it.age < ROUNDS && it.connection.is_quiet()
         };
         let Idle { plain, secure, .. } = &mut *idle;
-        let mut count = 0;
-        for hosts in [plain, secure] {
-            hosts.retain(|_, unused| {
-                unused.retain_mut(keeps);
-                count += unused.len();
-                !unused.is_empty()
-            });
+        for unused in plain.values_mut().chain(secure.values_mut()) {
+            unused.retain_mut(keeps);
         }
-        idle.count = count;
+        idle.count = idle.plain.values().chain(idle.secure.values()).map(Vec::len).sum();
         while idle.count > most && idle.least_needed().is_some() {}
+        idle.plain.retain(|_, unused| !unused.is_empty());
+        idle.secure.retain(|_, unused| !unused.is_empty());
         idle.watched = idle.count > 0;
         idle.watched
     }
 
-    /// How many may be kept: calls and callers go before.
+    /// How many may be kept now: calls and callers go before.
     fn most(&self) -> usize {
-        MOST.min(self.sockets.available_permits() / 4)
+        self.most.min(self.sockets.available_permits())
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
