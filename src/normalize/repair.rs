@@ -1,6 +1,7 @@
 //! Mending what is nearly JSON: trailing commas, single quotes, comments and unquoted keys, the
-//! mistakes that models make. Text is read token by token and written anew; whether it is JSON then,
-//! a parser says.
+//! mistakes that models make. Text is read token by token, copied, and changed where that is wrong;
+//! what can't be JSON even so is told apart. A second reading to prove it took a third of the time; the tests
+//! still do it.
 
 use crate::normalize::scan::is_number;
 use crate::normalize::scan::value_end;
@@ -22,17 +23,29 @@ pub(super) enum Mended {
 
 /// Mends the object or array that `text` begins with. What follows it is not looked at.
 pub(super) fn mend(text: &str) -> Mended {
-    let mut mender = Mender { text, at: 0, copied: 0, out: String::new(), begun: false };
-    let whole = mender.value().filter(|()| {
-        mender.copy();
-        value_end(&mender.out) == Some(mender.out.len())
-    });
+    let mut mender = Mender {
+        text,
+        at: 0,
+        copied: 0,
+        quotes: Vec::new(),
+        out: Vec::new(),
+        begun: false,
+        faulty: false,
+    };
+    let whole = mender.value().and_then(|()| mender.written());
+    debug_assert!(whole.as_ref().is_none_or(|json| value_end(json) == Some(json.len())));
     match whole {
-        Some(()) => Mended::Value(mender.out, mender.at),
+        Some(json) => Mended::Value(json, mender.at),
         None if mender.begun => Mended::Broken,
         None => Mended::Prose,
     }
 }
+
+/// What `out` has room for at first, in bytes, where the text is as long.
+const ROOM: usize = 64 * 1024;
+
+/// Quotation marks that are noted before they are written: what is noted has to stay small.
+const NOTED: usize = 256;
 
 struct Mender<'a> {
     text: &'a str,
@@ -40,9 +53,14 @@ struct Mender<'a> {
     at: usize,
     /// Bytes that are in `out` or were left out; those from there to `at` are still to be copied.
     copied: usize,
-    out: String,
+    /// Where single quotation marks stand among these that become double ones: to copy what lies between
+    /// two of them by itself takes far longer.
+    quotes: Vec<usize>,
+    out: Vec<u8>,
     /// Has more been read of it than a bracket and what may be a word behind it?
     begun: bool,
+    /// Is there something in a string that can't be mended?
+    faulty: bool,
 }
 
 /// An array or an object that is open.
@@ -68,15 +86,13 @@ impl Mender<'_> {
     fn value(&mut self) -> Option<()> {
         let mut open: Vec<Open> = vec![self.opened()?];
         let mut next = Next::First;
-        // Where the last comma stands in `out`.
+        // Where the last comma stands.
         let mut comma = 0;
         while let Some(inside) = open.last().copied() {
             self.space()?;
             if self.closed(inside) {
                 if next == Next::Entry {
-                    // The comma before it was one too many.
-                    self.copy();
-                    self.out.remove(comma);
+                    self.take_out(comma);
                 }
                 self.begun = true;
                 open.pop();
@@ -84,8 +100,7 @@ impl Mender<'_> {
                 continue;
             }
             if next == Next::Comma {
-                self.copy();
-                comma = self.out.len();
+                comma = self.at;
                 self.taken(b',').then_some(())?;
                 next = Next::Entry;
                 continue;
@@ -116,15 +131,58 @@ impl Mender<'_> {
 
     /// Copies what was read and stays.
     fn copy(&mut self) {
-        self.out.push_str(self.text.get(self.copied..self.at).unwrap_or_default());
+        if self.out.capacity() == 0 {
+            self.out.reserve(self.text.len().min(ROOM));
+        }
+        let begin = self.out.len();
+        let read = self.text.as_bytes().get(self.copied..self.at);
+        self.out.extend_from_slice(read.unwrap_or_default());
+        for quote in self.quotes.drain(..) {
+            if let Some(byte) = self.out.get_mut(begin + (quote - self.copied)) {
+                *byte = b'"';
+            }
+        }
         self.copied = self.at;
+    }
+
+    /// All that was read, mended, if it can be.
+    fn written(&mut self) -> Option<String> {
+        if self.faulty {
+            return None;
+        }
+        self.copy();
+        String::from_utf8(std::mem::take(&mut self.out)).ok()
     }
 
     /// Passes by what ends at `end`, and puts `new` in its place.
     fn replace(&mut self, end: usize, new: &str) {
         self.copy();
-        self.out.push_str(new);
+        self.out.extend_from_slice(new.as_bytes());
         (self.at, self.copied) = (end, end);
+    }
+
+    /// Takes a single quotation mark over as a double one.
+    fn requote(&mut self) {
+        if self.quotes.len() >= NOTED {
+            self.copy();
+        }
+        self.quotes.push(self.at);
+        self.at += 1;
+    }
+
+    /// Takes out the comma that was read at `comma`, behind which were only white space, comments and a
+    /// bracket.
+    fn take_out(&mut self, comma: usize) {
+        if comma < self.copied {
+            // There was a comment.
+            if let Some(last) = self.out.iter().rposition(|it| *it == b',') {
+                self.out.remove(last);
+            }
+            return;
+        }
+        let end = std::mem::replace(&mut self.at, comma);
+        self.copy();
+        (self.at, self.copied) = (end, comma + 1);
     }
 
     /// Takes `byte` over, if it comes next.
@@ -145,8 +203,10 @@ impl Mender<'_> {
     /// Takes white space over and passes comments by. `None` for a comment without end.
     fn space(&mut self) -> Option<()> {
         loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let is_space = |it: &&u8| matches!(it, b' ' | b'\t' | b'\r' | b'\n');
+            self.at += rest.iter().take_while(is_space).count();
             match self.peek() {
-                Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
                 Some(b'#') => self.replace(self.line_end(), ""),
                 Some(b'/') => {
                     let rest = self.text.get(self.at..)?;
@@ -199,7 +259,7 @@ impl Mender<'_> {
         if quote == b'"' {
             self.at += 1;
         } else {
-            self.replace(self.at + 1, "\"");
+            self.requote();
         }
         loop {
             let rest = self.text.as_bytes().get(self.at..)?;
@@ -217,6 +277,7 @@ impl Mender<'_> {
                     if escaped == '\'' {
                         self.replace(self.at + 1, "");
                     } else {
+                        self.faulty |= !self.is_escape(escaped);
                         self.at += 1;
                     }
                     self.at += escaped.len_utf8();
@@ -226,13 +287,26 @@ impl Mender<'_> {
                     return Some(());
                 }
                 b'\'' => {
-                    self.replace(self.at + 1, "\"");
+                    self.requote();
                     return Some(());
                 }
                 b'"' => self.replace(self.at + 1, "\\\""),
-                // A control character, which the parser will refuse.
-                _ => self.at += 1,
+                // A control character.
+                _ => {
+                    self.faulty = true;
+                    self.at += 1;
+                }
             }
+        }
+    }
+
+    /// Is the backslash that comes next, with this behind it, an escape that JSON has?
+    fn is_escape(&self, escaped: char) -> bool {
+        let digits = self.text.as_bytes().get(self.at + 2..self.at + 6);
+        match escaped {
+            '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't' => true,
+            'u' => digits.is_some_and(|it| it.iter().all(u8::is_ascii_hexdigit)),
+            _ => false,
         }
     }
 
