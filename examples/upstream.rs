@@ -61,6 +61,9 @@ struct Flags {
     /// Sleep only when nobody has asked for a while.
     #[arg(long)]
     awake: bool,
+    /// Read each request as JSON and write each whole answer anew, as most servers do.
+    #[arg(long)]
+    thorough: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -136,6 +139,7 @@ struct House {
     stream: Arc<[Bytes]>,
     pace: Duration,
     faults: u64,
+    thorough: bool,
     asked: AtomicU64,
     made: [AtomicU64; FAULTS.len()],
 }
@@ -147,6 +151,7 @@ impl House {
             stream: stream(flags.pieces).map(Bytes::from).collect(),
             pace: Duration::from_millis(flags.pace),
             faults: flags.faults,
+            thorough: flags.thorough,
             asked: AtomicU64::new(0),
             made: Default::default(),
         }
@@ -161,6 +166,15 @@ impl House {
         let pieces = Arc::clone(if streamed { &self.stream } else { &self.whole });
         let kind = if streamed { "text/event-stream" } else { "application/json" };
         let mut answer = Pieces::new(pieces, self.pace);
+        if self.thorough {
+            let read = serde_json::from_slice::<serde::de::IgnoredAny>(&body);
+            if read.is_err() {
+                return Ok(refusal(StatusCode::BAD_REQUEST, "invalid_request_error"));
+            }
+            if !streamed {
+                answer = Pieces::one(whole());
+            }
+        }
         answer.pauses = streamed && memchr::memmem::find(&body, PAUSES).is_some();
         match self.fault() {
             None => {}

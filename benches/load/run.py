@@ -4,6 +4,7 @@
     python3 benches/load/run.py                      # 5 rounds, about 7 minutes
     python3 benches/load/run.py --rounds 9 --seconds 3
     python3 benches/load/run.py --gateway target/dist/relayfreellm      # what scripts/dist.sh builds
+    python3 benches/load/run.py --wrk                # with wrk and a mock that reads what it is sent
     python3 benches/load/run.py --peer other=http://127.0.0.1:3000/v1,PID
 
 Builds what it needs. Wants Linux, Python 3.9, cargo and nginx (installed with apt-get where that is
@@ -17,8 +18,10 @@ the first processor.
 import argparse
 import http.client
 import json
+import math
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -28,6 +31,7 @@ import stage as stages
 import table
 from stage import LONG, MEASURED, MEASURING, SHORT, Stage
 
+WRK = Path(__file__).with_name("wrk.lua")
 # A body that has the mock pause after the first piece of a stream; written when the run begins.
 PAUSED = Path("paused.json")
 # Name, body, streamed, connections.
@@ -44,10 +48,13 @@ MEASUREMENTS = [
 def main():
     flags = arguments()
     stages.need("nginx", "nginx-light")
+    if flags.wrk:
+        stages.need("wrk", "wrk")
     load_before = os.getloadavg()[0]
     with Stage(flags.gateway, urgent=flags.urgent) as stage:
         address = f"127.0.0.1:{flags.upstream_port}"
-        mock, base, upstream = stage.start_upstream("--addr", address, "--awake")
+        kind = "--thorough" if flags.wrk else "--awake"
+        mock, base, upstream = stage.start_upstream("--addr", address, kind)
         limits = stage.limits([stages.mock_provider(base)])
         targets = {"direct": (None, base)}
         targets["nginx"] = stage.start_nginx(upstream)
@@ -62,6 +69,7 @@ def main():
             "machine": machine(load_before),
             "rounds": flags.rounds,
             "seconds": flags.seconds,
+            "load": "wrk" if flags.wrk else "load",
             "runs": runs,
             "memory": {"idle": idle} | memories(stage, targets, upstream, limits, flags),
             "cold_start_ms": cold_starts(stage, limits, flags),
@@ -80,6 +88,8 @@ def arguments():
     parser.add_argument("--gateway", help="a program built already")
     parser.add_argument("--urgent", action="store_true", help="before all other programs of a"
                         " machine that is not quiet; for root")
+    parser.add_argument("--wrk", action="store_true", help="load by wrk, but for streams, and a mock"
+                        " that reads each request: both sleep, and cost more than nginx does")
     parser.add_argument("--upstream-port", type=int, default=0, help="the mock's, for peers")
     parser.add_argument("--header", action="append", default=[], help="of every request,"
                         " such as 'authorization: Bearer KEY' where a peer wants one")
@@ -118,27 +128,46 @@ def rounds(stage, targets, mock, flags):
 def run(stage, target, mock, measurement, flags, seconds=None):
     """One target under one load."""
     process, url = target
-    _, body, streamed, connections = measurement
     pid = pid_of(process)
     stages.settle(pid or mock)
     ours = [it for it in (pid, mock) if it]
-    began, machine_began = time.monotonic(), stages.machine_time()
+    began, machine_began, ended_before = time.monotonic(), stages.machine_time(), ended_time()
     before = [stages.processor_time(it) for it in ours]
-    more = [f"--header={it}" for it in flags.header] + (["--stream"] if streamed else [])
-    load = stage.load("drive", url, "--awake", "--connections", connections, "--seconds",
-                      seconds or flags.seconds, *more, stage.folder / body)
-    said = load.stdout.readline()
+    load, said = drive(stage, url, measurement, flags, seconds or flags.seconds)
     used = [stages.processor_time(it) - had for it, had in zip(ours, before)]
-    used_by_load = stages.processor_time(load.pid)
-    others = stages.machine_time() - machine_began - sum(used) - used_by_load
+    took, busy = time.monotonic() - began, stages.machine_time() - machine_began
     stage.forget(load)
+    others = busy - sum(used) - (ended_time() - ended_before)
     found = json.loads(said)
-    if not found["requests"]:
+    if not found.get("requests"):
         sys.exit(f"{url} answered nothing well: {said}")
-    found["others"] = max(others, 0) / (time.monotonic() - began)
+    found["others"] = max(others, 0) / took
     if pid:
         found["cpu_us"] = used[0] * 1e6 / found["requests"]
     return found
+
+
+def ended_time():
+    """Seconds of processor time of the programs that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def drive(stage, url, measurement, flags, seconds):
+    """Runs the load to its end; gives it and what it said."""
+    _, body, streamed, connections = measurement
+    body = stage.folder / body
+    if flags.wrk and not streamed:
+        headers = [it for header in flags.header for it in ("-H", header)]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", *headers, "-s", WRK]
+        load = stage.start([*command, f"{url}/chat/completions"], MEASURING,
+                           stdout=subprocess.PIPE, env=os.environ | {"BODY": str(body)})
+        said = next((it for it in load.stdout if it.startswith("RESULT ")), "RESULT {}")
+        return load, said.removeprefix("RESULT ")
+    more = [f"--header={it}" for it in flags.header] + (["--stream"] if streamed else [])
+    more += [] if flags.wrk else ["--awake"]
+    load = stage.load("drive", url, "--connections", connections, "--seconds", seconds, *more, body)
+    return load, load.stdout.readline()
 
 
 def memories(stage, targets, upstream, limits, flags):

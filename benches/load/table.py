@@ -45,6 +45,8 @@ def text(result):
         row("", *names, *(f"{it} / nginx" for it in names[2:]), "bar", "stretch", ""),
         "|---|" + "---:|" * (len(names) + len(names[2:]) + 2) + "---|",
     ]
+    if result.get("load") == "wrk":
+        lines[0] += " Load by wrk."
     if not machine["alone"]:
         lines[0] += " One processor for everything: the ratios say little."
     lines += [measured(it, runs, names) for it in ROWS]
