@@ -95,18 +95,7 @@ impl Process {
         let ids = &mut self.ids;
         let providers = pool.iter().map(|(name, keys, models)| provider(ids, name, keys, models));
         self.catalog = Arc::new(Catalog::new(providers.collect()));
-        self.rooms.ledger.configure(
-            self.catalog.targets().map(|it| TargetBooks {
-                target: it.id,
-                account: it.key.account,
-                model: it.model.id,
-                limits: it.model.limits.clone(),
-                scope: it.model.scope,
-                reset: it.model.reset,
-                max_concurrent: None,
-            }),
-            start(),
-        );
+        self.rooms.ledger.configure(self.catalog.targets().map(TargetBooks::from), start());
     }
 
     /// `place`: provider, key and model by their positions.
